@@ -1,0 +1,369 @@
+//! The JSON between the state machine, the queues and the workers.
+//!
+//! An execution's input, all optional:
+//!
+//! ```
+//! use domain::contract::Run;
+//! # let start = "2026-11-22T03:00:07Z".parse().unwrap();
+//! let input = serde_json::json!({"scheduledTime": "2026-11-22T03:00:00Z", "phases": ["copy"], "dryRun": false});
+//! let run = Run::read(&input, "arn:aws:states:eu-west-1:1:execution:backup:a1", start).unwrap();
+//! assert_eq!(run.id, "20261122T030000Z");
+//! assert!(run.phases.copy && !run.phases.expire);
+//!
+//! let refused = Run::read(&serde_json::json!({"phases": ["delete"]}), "arn", start).unwrap_err();
+//! assert!(refused.to_string().starts_with("InvalidInput: phases"));
+//! ```
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    error::{ErrorName, Failure},
+    expiry::Expire,
+    ids::{Region, SnapshotId},
+    policy::InstancePlan,
+};
+
+/// Which phases an execution runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Snapshot the tagged instances.
+    pub snapshot: bool,
+    /// Make the copies that are owed.
+    pub copy: bool,
+    /// Delete what has expired.
+    pub expire: bool,
+}
+
+/// One run: an execution's input, checked, with everything filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// The scheduled time, such as `20261122T030000Z`. A name, shared by two executions of one schedule event.
+    pub id: String,
+    /// The execution's ARN.
+    pub execution: String,
+    /// When the execution was started.
+    pub started: DateTime<Utc>,
+    /// Discover everything, act on nothing.
+    pub dry_run: bool,
+    /// The phases.
+    pub phases: Phases,
+    /// Delete even where the breaker would stop it.
+    pub allow_mass_expire: bool,
+}
+
+/// What an input may hold, for the messages.
+const FIELDS: &str = "scheduledTime, phases, dryRun, allowMassExpire";
+
+impl Run {
+    /// Reads an execution's input; [`ErrorName::InvalidInput`] names the field and what is allowed.
+    pub fn read(input: &Value, execution: &str, started: DateTime<Utc>) -> Result<Self, Failure> {
+        let refuse = |field: &str, given: &Value, allowed: &str| {
+            Failure::new(ErrorName::InvalidInput, format!("{field}: {given} was given: allowed is {allowed}"))
+        };
+        let Value::Object(fields) = input else {
+            return Err(refuse("input", input, &format!("an object with {FIELDS}, all optional")));
+        };
+        if let Some((name, value)) = fields.iter().find(|(name, _)| !FIELDS.split(", ").any(|f| f == *name)) {
+            return Err(refuse(name, value, FIELDS));
+        }
+        let flag = |name: &str| match fields.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(refuse(name, other, "true or false")),
+        };
+        let scheduled = match fields.get("scheduledTime") {
+            None => started,
+            Some(given) => {
+                let wanted = "a time such as \"2026-11-22T03:00:00Z\", at most 24 hours ahead";
+                given
+                    .as_str()
+                    .and_then(|text| text.parse::<DateTime<Utc>>().ok())
+                    .filter(|time| *time - started <= TimeDelta::hours(24))
+                    .ok_or_else(|| refuse("scheduledTime", given, wanted))?
+            }
+        };
+        let phases = match fields.get("phases") {
+            None => Phases { snapshot: true, copy: true, expire: true },
+            Some(given) => phases(given)
+                .ok_or_else(|| refuse("phases", given, "a list of one or more of snapshot, copy, expire"))?,
+        };
+        Ok(Self {
+            id: scheduled.format("%Y%m%dT%H%M%SZ").to_string(),
+            execution: execution.to_owned(),
+            started,
+            dry_run: flag("dryRun")?,
+            phases,
+            allow_mass_expire: flag("allowMassExpire")?,
+        })
+    }
+
+    /// Where this execution's manifests and its summary stand in the report bucket.
+    ///
+    /// By execution, since two executions may share a run id.
+    pub fn key(&self, name: &str) -> String {
+        let execution = self.execution.rsplit(':').next().unwrap_or_default();
+        format!("runs/{}/{execution}/{name}", self.id)
+    }
+}
+
+fn phases(given: &Value) -> Option<Phases> {
+    let mut phases = Phases { snapshot: false, copy: false, expire: false };
+    for phase in given.as_array().filter(|list| !list.is_empty())? {
+        match phase.as_str()? {
+            "snapshot" => phases.snapshot = true,
+            "copy" => phases.copy = true,
+            "expire" => phases.expire = true,
+            _ => return None,
+        }
+    }
+    Some(phases)
+}
+
+/// A list of work in the report bucket, as JSON lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// How many lines: a Map over none is skipped.
+    pub count: u64,
+}
+
+/// What the state machine asks of the discover worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all_fields = "camelCase")]
+pub enum DiscoverEvent {
+    /// Check the execution's input.
+    StartRun {
+        /// As it was given.
+        input: Value,
+        /// The execution's ARN.
+        execution: String,
+        /// When it was started.
+        started: DateTime<Utc>,
+    },
+    /// Write the instances manifest.
+    DiscoverInstances {
+        /// The run.
+        run: Run,
+    },
+    /// Write a destination's copies manifest.
+    DiscoverCopies {
+        /// The run.
+        run: Run,
+        /// The destination.
+        region: Region,
+    },
+    /// Write a region's expiry manifest.
+    DiscoverExpired {
+        /// The run.
+        run: Run,
+        /// The region.
+        region: Region,
+    },
+}
+
+/// What `DiscoverInstances` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetFound {
+    /// [`InstancePlan`] lines.
+    pub manifest: Manifest,
+    /// The regions that tags, of instances or of snapshots, ask for.
+    pub copy_regions: Vec<Region>,
+    /// The regions to sweep.
+    pub expire_regions: Vec<Region>,
+}
+
+/// The task of the snapshot worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotTask {
+    /// The run's id.
+    pub run: String,
+    /// What to snapshot.
+    pub instance: InstancePlan,
+}
+
+/// Snapshots or copies that were begun: the result of the snapshot and the copy worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Where they are.
+    pub region: Region,
+    /// Their ids; none if nothing is to be waited for.
+    pub snapshots: Vec<SnapshotId>,
+    /// When the oldest of them was begun.
+    pub started: DateTime<Utc>,
+}
+
+/// The task of the wait-complete worker.
+pub type WaitTask = Begun;
+
+/// The task of the expire worker, and a line of an expiry manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpireTask {
+    /// Where.
+    pub region: Region,
+    /// The only day on which it may be carried out.
+    pub planned: NaiveDate,
+    /// What to delete, and why.
+    pub snapshots: Vec<Expiring>,
+}
+
+/// A snapshot to delete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiring {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Why.
+    pub why: Expire,
+}
+
+/// What the state machine hands to the report worker: all that the run left behind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportEvent {
+    /// The run.
+    pub run: Run,
+    /// What `DiscoverInstances` found.
+    #[serde(default)]
+    pub fleet: Option<FleetFound>,
+    /// Why it failed.
+    #[serde(default)]
+    pub fleet_failure: Option<StateError>,
+    /// Why the Map over the instances could not run.
+    #[serde(default)]
+    pub snapshot_failure: Option<StateError>,
+    /// One per destination region.
+    #[serde(default)]
+    pub copies: Vec<RegionEnd>,
+    /// One per swept region.
+    #[serde(default)]
+    pub expiries: Vec<RegionEnd>,
+}
+
+/// How a region's phase ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionEnd {
+    /// The region.
+    pub region: Region,
+    /// Its manifest, if it could be written.
+    #[serde(default)]
+    pub manifest: Option<Manifest>,
+    /// Why the phase failed there.
+    #[serde(default)]
+    pub failure: Option<StateError>,
+}
+
+/// An error as a `Catch` hands it on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateError {
+    /// Its name.
+    #[serde(rename = "Error")]
+    pub error: String,
+    /// Its cause; of a function, the JSON of its error.
+    #[serde(rename = "Cause", default)]
+    pub cause: String,
+}
+
+impl StateError {
+    /// The cause in words: a function's error message where there is one.
+    pub fn message(&self) -> String {
+        serde_json::from_str::<Value>(&self.cause)
+            .ok()
+            .and_then(|cause| Some(cause.get("errorMessage")?.as_str()?.to_owned()))
+            .unwrap_or_else(|| self.cause.clone())
+    }
+}
+
+/// The version of [`Message`].
+pub const MESSAGE_VERSION: u32 = 1;
+
+/// A message in a work queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message<T> {
+    /// [`MESSAGE_VERSION`].
+    pub version: u32,
+    /// Whom to answer; nobody where the message was put back by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_token: Option<String>,
+    /// What to do.
+    pub task: T,
+    /// When it was first sent.
+    pub sent_at: DateTime<Utc>,
+}
+
+impl<T: DeserializeOwned> Message<T> {
+    /// Reads a message's body; [`ErrorName::BadMessage`] says what is wrong with it.
+    pub fn read(body: &str) -> Result<Self, Failure> {
+        let refuse = |problem: &dyn std::fmt::Display| Failure::new(ErrorName::BadMessage, problem);
+        let value: Value = serde_json::from_str(body).map_err(|e| refuse(&format!("the message is not JSON: {e}")))?;
+        match value.get("version").and_then(Value::as_u64) {
+            Some(version) if version == u64::from(MESSAGE_VERSION) => {}
+            _ => return Err(refuse(&format!("version: allowed is {MESSAGE_VERSION}"))),
+        }
+        serde_json::from_value(value).map_err(|e| refuse(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(input: Value) -> Result<Run, Failure> {
+        Run::read(&input, "arn:aws:states:eu-west-1:1:execution:b:e1", "2026-11-22T03:00:07Z".parse().unwrap())
+    }
+
+    #[test]
+    fn an_empty_input_is_a_full_run_now() {
+        let run = read(json!({})).unwrap();
+        assert_eq!((run.id.as_str(), run.dry_run, run.allow_mass_expire), ("20261122T030007Z", false, false));
+        assert_eq!(run.phases, Phases { snapshot: true, copy: true, expire: true });
+        assert_eq!(run.key("instances.jsonl"), "runs/20261122T030007Z/e1/instances.jsonl");
+    }
+
+    #[test]
+    fn a_bad_input_is_refused_with_the_field_and_what_is_allowed() {
+        for (input, field, allowed) in [
+            (json!({"phases": ["delete"]}), "phases", "snapshot, copy, expire"),
+            (json!({"phases": []}), "phases", "one or more"),
+            (json!({"phases": "copy"}), "phases", "a list"),
+            (json!({"dryRun": "yes"}), "dryRun", "true or false"),
+            (json!({"allowMassExpire": 1}), "allowMassExpire", "true or false"),
+            (json!({"scheduledTime": "tomorrow"}), "scheduledTime", "24 hours"),
+            (json!({"scheduledTime": "2026-11-24T03:00:00Z"}), "scheduledTime", "24 hours"),
+            (json!({"phase": ["copy"]}), "phase", "phases"),
+            (json!([]), "input", "an object"),
+        ] {
+            let failure = read(input.clone()).unwrap_err();
+            assert_eq!(failure.name, ErrorName::InvalidInput, "{input}");
+            assert!(failure.cause.starts_with(field) && failure.cause.contains(allowed), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_poison_message_says_what_is_wrong_with_it() {
+        for (body, part) in [
+            ("snap", "not JSON"),
+            ("{}", "version"),
+            (r#"{"version":2,"task":{},"sentAt":"2026-11-22T03:00:00Z"}"#, "allowed is 1"),
+            (r#"{"version":1,"sentAt":"2026-11-22T03:00:00Z"}"#, "task"),
+            (r#"{"version":1,"task":{"region":"mars"},"sentAt":"2026-11-22T03:00:00Z"}"#, "mars"),
+        ] {
+            let failure = Message::<ExpireTask>::read(body).unwrap_err();
+            assert!(failure.name == ErrorName::BadMessage && failure.cause.contains(part), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_functions_error_is_shown_as_its_message() {
+        let cause = r#"{"errorType":"Ec2Unavailable","errorMessage":"no answer"}"#.into();
+        assert_eq!(StateError { error: "Ec2Unavailable".into(), cause }.message(), "no answer");
+        assert_eq!(StateError { error: "States.Timeout".into(), cause: "x".into() }.message(), "x");
+    }
+}

@@ -1,0 +1,312 @@
+//! Which copies are owed to a destination region, decided from what exists and nothing else.
+//!
+//! A completed automated snapshot of the home region owes a copy while its region list names the destination,
+//! no completed copy exists there, it is inside the look-back, and the copy would still be wanted tomorrow.
+//! A pending copy is owed too: the copy worker finds it, and it is waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fleet::{Instance, Snapshot, SnapshotState, Tags},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    policy::Rejection,
+    retention::RetentionDays,
+    tags::{self, InstanceTags, SnapshotTags},
+};
+
+/// One line of a copies manifest, and the task of the copy worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum CopyTask {
+    /// A copy to make.
+    Copy {
+        /// The destination.
+        region: Region,
+        /// What is copied.
+        snapshot: SnapshotId,
+        /// The copy's description: the source's.
+        description: String,
+        /// All tags of the copy.
+        tags: Tags,
+    },
+    /// A `KeepForever` that was set on the source and has not reached the copy.
+    Retag {
+        /// Where the copy is.
+        region: Region,
+        /// The copy.
+        snapshot: SnapshotId,
+        /// The value on the source.
+        keep_forever: String,
+    },
+}
+
+impl CopyTask {
+    /// Where it acts.
+    pub fn region(&self) -> &Region {
+        match self {
+            Self::Copy { region, .. } | Self::Retag { region, .. } => region,
+        }
+    }
+}
+
+/// What a region is owed, and what cannot be decided or made up for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// What is to be done, newest first per volume.
+    pub tasks: Vec<CopyTask>,
+    /// Snapshots that left the look-back without a copy that they were promised.
+    pub forgotten: Vec<SnapshotId>,
+    /// Sources of which it is not known whether the earlier scripts copied them: not copied, but reported.
+    pub doubtful: Vec<Rejection>,
+    /// Copies beyond the first of a source: they expire on their own date.
+    pub surplus: Vec<SnapshotId>,
+}
+
+/// What the copies of one home region are decided by.
+#[derive(Clone, Debug)]
+pub struct CopyRules<'a> {
+    /// The region of the sources.
+    pub home: &'a Region,
+    /// The run that the copies will be labelled with.
+    pub run: &'a str,
+    /// Today, UTC.
+    pub today: NaiveDate,
+    /// `CopyLookbackDays`.
+    pub lookback_days: u32,
+    /// Where a source does not say how long it is kept.
+    pub default_retention: RetentionDays,
+}
+
+/// The living instances that ask for backups, by id and by the volumes attached to them.
+#[derive(Debug, Default)]
+pub struct Living {
+    by_id: BTreeMap<InstanceId, InstanceTags>,
+    by_volume: BTreeMap<VolumeId, InstanceId>,
+}
+
+impl Living {
+    /// Of the instances listed, those that live and are tagged.
+    pub fn of(instances: &[Instance]) -> Self {
+        let mut living = Self::default();
+        let gone = ["terminated", "shutting-down"];
+        for instance in instances.iter().filter(|i| !gone.contains(&i.state.as_str())) {
+            let (read, _) = InstanceTags::read(&instance.tags);
+            if read.wanted {
+                for attachment in &instance.volumes {
+                    living.by_volume.entry(attachment.volume.clone()).or_insert_with(|| instance.id.clone());
+                }
+                living.by_id.insert(instance.id.clone(), read);
+            }
+        }
+        living
+    }
+
+    fn instance_of(&self, snapshot: &Snapshot, read: &SnapshotTags) -> Option<&InstanceTags> {
+        let named = read.source_instance.as_ref().and_then(|id| self.by_id.get(id));
+        named.or_else(|| self.by_id.get(self.by_volume.get(snapshot.volume.as_ref()?)?))
+    }
+
+    /// The regions that a source asks to be copied to: the living instance's word, else the snapshot's own.
+    pub fn copy_regions(&self, source: &Snapshot) -> Vec<Region> {
+        let read = SnapshotTags::read(&source.tags);
+        match self.instance_of(source, &read) {
+            Some(instance) => instance.copy_regions.clone(),
+            None => promised(source),
+        }
+    }
+
+    fn copy_retention(&self, source: &Snapshot, read: &SnapshotTags, created_on: NaiveDate) -> Option<RetentionDays> {
+        let own = source.tags.get(tags::RETENTION_CROSS_REGION).and_then(|days| days.parse().ok());
+        own.or_else(|| self.instance_of(source, read)?.retention_cross_region)
+            .or_else(|| RetentionDays::between(created_on, read.delete_on?))
+    }
+}
+
+fn promised(source: &Snapshot) -> Vec<Region> {
+    tags::regions(source.tags.get(tags::BACKUP_CROSS_REGION).map_or("", String::as_str)).0
+}
+
+/// Whether a snapshot of the home region is one that copies can be owed of.
+pub fn is_source(read: &SnapshotTags) -> bool {
+    read.automated && read.from_region.is_none()
+}
+
+/// Decides what `region` is owed.
+///
+/// `sources` are the home region's automated snapshots, `there` the destination's; what is in them beside that
+/// (another stack's copies, snapshots made there) is passed over.
+pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &Region, rules: &CopyRules<'_>) -> Owed {
+    let copies = Copies::of(there, rules.home);
+    let twins = twins(sources);
+    let mut owed = Owed { surplus: copies.surplus(), ..Owed::default() };
+    let mut ranked: Vec<(usize, CopyTask)> = Vec::new();
+    let mut rank_of_volume: BTreeMap<Option<&VolumeId>, usize> = BTreeMap::new();
+
+    let mut newest_first: Vec<(&Snapshot, SnapshotTags)> =
+        sources.iter().map(|s| (s, SnapshotTags::read(&s.tags))).filter(|(_, read)| is_source(read)).collect();
+    newest_first.sort_by(|(a, _), (b, _)| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
+
+    for (source, read) in newest_first {
+        if let Some(value) = source.tags.get(tags::KEEP_FOREVER) {
+            ranked.extend(copies.retags(source, value, region).map(|retag| (0, retag)));
+        }
+        let rank = rank_of_volume.entry(source.volume.as_ref()).or_default();
+        *rank += 1;
+        if source.state != SnapshotState::Completed {
+            continue;
+        }
+        let Some(created_on) = read.created_on else {
+            if promised(source).contains(region) {
+                owed.doubtful.push(Rejection::new(&source.id, "CreatedOn cannot be read: it is not copied"));
+            }
+            continue;
+        };
+        let retention = living.copy_retention(source, &read, created_on).unwrap_or(rules.default_retention);
+        if retention.delete_on(created_on) <= rules.today {
+            continue;
+        }
+        let age = (rules.today - created_on).num_days();
+        let lookback = i64::from(rules.lookback_days);
+        let in_lookback = age <= lookback;
+        // What left the look-back is reported for as long again, and only where the snapshot itself was promised.
+        let just_left = age <= 2 * lookback && promised(source).contains(region);
+        if !living.copy_regions(source).contains(region) || !(in_lookback || just_left) {
+            continue;
+        }
+        match copies.state_of(source, created_on, twins.get(&twin_key(source)).copied().unwrap_or(1)) {
+            CopyState::Completed => {}
+            CopyState::Doubtful => owed.doubtful.push(Rejection::new(
+                &source.id,
+                format!(
+                    "{region} has copies of {created_on} by the earlier scripts that may be of it: it is not copied"
+                ),
+            )),
+            CopyState::Absent | CopyState::Pending if !in_lookback => owed.forgotten.push(source.id.clone()),
+            CopyState::Absent | CopyState::Pending => {
+                let task = CopyTask::Copy {
+                    region: region.clone(),
+                    snapshot: source.id.clone(),
+                    description: source.description.clone(),
+                    tags: tags::copy_tags(source, rules.home, rules.run, created_on, retention),
+                };
+                ranked.push((*rank, task));
+            }
+        }
+    }
+    ranked.sort_by_key(|(rank, _)| *rank); // Stable: within a rank the newest stays first.
+    owed.tasks = ranked.into_iter().map(|(_, task)| task).collect();
+    owed
+}
+
+/// The copy that counts for a source: of several, the oldest live one.
+pub fn counting_copy<'a>(copies: impl Iterator<Item = &'a Snapshot>) -> Option<&'a Snapshot> {
+    copies.filter(|c| c.is_live()).min_by(|a, b| {
+        let completed_first = |s: &Snapshot| s.state != SnapshotState::Completed;
+        completed_first(a)
+            .cmp(&completed_first(b))
+            .then_with(|| a.started.cmp(&b.started))
+            .then_with(|| a.id.cmp(&b.id))
+    })
+}
+
+enum CopyState {
+    Absent,
+    Pending,
+    Completed,
+    Doubtful,
+}
+
+type TwinKey = (Option<NaiveDate>, String);
+
+fn twin_key(snapshot: &Snapshot) -> TwinKey {
+    (SnapshotTags::read(&snapshot.tags).created_on, snapshot.description.clone())
+}
+
+/// How many sources share a day and a description, by which alone the earlier scripts' copies can be matched.
+fn twins(sources: &[Snapshot]) -> BTreeMap<TwinKey, usize> {
+    let mut count = BTreeMap::new();
+    for source in sources.iter().filter(|s| is_source(&SnapshotTags::read(&s.tags)) && s.is_live()) {
+        *count.entry(twin_key(source)).or_default() += 1;
+    }
+    count
+}
+
+/// The copies that a destination holds of the home region's snapshots.
+struct Copies<'a> {
+    by_source: BTreeMap<SnapshotId, Vec<&'a Snapshot>>,
+    /// Made by the earlier scripts: without `SourceSnapshotId`.
+    unlabelled: Vec<(&'a Snapshot, Option<NaiveDate>)>,
+}
+
+impl<'a> Copies<'a> {
+    fn of(there: &'a [Snapshot], home: &Region) -> Self {
+        let mut copies = Self { by_source: BTreeMap::new(), unlabelled: Vec::new() };
+        for copy in there {
+            let read = SnapshotTags::read(&copy.tags);
+            if read.from_region.as_deref() != Some(home.as_str()) {
+                continue;
+            }
+            match read.source_snapshot {
+                Some(source) => copies.by_source.entry(source).or_default().push(copy),
+                None if copy.is_live() => copies.unlabelled.push((copy, read.created_on)),
+                None => {}
+            }
+        }
+        copies
+    }
+
+    fn state_of(&self, source: &Snapshot, created_on: NaiveDate, twins: usize) -> CopyState {
+        let labelled = self.by_source.get(&source.id).into_iter().flatten().copied();
+        match counting_copy(labelled).map(|copy| copy.state) {
+            Some(SnapshotState::Completed) => return CopyState::Completed,
+            Some(_) => return CopyState::Pending,
+            None => {}
+        }
+        let same_day = || self.unlabelled.iter().filter(|(_, day)| *day == Some(created_on)).map(|(copy, _)| *copy);
+        // EC2's own description of a copy is `[Copied snap-… from region]`.
+        if let Some(named) = same_day().find(|copy| copy.description.contains(source.id.as_str())) {
+            return if named.state == SnapshotState::Completed { CopyState::Completed } else { CopyState::Pending };
+        }
+        let described: Vec<_> =
+            same_day().filter(|c| !source.description.is_empty() && c.description == source.description).collect();
+        let anonymous = same_day().any(|copy| copy.description.is_empty());
+        match described.len() {
+            0 if anonymous && !source.tags.contains_key(tags::BACKUP_RUN) => CopyState::Doubtful,
+            0 => CopyState::Absent,
+            n if n >= twins && described.iter().all(|c| c.state == SnapshotState::Completed) => CopyState::Completed,
+            _ => CopyState::Doubtful,
+        }
+    }
+
+    fn retags(&self, source: &Snapshot, value: &str, region: &Region) -> impl Iterator<Item = CopyTask> {
+        let missing = |copy: &&&Snapshot| copy.is_live() && !copy.tags.contains_key(tags::KEEP_FOREVER);
+        let tasks: Vec<_> = self
+            .by_source
+            .get(&source.id)
+            .into_iter()
+            .flatten()
+            .filter(missing)
+            .map(|copy| CopyTask::Retag {
+                region: region.clone(),
+                snapshot: copy.id.clone(),
+                keep_forever: value.to_owned(),
+            })
+            .collect();
+        tasks.into_iter()
+    }
+
+    fn surplus(&self) -> Vec<SnapshotId> {
+        let mut surplus = BTreeSet::new();
+        for copies in self.by_source.values() {
+            let counts = counting_copy(copies.iter().copied()).map(|copy| &copy.id);
+            surplus.extend(copies.iter().filter(|c| c.is_live() && Some(&c.id) != counts).map(|c| c.id.clone()));
+        }
+        surplus.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Error names that operators see, and what each EC2 error code means here.
+//!
+//! The names stand in the console, in the dead-letter queues and in the state machine's definition;
+//! a test holds the definition to this list.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! error_names {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why a step failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum ErrorName {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ErrorName {
+            /// All of them.
+            pub const ALL: &[ErrorName] = &[$(Self::$name,)*];
+
+            /// As operators see it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+error_names! {
+    /// The execution's input has an unknown field, phase or type.
+    InvalidInput,
+    /// A message that is no task: not JSON, a field missing, an unknown version.
+    BadMessage,
+    /// A message put back by hand more than 24 hours ago.
+    MessageExpired,
+    /// The instance does not exist any more, or is in a state in which it cannot be snapshotted.
+    InstanceNotFound,
+    /// A volume does not exist any more, or is not attached any more.
+    VolumeNotFound,
+    /// The snapshot does not exist.
+    SnapshotNotFound,
+    /// A snapshot turned to `error`.
+    SnapshotFailed,
+    /// A copy turned to `error`.
+    CopyFailed,
+    /// The key of a copy cannot be used.
+    KeyNotAccessible,
+    /// The destination region does not exist or is not enabled.
+    RegionNotEnabled,
+    /// EC2 cannot copy this snapshot to that region.
+    CopyNotSupported,
+    /// A permission is missing.
+    AccessDenied,
+    /// A tag was refused.
+    TagsRefused,
+    /// The account holds as many snapshots as it may.
+    SnapshotLimitExceeded,
+    /// Transient faults went on longer than a message is retried.
+    Ec2Unavailable,
+    /// EC2 refused for a reason that this system does not know.
+    Ec2Refused,
+    /// Too much of a region would be deleted at once.
+    MassExpire,
+    /// A manifest or report could not be written or read.
+    StorageFailed,
+    /// A worker crashed on the last delivery of its message.
+    WorkerCrashed,
+    /// The run ended, and something is owed.
+    BackupIncomplete,
+}
+
+impl fmt::Display for ErrorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A step that failed, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{name}: {cause}")]
+pub struct Failure {
+    /// What kind of failure.
+    pub name: ErrorName,
+    /// What happened, to what, and what is allowed.
+    pub cause: String,
+}
+
+impl Failure {
+    /// A failure with its cause.
+    pub fn new(name: ErrorName, cause: impl fmt::Display) -> Self {
+        Self { name, cause: cause.to_string() }
+    }
+}
+
+/// The code of a call whose answer never came: it may have been carried out.
+pub const LOST_ANSWER: &str = "LostAnswer";
+/// The code of a call that never reached EC2.
+pub const NOT_SENT: &str = "NotSent";
+
+/// An answer of EC2 that is an error.
+///
+/// EC2 has no modelled errors: the code decides, see [`Ec2Error::reaction`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{action} in {region}: {code}: {message}")]
+pub struct Ec2Error {
+    /// The call, such as `CopySnapshot`.
+    pub action: &'static str,
+    /// Where.
+    pub region: String,
+    /// EC2's error code, or [`LOST_ANSWER`], or [`NOT_SENT`].
+    pub code: String,
+    /// EC2's message.
+    pub message: String,
+}
+
+/// What follows from an error of EC2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing happened; again after so many seconds, as often as it takes.
+    Later(u32),
+    /// It may have happened: look before repeating, and not at once.
+    MayHaveHappened,
+    /// A fault that passes; again, but not for ever.
+    Transient,
+    /// It can never work as it stands.
+    Never(ErrorName),
+}
+
+impl Ec2Error {
+    /// What follows from it.
+    ///
+    /// Sources: the EC2 API reference, "Error codes for the Amazon EC2 API"; the EBS user guide on copying.
+    pub fn reaction(&self) -> Reaction {
+        use ErrorName::*;
+        use Reaction::*;
+        match self.code.as_str() {
+            // The limit of copies in flight to a destination.
+            "ResourceLimitExceeded" => Later(60),
+            // One snapshot of a volume in 15 s.
+            "SnapshotCreationPerVolumeRateExceeded" => Later(15),
+            "ConcurrentSnapshotLimitExceeded" | "PendingSnapshotLimitExceeded" => Later(60),
+            "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => Later(10),
+            "ConcurrentTagAccess" => Later(10),
+            "InvalidState" | "IncorrectState" => Later(60),
+            LOST_ANSWER | "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" => MayHaveHappened,
+            NOT_SENT => Transient,
+            "InvalidSnapshot.NotFound" => Never(SnapshotNotFound),
+            "InvalidVolume.NotFound" => Never(VolumeNotFound),
+            "InvalidInstanceID.NotFound" | "IncorrectInstanceState" => Never(InstanceNotFound),
+            "SnapshotCopyUnsupported.InterRegion" => Never(CopyNotSupported),
+            "InvalidRegion" | "OptInRequired" | "AuthFailure" => Never(RegionNotEnabled),
+            "UnauthorizedOperation" => Never(AccessDenied),
+            "CustomerKeyHasBeenRevoked" => Never(KeyNotAccessible),
+            "InvalidTagKey.Malformed" | "TagLimitExceeded" | "TagPolicyViolation" => Never(TagsRefused),
+            "SnapshotLimitExceeded" => Never(SnapshotLimitExceeded),
+            _ => Never(Ec2Refused),
+        }
+    }
+}
+
+impl From<Ec2Error> for Failure {
+    /// The failure of a step that gives up at this error.
+    fn from(error: Ec2Error) -> Self {
+        let name = match error.reaction() {
+            Reaction::Never(name) => name,
+            _ => ErrorName::Ec2Unavailable,
+        };
+        Self::new(name, error)
+    }
+}
+
+/// The name for a copy in `error`, from its `StateMessage`.
+///
+/// Source: the EBS user guide, "Copy an Amazon EBS snapshot": a key that cannot be used shows only here.
+pub fn name_of_broken_copy(state_message: &str) -> ErrorName {
+    match state_message.contains("key ID is not accessible") {
+        true => ErrorName::KeyNotAccessible,
+        false => ErrorName::CopyFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: &str) -> Ec2Error {
+        Ec2Error { action: "CopySnapshot", region: "us-east-1".into(), code: code.into(), message: "no".into() }
+    }
+
+    #[test]
+    fn a_full_destination_is_waited_for_and_never_fails() {
+        assert!(matches!(error("ResourceLimitExceeded").reaction(), Reaction::Later(_)));
+        assert!(matches!(error("RequestLimitExceeded").reaction(), Reaction::Later(_)));
+    }
+
+    #[test]
+    fn what_may_have_happened_is_never_repeated_blindly() {
+        for code in ["InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", LOST_ANSWER] {
+            assert_eq!(error(code).reaction(), Reaction::MayHaveHappened, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_fails_with_everything_that_ec2_said() {
+        let failure = Failure::from(error("SomethingNew"));
+        assert_eq!(failure.to_string(), "Ec2Refused: CopySnapshot in us-east-1: SomethingNew: no");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_has_its_own_name() {
+        assert_eq!(name_of_broken_copy("Given key ID is not accessible"), ErrorName::KeyNotAccessible);
+        assert_eq!(name_of_broken_copy(""), ErrorName::CopyFailed);
+    }
+}

@@ -1,0 +1,23 @@
+//! What the system decides, apart from every way of talking to AWS.
+//!
+//! The crate depends on serde, chrono and thiserror, and on nothing else: no AWS SDK, no async runtime.
+//! Nothing in it reads a clock or the environment; `now` comes in as an argument.
+//!
+//! Read in this order: [`tags`] (what operators write, what snapshots carry), [`fleet`] (what exists),
+//! [`policy`] (what a tagged instance asks for), [`copies`] (which copies are owed), [`expiry`] (what may be deleted),
+//! [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what follows from it).
+
+pub mod contract;
+pub mod copies;
+pub mod error;
+pub mod expiry;
+pub mod fake;
+pub mod fleet;
+pub mod ids;
+pub mod outcome;
+pub mod policy;
+pub mod ports;
+pub mod report;
+pub mod retention;
+pub mod settings;
+pub mod tags;

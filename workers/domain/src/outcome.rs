@@ -1,0 +1,100 @@
+//! What becomes of a message, and how long to wait before the next look.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::error::{Ec2Error, ErrorName, Failure, Reaction};
+
+/// The one outcome of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The desired state holds. The value is the task's result in the state machine.
+    Done(Value),
+    /// Not yet; again after so many seconds. Waiting never uses up the receive count.
+    Later(u32),
+    /// A fault that passes, or an answer that may have been lost: again, but not for ever.
+    Retry(Failure),
+    /// It can never work as it stands.
+    Fail(Failure),
+}
+
+/// The longest delay that SQS has, in seconds (SQS quotas).
+pub const LONGEST_DELAY: u32 = 900;
+
+/// What follows from an error of EC2 for the task it was met in.
+///
+/// `key` spreads the delays of tasks that wait for the same thing, so that they do not come back in one herd.
+pub fn after(error: Ec2Error, key: &str, now: DateTime<Utc>) -> Outcome {
+    match error.reaction() {
+        Reaction::Later(seconds) => Outcome::Later(spread(seconds, key, now)),
+        Reaction::MayHaveHappened | Reaction::Transient => {
+            Outcome::Retry(Failure::new(ErrorName::Ec2Unavailable, error))
+        }
+        Reaction::Never(_) => Outcome::Fail(error.into()),
+    }
+}
+
+/// The pause before the next look at something that is pending since `started`, in seconds:
+/// a tenth of its age, at least `poll_seconds`, at most 900 s.
+///
+/// So at most some 5 % of a long copy's slot is idle, whatever EC2 says of its progress.
+pub fn poll_delay(started: DateTime<Utc>, now: DateTime<Utc>, poll_seconds: u32) -> u32 {
+    let elapsed = u32::try_from((now - started).num_seconds().max(0)).unwrap_or(u32::MAX);
+    (elapsed / 10).max(poll_seconds).min(LONGEST_DELAY)
+}
+
+/// The visibility time-out before the next delivery of a message that is retried, in seconds.
+///
+/// At least 60 s: after a lost answer, EC2 needs time before a look shows what happened.
+pub fn retry_delay(receive_count: u32) -> u32 {
+    (60 << receive_count.saturating_sub(1).min(4)).min(LONGEST_DELAY)
+}
+
+/// `seconds`, up to half as much again: the same for the same key and moment, different for others.
+pub fn spread(seconds: u32, key: &str, now: DateTime<Utc>) -> u32 {
+    // FNV-1a: any even hash does.
+    let hash = key
+        .bytes()
+        .chain(now.timestamp_millis().to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let room = u64::from(seconds / 2 + 1);
+    (seconds + u32::try_from((hash >> 32) % room).unwrap_or(0)).clamp(1, LONGEST_DELAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{TimeDelta, TimeZone};
+    use proptest::prelude::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        Utc.timestamp_opt(1_790_000_000 + seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn the_pause_grows_with_the_wait_within_its_bounds() {
+        assert_eq!(poll_delay(at(0), at(0), 15), 15);
+        assert_eq!(poll_delay(at(0), at(600), 15), 60);
+        assert_eq!(poll_delay(at(0), at(86_400), 15), 900);
+        assert_eq!(poll_delay(at(10), at(0), 15), 15, "a clock that is behind");
+    }
+
+    #[test]
+    fn a_retry_waits_a_minute_at_least_and_a_quarter_of_an_hour_at_most() {
+        assert_eq!((1..=6).map(retry_delay).collect::<Vec<_>>(), [60, 120, 240, 480, 900, 900]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_spread_delay_stays_in_its_band(seconds in 1u32..=900, key in "[a-z]{1,9}", offset in 0i64..1_000_000) {
+            let delay = spread(seconds, &key, at(0) + TimeDelta::milliseconds(offset));
+            prop_assert!(delay >= seconds && delay <= (seconds + seconds / 2).min(LONGEST_DELAY));
+        }
+    }
+
+    #[test]
+    fn waiting_tasks_do_not_come_back_in_one_herd() {
+        let delays: std::collections::BTreeSet<_> = (0..30).map(|i| spread(60, &format!("snap-{i}"), at(0))).collect();
+        assert!(delays.len() > 12, "{delays:?}");
+    }
+}

@@ -1,0 +1,174 @@
+//! What the workers need of AWS, in the words of this system.
+//!
+//! `workers/aws` implements these with the SDK, [`crate::fake`] in memory.
+// The futures are awaited where they are made, in single-threaded workers: they need not be `Send`.
+#![allow(async_fn_in_trait)]
+
+use crate::{
+    contract::Manifest,
+    error::{Ec2Error, Failure},
+    fleet::{Attachment, Instance, Snapshot, Tags, Volume},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    policy::Regions,
+};
+
+/// Which snapshots to describe; always of this account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    Own,
+    /// Those with `Type=Automated`.
+    Automated,
+    /// Those of these ids that exist.
+    Ids(Vec<SnapshotId>),
+    /// What a run made of these instances.
+    OfRun(String, Vec<InstanceId>),
+    /// What a run made.
+    MadeBy(String),
+    /// The copies of these sources.
+    CopiesOf(Vec<SnapshotId>),
+    /// The copies that are pending, of any automated source.
+    PendingCopies,
+}
+
+/// A snapshot that was just begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its id.
+    pub id: SnapshotId,
+    /// The volume.
+    pub volume: VolumeId,
+}
+
+/// One `CreateSnapshots`: all volumes of an instance but those left out, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateSet<'a> {
+    /// The instance.
+    pub instance: &'a InstanceId,
+    /// Whether the boot volume is left out.
+    pub exclude_root: bool,
+    /// The data volumes to leave out; at most 40 (`CreateSnapshots` documentation).
+    pub exclude: &'a [VolumeId],
+    /// The description, the same for all.
+    pub description: &'a str,
+    /// The tags, the same for all.
+    pub tags: &'a Tags,
+}
+
+/// One `CopySnapshot`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOrder<'a> {
+    /// The region of the source.
+    pub from: &'a Region,
+    /// The destination.
+    pub to: &'a Region,
+    /// The source.
+    pub source: &'a SnapshotId,
+    /// The description.
+    pub description: &'a str,
+    /// The tags.
+    pub tags: &'a Tags,
+    /// The key to encrypt the copy with.
+    pub kms_key: Option<&'a str>,
+}
+
+/// EC2, in every region. Describing calls page through all results.
+pub trait Ec2 {
+    /// The regions of the account.
+    async fn regions(&self) -> Result<Regions, Ec2Error>;
+
+    /// Hands every instance of the home region with a `Backup` tag to `visit`.
+    async fn each_instance(&self, visit: &mut dyn FnMut(Instance)) -> Result<(), Ec2Error>;
+
+    /// Hands every volume of the home region to `visit`.
+    async fn each_volume(&self, visit: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error>;
+
+    /// Hands snapshots of a region to `visit`.
+    async fn each_snapshot(
+        &self,
+        region: &Region,
+        which: &Which,
+        visit: &mut dyn FnMut(Snapshot),
+    ) -> Result<(), Ec2Error>;
+
+    /// The snapshots of a region, all at once: for selections that are known to be small.
+    async fn snapshots(&self, region: &Region, which: &Which) -> Result<Vec<Snapshot>, Ec2Error> {
+        let mut found = Vec::new();
+        self.each_snapshot(region, which, &mut |snapshot| found.push(snapshot)).await?;
+        Ok(found)
+    }
+
+    /// Snapshots the volumes of an instance, in the home region. Never repeated by itself.
+    async fn create_set(&self, set: &CreateSet<'_>) -> Result<Vec<Created>, Ec2Error>;
+
+    /// Snapshots one volume, in the home region. Never repeated by itself.
+    async fn create_one(&self, volume: &Attachment, description: &str, tags: &Tags) -> Result<SnapshotId, Ec2Error>;
+
+    /// Copies a snapshot to another region. Never repeated by itself.
+    async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error>;
+
+    /// Deletes a snapshot.
+    async fn delete(&self, region: &Region, snapshot: &SnapshotId) -> Result<(), Ec2Error>;
+
+    /// Sets a snapshot's `KeepForever`.
+    async fn keep_forever(&self, region: &Region, snapshot: &SnapshotId, value: &str) -> Result<(), Ec2Error>;
+}
+
+/// The report bucket.
+pub trait Storage {
+    /// Writes an object.
+    async fn write(&self, key: &str, body: String) -> Result<(), Failure>;
+
+    /// Reads an object; `None` if there is none.
+    async fn read(&self, key: &str) -> Result<Option<String>, Failure>;
+
+    /// Its name.
+    fn bucket(&self) -> &str;
+
+    /// Writes a manifest, a JSON line each.
+    async fn write_manifest(&self, key: String, lines: Vec<String>) -> Result<Manifest, Failure> {
+        let count = lines.len() as u64;
+        let mut body = lines.join("\n");
+        body.push('\n');
+        self.write(&key, body).await?;
+        Ok(Manifest { bucket: self.bucket().to_owned(), key, count })
+    }
+}
+
+/// A Map item that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedItem {
+    /// The child execution's ARN.
+    pub execution: String,
+    /// Its input.
+    pub input: String,
+    /// The error's name.
+    pub error: String,
+    /// Its cause.
+    pub cause: String,
+}
+
+/// What a Map Run counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapRun {
+    /// The Map state's label.
+    pub label: String,
+    /// Items in all.
+    pub total: u64,
+    /// Items that failed, timed out or were aborted.
+    pub failed: u64,
+    /// Some of them: as many as are worth reading.
+    pub failures: Vec<FailedItem>,
+}
+
+/// What Step Functions knows of an execution.
+pub trait Executions {
+    /// The Map Runs of an execution.
+    async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure>;
+}
+
+/// Where the summary is sent.
+pub trait Notifications {
+    /// Sends a notification; the subject has at most 100 characters.
+    async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure>;
+}

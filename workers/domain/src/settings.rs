@@ -1,0 +1,116 @@
+//! The stack's parameters, as the workers get them: checked once, at start.
+
+use std::collections::BTreeMap;
+
+use crate::{ids::Region, retention::RetentionDays};
+
+/// The parameters of `template.yaml` that decide what is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `DefaultRetentionDays`: where an instance says nothing usable.
+    pub default_retention: RetentionDays,
+    /// `CopyConcurrency`: copies in flight per destination region, at most; 1 to 20.
+    pub copy_concurrency: u32,
+    /// `PollSeconds`: the shortest pause between two looks at a pending snapshot; 1 to 900.
+    pub poll_seconds: u32,
+    /// `MinimumKept`: completed snapshots per volume and region that are never deleted.
+    pub minimum_kept: u32,
+    /// `MaxExpirePercent`: the share of a region's snapshots that one run may delete; 1 to 100.
+    pub max_expire_percent: u32,
+    /// `CopyLookbackDays`: the age up to which an uncopied snapshot is still copied.
+    pub copy_lookback_days: u32,
+    /// `DestinationKmsKeys`: the key that copies to a region are encrypted with.
+    pub destination_kms_keys: BTreeMap<Region, String>,
+}
+
+/// A parameter that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}={value:?}: allowed is {allowed}")]
+pub struct SettingsProblem {
+    name: &'static str,
+    value: String,
+    allowed: String,
+}
+
+impl Settings {
+    /// Reads the settings through `get`, which returns the value of an environment variable.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsProblem> {
+        let number = |name: &'static str, default: u32, allowed: std::ops::RangeInclusive<u32>| match get(name) {
+            None => Ok(default),
+            Some(value) => value.parse().ok().filter(|n| allowed.contains(n)).ok_or_else(|| SettingsProblem {
+                name,
+                value,
+                allowed: format!("a whole number from {} to {}", allowed.start(), allowed.end()),
+            }),
+        };
+        let days = number("DEFAULT_RETENTION_DAYS", 7, 1..=36500)?;
+        Ok(Self {
+            default_retention: days.try_into().map_err(|_| SettingsProblem {
+                name: "DEFAULT_RETENTION_DAYS",
+                value: days.to_string(),
+                allowed: crate::retention::ALLOWED.into(),
+            })?,
+            copy_concurrency: number("COPY_CONCURRENCY", 5, 1..=20)?,
+            poll_seconds: number("POLL_SECONDS", 15, 1..=900)?,
+            minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
+            max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
+            copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
+            destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
+        })
+    }
+}
+
+fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| {
+            entry
+                .split_once('=')
+                .and_then(|(region, key)| Some((region.trim().parse::<Region>().ok()?, key.trim())))
+                // The key has to be one of the region it is for.
+                .filter(|(region, key)| key.starts_with("arn:") && key.contains(&format!(":kms:{region}:")))
+                .map(|(region, key)| (region, key.to_owned()))
+                .ok_or_else(|| SettingsProblem {
+                    name: "DESTINATION_KMS_KEYS",
+                    value: entry.to_owned(),
+                    allowed: "region=key-arn, with a key of that region, separated by commas".into(),
+                })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &'static str, value: &'static str) -> Result<Settings, SettingsProblem> {
+        Settings::read(move |asked| (asked == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn nothing_set_gives_the_documented_defaults() {
+        let settings = Settings::read(|_| None).unwrap();
+        assert_eq!(u32::from(settings.default_retention), 7);
+        assert_eq!((settings.copy_concurrency, settings.poll_seconds, settings.minimum_kept), (5, 15, 1));
+        assert_eq!((settings.max_expire_percent, settings.copy_lookback_days), (50, 7));
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_what_is_allowed() {
+        for (name, value) in [("COPY_CONCURRENCY", "0"), ("COPY_CONCURRENCY", "five"), ("MAX_EXPIRE_PERCENT", "101")] {
+            let error = with(name, value).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value) && error.contains("from 1 to"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_region() {
+        let arn = "arn:aws:kms:us-east-1:111122223333:key/abc";
+        let good = with("DESTINATION_KMS_KEYS", "us-east-1=arn:aws:kms:us-east-1:111122223333:key/abc, ").unwrap();
+        assert_eq!(good.destination_kms_keys[&"us-east-1".parse().unwrap()], arn);
+        for bad in ["us-east-1", "us-east-1=abc", "eu-west-1=arn:aws:kms:us-east-1:111122223333:key/abc"] {
+            assert!(with("DESTINATION_KMS_KEYS", bad).unwrap_err().to_string().contains("region=key-arn"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The tag grammar: what operators write on instances and volumes, and what snapshots and copies carry.
+//!
+//! On an instance:
+//!
+//! ```
+//! use domain::tags::{InstanceTags, tags};
+//! let (read, problems) = InstanceTags::read(&tags([
+//!     ("Backup", "yes"),
+//!     ("Retention", "14"),
+//!     ("BackupCrossRegion", "eu-west-1, us-east-1,eu-west-1"),
+//! ]));
+//! assert!(read.wanted && problems.is_empty());
+//! assert_eq!(read.copy_regions.iter().map(|r| r.as_str()).collect::<Vec<_>>(), ["eu-west-1", "us-east-1"]);
+//!
+//! // What cannot be used is reported by itself; the rest of the tags counts.
+//! let (read, problems) = InstanceTags::read(&tags([("Backup", "Yes"), ("Retention", "7d")]));
+//! assert!(read.wanted && read.retention.is_none());
+//! assert_eq!(problems[0].to_string(), "Retention=\"7d\": allowed is a whole number of days from 1 to 36500");
+//! ```
+//!
+//! On a volume, `Backup=No` (any case) leaves it out.
+//!
+//! On snapshots, dates are `YYYY-MM-DD` in UTC, and the set's devices stand in `Devices`, `Devices.2`, …:
+//!
+//! ```
+//! use domain::tags::{devices_of, tags};
+//! let found = devices_of(&tags([("Devices", "/dev/sda1=vol-1a /dev/sdf=vol-2b")]));
+//! assert_eq!(found[1].device, "/dev/sdf");
+//! assert_eq!(found[1].volume.as_str(), "vol-2b");
+//! ```
+
+use std::fmt;
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fleet::{Attachment, Snapshot, Tags},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    retention::{self, RetentionDays},
+};
+
+/// `Backup`: `Yes` on instances, `No` on volumes.
+pub const BACKUP: &str = "Backup";
+/// `Retention`: days.
+pub const RETENTION: &str = "Retention";
+/// `RetentionCrossRegion`: days, for the copies.
+pub const RETENTION_CROSS_REGION: &str = "RetentionCrossRegion";
+/// `BackupCrossRegion`: region codes, separated by commas.
+pub const BACKUP_CROSS_REGION: &str = "BackupCrossRegion";
+/// `KeepForever`: present or not.
+pub const KEEP_FOREVER: &str = "KeepForever";
+/// `Name`.
+pub const NAME: &str = "Name";
+/// `CreatedOn`: the day of the snapshot; a copy has its source's.
+pub const CREATED_ON: &str = "CreatedOn";
+/// `DeleteOn`: the first day on which it is no longer wanted.
+pub const DELETE_ON: &str = "DeleteOn";
+/// `Type`.
+pub const TYPE: &str = "Type";
+/// The value of `Type` on everything that this system, and the earlier scripts, made.
+pub const AUTOMATED: &str = "Automated";
+/// `BackupFromRegion`: on copies, the region of the source.
+pub const BACKUP_FROM_REGION: &str = "BackupFromRegion";
+/// `BackupRun`: the run that made it.
+pub const BACKUP_RUN: &str = "BackupRun";
+/// `SourceInstanceId`.
+pub const SOURCE_INSTANCE_ID: &str = "SourceInstanceId";
+/// `SourceSnapshotId`: on copies.
+pub const SOURCE_SNAPSHOT_ID: &str = "SourceSnapshotId";
+/// `SourceVolumeId`: on copies, whose own volume id is arbitrary.
+pub const SOURCE_VOLUME_ID: &str = "SourceVolumeId";
+/// `SourceDevice`: on copies.
+pub const SOURCE_DEVICE: &str = "SourceDevice";
+/// `Devices`, continued in `Devices.2`, ….
+pub const DEVICES: &str = "Devices";
+
+/// Tags on one resource, at most (EC2 user guide, "Tag restrictions").
+const MOST_TAGS: usize = 50;
+/// Characters of one tag value, at most (the same page).
+const LONGEST_VALUE: usize = 256;
+
+/// A tag that cannot be used as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagProblem {
+    /// Its key.
+    pub tag: String,
+    /// The part of its value that is meant.
+    pub value: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl fmt::Display for TagProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={:?}: allowed is {}", self.tag, self.value, self.allowed)
+    }
+}
+
+/// What an instance's tags ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceTags {
+    /// `Backup=Yes`.
+    pub wanted: bool,
+    /// `Name`, if it is not empty.
+    pub name: Option<String>,
+    /// `Retention`, if it is there and can be used.
+    pub retention: Option<RetentionDays>,
+    /// `RetentionCrossRegion`, likewise.
+    pub retention_cross_region: Option<RetentionDays>,
+    /// `BackupCrossRegion` as it stands, for the snapshot's own tag.
+    pub backup_cross_region: Option<String>,
+    /// The regions in it, each once, in the order given.
+    pub copy_regions: Vec<Region>,
+    /// The value of `KeepForever`, which may be empty.
+    pub keep_forever: Option<String>,
+}
+
+impl InstanceTags {
+    /// Reads them. Whether the regions exist is not a question of grammar; see [`crate::policy`].
+    pub fn read(tags: &Tags) -> (Self, Vec<TagProblem>) {
+        let mut problems = Vec::new();
+        let mut days = |key: &str| {
+            let value = tags.get(key)?;
+            value.parse().map_err(|_| problems.push(problem(key, value, retention::ALLOWED))).ok()
+        };
+        let (retention, retention_cross_region) = (days(RETENTION), days(RETENTION_CROSS_REGION));
+        let backup_cross_region = tags.get(BACKUP_CROSS_REGION).cloned();
+        let (copy_regions, bad_regions) = regions(backup_cross_region.as_deref().unwrap_or_default());
+        problems.extend(bad_regions);
+        let read = Self {
+            wanted: tags.get(BACKUP).is_some_and(|v| v.trim().eq_ignore_ascii_case("yes")),
+            name: tags.get(NAME).filter(|name| !name.trim().is_empty()).cloned(),
+            retention,
+            retention_cross_region,
+            backup_cross_region,
+            copy_regions,
+            keep_forever: tags.get(KEEP_FOREVER).cloned(),
+        };
+        (read, problems)
+    }
+}
+
+/// Whether a volume's `Backup` tag leaves it out.
+pub fn leaves_out(backup: Option<&str>) -> bool {
+    backup.is_some_and(|value| value.trim().eq_ignore_ascii_case("no"))
+}
+
+/// The regions in a `BackupCrossRegion` value, each once, and what in it is no region code.
+pub fn regions(value: &str) -> (Vec<Region>, Vec<TagProblem>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.to_ascii_lowercase().parse::<Region>() {
+            Ok(region) if found.contains(&region) => {}
+            Ok(region) => found.push(region),
+            Err(_) => {
+                problems.push(problem(BACKUP_CROSS_REGION, part, "region codes such as eu-west-1, separated by commas"))
+            }
+        }
+    }
+    (found, problems)
+}
+
+fn problem(tag: &str, value: &str, allowed: &str) -> TagProblem {
+    TagProblem { tag: tag.into(), value: value.into(), allowed: allowed.into() }
+}
+
+/// What a snapshot's tags say, as far as this system reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotTags {
+    /// `Type=Automated`, in exactly this case.
+    pub automated: bool,
+    /// `CreatedOn`, if it is a date.
+    pub created_on: Option<NaiveDate>,
+    /// `DeleteOn`, if it is a date.
+    pub delete_on: Option<NaiveDate>,
+    /// Whether `KeepForever` is there.
+    pub keep_forever: bool,
+    /// `BackupFromRegion`, as it stands: it makes the snapshot a copy, even if it is no region code.
+    pub from_region: Option<String>,
+    /// `SourceSnapshotId`.
+    pub source_snapshot: Option<SnapshotId>,
+    /// `SourceVolumeId`.
+    pub source_volume: Option<VolumeId>,
+    /// `SourceInstanceId`.
+    pub source_instance: Option<InstanceId>,
+}
+
+impl SnapshotTags {
+    /// Reads them.
+    pub fn read(tags: &Tags) -> Self {
+        let date = |key| tags.get(key).and_then(|value| read_date(value));
+        Self {
+            automated: tags.get(TYPE).is_some_and(|value| value == AUTOMATED),
+            created_on: date(CREATED_ON),
+            delete_on: date(DELETE_ON),
+            keep_forever: tags.contains_key(KEEP_FOREVER),
+            from_region: tags.get(BACKUP_FROM_REGION).cloned(),
+            source_snapshot: parsed(tags, SOURCE_SNAPSHOT_ID),
+            source_volume: parsed(tags, SOURCE_VOLUME_ID),
+            source_instance: parsed(tags, SOURCE_INSTANCE_ID),
+        }
+    }
+}
+
+fn parsed<T: std::str::FromStr>(tags: &Tags, key: &str) -> Option<T> {
+    tags.get(key)?.parse().ok()
+}
+
+/// A date as the tags write it. Exactly `YYYY-MM-DD`: what is nearly a date is not trusted with a deletion.
+pub fn read_date(text: &str) -> Option<NaiveDate> {
+    let exact = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    exact.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()
+}
+
+/// What the tags of one `CreateSnapshots` are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotLabels<'a> {
+    /// The instance's name, or its id.
+    pub name: &'a str,
+    /// The instance.
+    pub instance: &'a InstanceId,
+    /// The run.
+    pub run: &'a str,
+    /// The day of the act.
+    pub created_on: NaiveDate,
+    /// How long it is kept.
+    pub retention: RetentionDays,
+    /// The instance's `RetentionCrossRegion`.
+    pub retention_cross_region: Option<RetentionDays>,
+    /// The instance's `BackupCrossRegion`, as it stands.
+    pub backup_cross_region: Option<&'a str>,
+    /// The instance's `KeepForever`.
+    pub keep_forever: Option<&'a str>,
+    /// What the set holds.
+    pub devices: &'a [Attachment],
+}
+
+impl SnapshotLabels<'_> {
+    /// The tags, the same for every snapshot of the set.
+    pub fn tags(&self) -> Tags {
+        let mut tags = tags([
+            (NAME, self.name),
+            (TYPE, AUTOMATED),
+            (BACKUP_RUN, self.run),
+            (SOURCE_INSTANCE_ID, self.instance.as_str()),
+        ]);
+        tags.insert(CREATED_ON.into(), self.created_on.to_string());
+        tags.insert(DELETE_ON.into(), self.retention.delete_on(self.created_on).to_string());
+        if let Some(days) = self.retention_cross_region {
+            tags.insert(RETENTION_CROSS_REGION.into(), days.to_string());
+        }
+        if let Some(regions) = self.backup_cross_region {
+            tags.insert(BACKUP_CROSS_REGION.into(), regions.into());
+        }
+        if let Some(value) = self.keep_forever {
+            tags.insert(KEEP_FOREVER.into(), value.into());
+        }
+        tags.extend(devices_tags(self.devices));
+        tags
+    }
+}
+
+/// `Devices`, `Devices.2`, …: each value as long as it may be, no pair cut in two.
+pub fn devices_tags(devices: &[Attachment]) -> Tags {
+    let mut values: Vec<String> = Vec::new();
+    for Attachment { device, volume } in devices {
+        let pair = format!("{device}={volume}");
+        match values.last_mut() {
+            Some(last) if last.len() + 1 + pair.len() <= LONGEST_VALUE => {
+                last.push(' ');
+                last.push_str(&pair);
+            }
+            _ => values.push(pair),
+        }
+    }
+    values.into_iter().enumerate().map(|(i, value)| (devices_key(i), value)).collect()
+}
+
+/// The devices and volumes that [`devices_tags`] wrote down; what cannot be read is left out.
+pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
+    (0..)
+        .map_while(|i| tags.get(&devices_key(i)))
+        .flat_map(|value| value.split(' '))
+        .filter_map(|pair| {
+            let (device, volume) = pair.rsplit_once('=')?;
+            Some(Attachment { device: device.into(), volume: volume.parse().ok()? })
+        })
+        .collect()
+}
+
+fn devices_key(index: usize) -> String {
+    match index {
+        0 => DEVICES.into(),
+        _ => format!("{DEVICES}.{}", index + 1),
+    }
+}
+
+/// The tags of a copy: ours, then what else the source carries, as far as there is room.
+///
+/// `aws:` tags cannot be written by anyone but AWS. `BackupCrossRegion` would ask for copies of the copy,
+/// and `Devices` is replaced by `SourceDevice`.
+pub fn copy_tags(source: &Snapshot, home: &Region, run: &str, created_on: NaiveDate, retention: RetentionDays) -> Tags {
+    let mut ours = tags([
+        (CREATED_ON, created_on.to_string().as_str()),
+        (DELETE_ON, &retention.delete_on(created_on).to_string()),
+        (TYPE, AUTOMATED),
+        (BACKUP_FROM_REGION, home.as_str()),
+        (BACKUP_RUN, run),
+        (SOURCE_SNAPSHOT_ID, source.id.as_str()),
+    ]);
+    if let Some(volume) = &source.volume {
+        ours.insert(SOURCE_VOLUME_ID.into(), volume.to_string());
+    }
+    if let Some(device) = device_of(source) {
+        ours.insert(SOURCE_DEVICE.into(), device);
+    }
+    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION, KEEP_FOREVER] {
+        if let Some(value) = source.tags.get(key) {
+            ours.insert(key.into(), value.clone());
+        }
+    }
+    let stays = |key: &str| {
+        key.starts_with("aws:") || key == BACKUP_CROSS_REGION || key == DEVICES || key.starts_with("Devices.")
+    };
+    let room = MOST_TAGS - ours.len();
+    let others: Vec<_> = source
+        .tags
+        .iter()
+        .filter(|(key, _)| !ours.contains_key(*key) && !stays(key))
+        .take(room)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    ours.extend(others);
+    ours
+}
+
+/// Where the source's volume was: from `Devices`, else from the earlier scripts' description `Name - vol-… (device)`.
+pub fn device_of(snapshot: &Snapshot) -> Option<String> {
+    let volume = snapshot.volume.as_ref()?;
+    let tagged = devices_of(&snapshot.tags).into_iter().find(|a| a.volume == *volume).map(|a| a.device);
+    tagged.or_else(|| described(&snapshot.description).filter(|a| a.volume == *volume).map(|a| a.device))
+}
+
+/// The volume and device in the earlier scripts' description, `Name - vol-… (device)`.
+pub fn described(description: &str) -> Option<Attachment> {
+    let (rest, device) = description.strip_suffix(')')?.rsplit_once(" (")?;
+    let volume = rest.rsplit_once(" - ").map_or(rest, |(_, volume)| volume);
+    Some(Attachment { device: device.into(), volume: volume.trim().parse().ok()? })
+}
+
+/// Tags from pairs.
+pub fn tags<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Tags {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests;
