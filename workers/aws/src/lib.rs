@@ -1,1 +1,16 @@
+//! The system's ways of talking to AWS. No other crate names an `aws-sdk-*` crate.
+//!
+//! Clients and settings are built once per process, in [`Aws::connect`]; the workers' `main.rs` hand their `handle`
+//! function to [`direct`] (invoked by the state machine) or [`queue_worker`] (invoked by SQS).
 
+mod callback;
+mod console;
+mod delivery;
+mod ec2;
+mod presign;
+mod runtime;
+mod storage;
+
+pub use console::{StepFunctions, Topic};
+pub use ec2::Ec2Client;
+pub use runtime::{Acts, Aws, StartError, direct, queue_worker};

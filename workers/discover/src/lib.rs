@@ -1,1 +1,64 @@
+//! Discover: compares what the tags ask for with what exists, and writes the difference down as work.
+//!
+//! It is invoked by the state machine, once per step:
+//!
+//! | step | writes | returns |
+//! |---|---|---|
+//! | `StartRun` | nothing | the [`Run`], or `InvalidInput` |
+//! | `DiscoverInstances` | `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
+//! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
+//! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `expire-REGION.jsonl` | the manifest, or `MassExpire` |
+//!
+//! Whatever it reads it reads to the end: a list that could not be completed is an error, never a shorter list.
+//! It changes nothing in EC2, so a second invocation, or one after a crash, gives the same.
 
+mod copies;
+mod expired;
+mod instances;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    contract::{DiscoverEvent, Run},
+    error::{ErrorName, Failure},
+    ports::{Ec2, Storage},
+    settings::Settings,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What discover works with.
+pub struct Context<'a, E, S> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// The report bucket.
+    pub storage: &'a S,
+    /// The stack's parameters.
+    pub settings: &'a Settings,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// Answers one step.
+pub async fn handle<E: Ec2, S: Storage>(event: DiscoverEvent, context: &Context<'_, E, S>) -> Result<Value, Failure> {
+    match event {
+        DiscoverEvent::StartRun { input, execution, started } => answer(&Run::read(&input, &execution, started)?),
+        DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
+        DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),
+        DiscoverEvent::DiscoverExpired { run, region } => answer(&expired::discover(&run, &region, context).await?),
+    }
+}
+
+fn answer(value: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(value).map_err(|e| Failure::new(ErrorName::StorageFailed, e))
+}
+
+fn line(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|e| Failure::new(ErrorName::StorageFailed, e))
+}
+
+fn lines<T: Serialize>(values: &[T]) -> Result<Vec<String>, Failure> {
+    values.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,10 +19,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    copies::CopyTask,
     error::{ErrorName, Failure},
     expiry::Expire,
+    fleet::Snapshot,
     ids::{Region, SnapshotId},
     policy::InstancePlan,
+    tags::BACKUP_RUN,
 };
 
 /// Which phases an execution runs.
@@ -199,6 +202,18 @@ pub struct Begun {
     pub started: DateTime<Utc>,
 }
 
+impl Begun {
+    /// What is waited for when these snapshots are: the oldest of them tells how long that has been.
+    pub fn of<'a>(region: &Region, snapshots: impl IntoIterator<Item = &'a Snapshot>, now: DateTime<Utc>) -> Self {
+        let mut begun = Self { region: region.clone(), snapshots: Vec::new(), started: now };
+        for snapshot in snapshots {
+            begun.snapshots.push(snapshot.id.clone());
+            begun.started = begun.started.min(snapshot.started);
+        }
+        begun
+    }
+}
+
 /// The task of the wait-complete worker.
 pub type WaitTask = Begun;
 
@@ -279,6 +294,47 @@ impl StateError {
     }
 }
 
+/// What a task is about, for logs and for the attributes of a message in a dead-letter queue.
+pub trait About {
+    /// Names and values; at most eight.
+    fn about(&self) -> Vec<(&'static str, String)>;
+}
+
+impl About for SnapshotTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![("Run", self.run.clone()), ("Instance", self.instance.instance.to_string())]
+    }
+}
+
+impl About for Begun {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![("Region", self.region.to_string()), ("Snapshot", joined(&self.snapshots))]
+    }
+}
+
+impl About for CopyTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        let (snapshot, run) = match self {
+            Self::Copy { snapshot, tags, .. } => (snapshot, tags.get(BACKUP_RUN)),
+            Self::Retag { snapshot, .. } => (snapshot, None),
+        };
+        let mut about = vec![("Destination", self.region().to_string()), ("Snapshot", snapshot.to_string())];
+        about.extend(run.map(|run| ("Run", run.clone())));
+        about
+    }
+}
+
+impl About for ExpireTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        let ids: Vec<_> = self.snapshots.iter().map(|s| s.id.clone()).collect();
+        vec![("Region", self.region.to_string()), ("Planned", self.planned.to_string()), ("Snapshot", joined(&ids))]
+    }
+}
+
+fn joined(ids: &[SnapshotId]) -> String {
+    ids.iter().map(SnapshotId::as_str).collect::<Vec<_>>().join(" ")
+}
+
 /// The version of [`Message`].
 pub const MESSAGE_VERSION: u32 = 1;
 
@@ -293,8 +349,9 @@ pub struct Message<T> {
     pub task_token: Option<String>,
     /// What to do.
     pub task: T,
-    /// When it was first sent.
-    pub sent_at: DateTime<Utc>,
+    /// When it was first sent; where it is missing, SQS knows when it was put into the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<DateTime<Utc>>,
 }
 
 impl<T: DeserializeOwned> Message<T> {

@@ -243,11 +243,14 @@ fn ownership(candidate: &Candidate, scope: &Scope<'_>) -> Result<(), Keep> {
     if ours { Ok(()) } else { Err(Keep::AnotherStacks) }
 }
 
+/// The day of the data, the moment at which the snapshot was begun, and the candidate's index.
+type Aged = (NaiveDate, DateTime<Utc>, usize);
+
 /// The indices of the `minimum_kept` newest completed snapshots of every living volume.
 ///
 /// Whether one of them carries `KeepForever` makes no difference: tagging a snapshot never costs another its place.
 fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
-    let mut by_volume: BTreeMap<&VolumeId, Vec<(NaiveDate, DateTime<Utc>, usize)>> = BTreeMap::new();
+    let mut by_volume: BTreeMap<&VolumeId, Vec<Aged>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.living.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && ownership(candidate, scope).is_ok() {

@@ -29,6 +29,8 @@ pub enum Which {
     CopiesOf(Vec<SnapshotId>),
     /// The copies that are pending, of any automated source.
     PendingCopies,
+    /// Those with `Type=Automated` and `KeepForever`.
+    KeptForever,
 }
 
 /// A snapshot that was just begun.

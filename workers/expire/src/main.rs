@@ -1,1 +1,10 @@
-fn main() {}
+//! The expire function.
+
+use aws::{Acts, Aws, StartError, queue_worker};
+use expire::handle;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), StartError> {
+    let aws = Aws::connect().await?;
+    queue_worker(&aws, Acts::Yes, async |tasks, now| handle(&aws.ec2, &aws.home, tasks, now).await).await
+}

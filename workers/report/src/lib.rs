@@ -1,1 +1,302 @@
+//! Report: says what a run did, computed from what exists now, and whether anything is owed.
+//!
+//! Event: [`ReportEvent`], all that the state machine has at the end of a run, however it went.
+//! Result: [`Answer`]; the state machine ends with `BackupIncomplete` where it is not complete.
+//!
+//! It reads the run's manifests, looks at the snapshots and copies that carry the run's id, decides once more what
+//! every destination is owed, and asks the Map Runs what failed. It writes `summary.json` and `summary.txt`,
+//! sends the summary to the topic, and prints metrics. It changes nothing in EC2: a second report says the same.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    contract::{ExpireTask, Manifest, RegionEnd, ReportEvent, Run, StateError},
+    copies::{CopyRules, Living, owed},
+    error::{ErrorName, Failure},
+    fleet::{Instance, Snapshot, SnapshotState},
+    ids::{Region, SnapshotId},
+    policy::InstancePlan,
+    ports::{Ec2, Executions, MapRun, Notifications, Storage, Which},
+    report::{CopiesEnd, ExpiryEnd, Summary, copy_problems, instance_ends, missing},
+    settings::Settings,
+    tags::{BACKUP_RUN, SnapshotTags},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+/// What the state machine hears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether nothing is owed.
+    pub complete: bool,
+    /// What is; empty if nothing.
+    pub cause: String,
+    /// Where the summary stands.
+    pub summary: String,
+}
+
+/// What the report works with.
+pub struct Context<'a, E, S, C> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// The report bucket.
+    pub storage: &'a S,
+    /// Executions, and the topic.
+    pub console: &'a C,
+    /// The stack's parameters.
+    pub settings: &'a Settings,
+    /// The region of the stack.
+    pub home: &'a Region,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// Characters of a notification's subject, at most (`Publish` documentation).
+const LONGEST_SUBJECT: usize = 100;
+/// Bytes of a notification, at most 256 KiB; so much of a long summary is enough to act on.
+const LONGEST_MESSAGE: usize = 60_000;
+/// Characters of an execution's cause, at most (`SendTaskFailure` documentation: 32,768).
+const LONGEST_CAUSE: usize = 8_000;
+
+/// Summarises a run.
+pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications>(
+    event: ReportEvent,
+    context: &Context<'_, E, S, C>,
+) -> Result<Answer, Failure> {
+    let summary = summarise(&event, context).await?;
+    let (run, text) = (&event.run, summary.text());
+    let json = serde_json::to_string_pretty(&summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
+    context.storage.write(&run.key("summary.json"), json).await?;
+    context.storage.write(&run.key("summary.txt"), text.clone()).await?;
+    for problem in &summary.problems {
+        tracing::error!(run = run.id, problem, "incomplete");
+    }
+    for rejected in &summary.rejected {
+        tracing::warn!(run = run.id, subject = rejected.subject, problem = rejected.problem, "rejected");
+    }
+    if !run.dry_run {
+        print_metrics(&summary);
+    }
+    // The summary stands in the bucket, and the execution's end tells the same: a topic that is down changes neither.
+    if let Err(failure) =
+        context.console.notify(&cut(&summary.subject(), LONGEST_SUBJECT), &cut(&text, LONGEST_MESSAGE)).await
+    {
+        tracing::error!(%failure, "the notification could not be sent");
+    }
+    Ok(Answer {
+        complete: summary.is_complete(),
+        cause: cut(&summary.problems.join("; "), LONGEST_CAUSE),
+        summary: format!("s3://{}/{}", context.storage.bucket(), run.key("summary.txt")),
+    })
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most - 1) {
+        Some((end, _)) if text.chars().count() > most => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
+    }
+}
+
+async fn summarise<E: Ec2, S: Storage, C: Executions>(
+    event: &ReportEvent,
+    context: &Context<'_, E, S, C>,
+) -> Result<Summary, Failure> {
+    let Context { ec2, storage, console, home, now, .. } = context;
+    let run = &event.run;
+    let mut summary = Summary {
+        run: run.clone(),
+        home: (*home).clone(),
+        ended: *now,
+        problems: Vec::new(),
+        instances: Vec::new(),
+        copies: Vec::new(),
+        expiries: Vec::new(),
+        rejected: read_lines(*storage, &run.key("rejected.jsonl")).await?,
+        failures: Vec::new(),
+    };
+    let failed = |what: &str, error: &StateError| format!("{what}: {}: {}", error.error, error.message());
+    summary.problems.extend(event.fleet_failure.iter().map(|e| failed("the fleet could not be listed", e)));
+    summary.problems.extend(event.snapshot_failure.iter().map(|e| failed("the snapshots could not be begun", e)));
+    let map_runs = console.map_runs(&run.execution).await?;
+    summary.failures = map_runs.iter().flat_map(failures).collect();
+
+    let Some(fleet) = &event.fleet else { return Ok(summary) };
+    let mut instances: Vec<Instance> = Vec::new();
+    ec2.each_instance(&mut |instance| instances.push(instance)).await?;
+    let plans: Vec<InstancePlan> = read_manifest(*storage, &fleet.manifest).await?;
+
+    let mut copies_of_run = BTreeMap::new();
+    if run.phases.copy {
+        let sources = ec2.snapshots(home, &Which::Automated).await?;
+        for end in &event.copies {
+            let there = copies_end(end, &sources, &Living::of(&instances), context, run, &mut summary).await?;
+            copies_of_run.insert(end.region.clone(), there);
+        }
+    }
+    if run.phases.snapshot && !run.dry_run {
+        let made = ec2.snapshots(home, &Which::MadeBy(run.id.clone())).await?;
+        summary.instances = instance_ends(&plans, &made, &copies_of_run);
+        let (problems, rejected) = missing(&summary.instances, &instances);
+        summary.problems.extend(problems);
+        summary.rejected.extend(rejected);
+    } else if run.dry_run {
+        summary.instances = instance_ends(&plans, &[], &copies_of_run);
+    }
+    for end in &event.expiries {
+        expiry_end(end, context, run, &map_runs, &mut summary).await?;
+    }
+    Ok(summary)
+}
+
+/// Looks once more at what a destination is owed; returns its copies.
+async fn copies_end<E: Ec2, S: Storage, C>(
+    end: &RegionEnd,
+    sources: &[Snapshot],
+    living: &Living,
+    Context { ec2, settings, home, now, .. }: &Context<'_, E, S, C>,
+    run: &Run,
+    summary: &mut Summary,
+) -> Result<Vec<Snapshot>, Failure> {
+    let region = &end.region;
+    if let Some(error) = &end.failure {
+        summary.problems.push(format!("{region}: copies: {}: {}", error.error, error.message()));
+    }
+    let there = match ec2.snapshots(region, &Which::Automated).await {
+        Ok(there) => there,
+        Err(error) => {
+            summary.problems.push(format!("{region} cannot be looked at: {error}"));
+            return Ok(Vec::new());
+        }
+    };
+    let rules = CopyRules {
+        home,
+        run: &run.id,
+        today: now.date_naive(),
+        lookback_days: settings.copy_lookback_days,
+        default_retention: settings.default_retention,
+    };
+    let owed = owed(sources, &there, living, region, &rules);
+    if !run.dry_run {
+        summary.problems.extend(copy_problems(region, &owed));
+    }
+    let made_here = |copy: &&Snapshot| {
+        copy.state == SnapshotState::Completed
+            && copy.tags.get(BACKUP_RUN) == Some(&run.id)
+            && SnapshotTags::read(&copy.tags).from_region.as_deref() == Some(home.as_str())
+    };
+    summary.copies.push(CopiesEnd {
+        region: region.clone(),
+        made: there.iter().filter(made_here).count(),
+        owed: owed.tasks.len(),
+        forgotten: owed.forgotten,
+        surplus: owed.surplus,
+    });
+    for doubtful in owed.doubtful {
+        if !summary.rejected.contains(&doubtful) {
+            summary.rejected.push(doubtful);
+        }
+    }
+    Ok(there)
+}
+
+async fn expiry_end<E: Ec2, S: Storage, C>(
+    end: &RegionEnd,
+    Context { ec2, storage, .. }: &Context<'_, E, S, C>,
+    run: &Run,
+    map_runs: &[MapRun],
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let region = &end.region;
+    if let Some(error) = &end.failure {
+        summary.problems.push(format!("{region}: expiry: {}: {}", error.error, error.message()));
+    }
+    let Some(manifest) = &end.manifest else { return Ok(()) };
+    let batches: Vec<ExpireTask> = read_manifest(*storage, manifest).await?;
+    let planned: Vec<SnapshotId> = batches.into_iter().flat_map(|b| b.snapshots).map(|s| s.id).collect();
+    let mut left = Vec::new();
+    if !planned.is_empty() {
+        ec2.each_snapshot(region, &Which::Ids(planned.clone()), &mut |snapshot| left.push(snapshot.id)).await?;
+    }
+    // What was kept on purpose is left, too; what failed shows in the Map Run.
+    let failed = map_runs.iter().filter(|m| m.label == EXPIRIES).flat_map(|m| &m.failures);
+    let here = failed.filter(|f| f.input.contains(&format!("\"{region}\""))).count();
+    if here > 0 && !left.is_empty() {
+        summary.problems.push(format!(
+            "{region}: {} of {} due snapshots could not be deleted",
+            left.len(),
+            planned.len()
+        ));
+    }
+    if run.dry_run || !planned.is_empty() {
+        summary.expiries.push(ExpiryEnd {
+            region: region.clone(),
+            planned: planned.len(),
+            deleted: planned.into_iter().filter(|id| !left.contains(id)).collect(),
+            left,
+        });
+    }
+    Ok(())
+}
+
+/// The label of the Map over a region's expiry manifest.
+const EXPIRIES: &str = "Expiries";
+
+fn failures(run: &MapRun) -> Vec<String> {
+    let mut lines: Vec<String> =
+        run.failures.iter().map(|f| format!("{}: {}: {}", run.label, f.error, f.cause)).collect();
+    let unread = run.failed.saturating_sub(run.failures.len() as u64);
+    if unread > 0 {
+        lines.push(format!("{}: {unread} more, see the Map Run", run.label));
+    }
+    lines
+}
+
+async fn read_manifest<T: DeserializeOwned>(storage: &impl Storage, manifest: &Manifest) -> Result<Vec<T>, Failure> {
+    read_lines(storage, &manifest.key).await
+}
+
+async fn read_lines<T: DeserializeOwned>(storage: &impl Storage, key: &str) -> Result<Vec<T>, Failure> {
+    let body = storage.read(key).await?.unwrap_or_default();
+    body.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            serde_json::from_str(line).map_err(|e| Failure::new(ErrorName::StorageFailed, format!("{key}: {e}")))
+        })
+        .collect()
+}
+
+#[allow(clippy::print_stdout)] // CloudWatch reads metrics from lines of exactly this form.
+fn print_metrics(summary: &Summary) {
+    println!("{}", metrics(summary));
+}
+
+/// The run's metrics, as a log line that CloudWatch reads them from (embedded metric format specification).
+fn metrics(summary: &Summary) -> String {
+    let (planned, completed) = summary.volumes();
+    let values = [
+        ("Complete", usize::from(summary.is_complete())),
+        ("Snapshots", completed),
+        ("SnapshotsMissing", planned - completed),
+        ("CopiesMade", summary.copies.iter().map(|c| c.made).sum()),
+        ("CopiesOwed", summary.copies.iter().map(|c| c.owed).sum()),
+        ("Expired", summary.expiries.iter().map(|e| e.deleted.len()).sum()),
+        ("Rejected", summary.rejected.len()),
+    ];
+    let names: Vec<_> = values.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
+    let mut line = json!({
+        "_aws": {
+            "Timestamp": summary.ended.timestamp_millis(),
+            "CloudWatchMetrics": [{"Namespace": "EbsSnapshots", "Dimensions": [["Region"]], "Metrics": names}],
+        },
+        "Region": summary.home,
+        "Run": summary.run.id,
+    });
+    for (name, value) in values {
+        line[name] = json!(value);
+    }
+    line.to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,34 @@
-fn main() {}
+//! The report function.
+
+use aws::{Aws, StartError, direct};
+use domain::{
+    error::Failure,
+    ports::{Executions, MapRun, Notifications},
+};
+use report::{Context, handle};
+
+/// What the report hears of Step Functions, and where it speaks.
+struct Console(aws::StepFunctions, aws::Topic);
+
+impl Executions for Console {
+    async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
+        self.0.map_runs(execution).await
+    }
+}
+
+impl Notifications for Console {
+    async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure> {
+        self.1.notify(subject, message).await
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), StartError> {
+    let aws = Aws::connect().await?;
+    let (storage, console) = (aws.bucket()?, Console(aws.executions(), aws.topic()?));
+    let Aws { ec2, settings, home, .. } = &aws;
+    direct(async |event, now| {
+        handle(event, &Context { ec2, storage: &storage, console: &console, settings, home, now }).await
+    })
+    .await
+}

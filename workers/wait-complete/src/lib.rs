@@ -1,1 +1,83 @@
+//! WaitComplete: answers when snapshots or copies are complete, with as few looks as it can.
+//!
+//! Task: [`WaitTask`]. Result: `{}`.
+//!
+//! One `DescribeSnapshots` serves all tasks of a batch that are about the same region.
+//! The pause between two looks is a tenth of the wait so far.
+//!
+//! - Delivered twice, or crashed: looking changes nothing.
+//! - Throttled: later.
+//! - An id that is not described: later for ten minutes (EC2 is eventually consistent), then it fails.
+//! - One that turned to `error`: it fails with EC2's message.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    contract::WaitTask,
+    error::{ErrorName, Failure, name_of_broken_copy},
+    fleet::{Snapshot, SnapshotState},
+    ids::{Region, SnapshotId},
+    outcome::{Outcome, after, poll_delay},
+    ports::{Ec2, Which},
+    tags::SnapshotTags,
+};
+use serde_json::json;
+
+/// For so long an id that is not described may only be late.
+const MAY_BE_LATE: TimeDelta = TimeDelta::minutes(10);
+
+/// Answers a batch, one outcome per task.
+pub async fn handle(ec2: &impl Ec2, poll_seconds: u32, tasks: Vec<WaitTask>, now: DateTime<Utc>) -> Vec<Outcome> {
+    let mut asked: BTreeMap<&Region, Vec<SnapshotId>> = BTreeMap::new();
+    for task in &tasks {
+        asked.entry(&task.region).or_default().extend(task.snapshots.iter().cloned());
+    }
+    let mut found = BTreeMap::new();
+    for (region, mut ids) in asked {
+        ids.sort_unstable();
+        ids.dedup();
+        let answer = if ids.is_empty() { Ok(Vec::new()) } else { ec2.snapshots(region, &Which::Ids(ids)).await };
+        let by_id = |all: Vec<Snapshot>| all.into_iter().map(|s| (s.id.clone(), s)).collect::<BTreeMap<_, _>>();
+        found.insert(region, answer.map(by_id));
+    }
+    tasks
+        .iter()
+        .map(|task| match &found[&task.region] {
+            Ok(described) => one(task, described, poll_seconds, now),
+            Err(error) => after(error.clone(), task.region.as_str(), now),
+        })
+        .collect()
+}
+
+fn one(task: &WaitTask, described: &BTreeMap<SnapshotId, Snapshot>, poll_seconds: u32, now: DateTime<Utc>) -> Outcome {
+    let mut waiting = false;
+    for id in &task.snapshots {
+        match described.get(id) {
+            Some(snapshot) if snapshot.state == SnapshotState::Completed => {}
+            Some(snapshot) if snapshot.state == SnapshotState::Pending => waiting = true,
+            Some(snapshot) => return Outcome::Fail(broken(snapshot, &task.region)),
+            None if now - task.started < MAY_BE_LATE => waiting = true,
+            None => {
+                let cause = format!("{id} is not there in {}, ten minutes after it was begun", task.region);
+                return Outcome::Fail(Failure::new(ErrorName::SnapshotNotFound, cause));
+            }
+        }
+    }
+    match waiting {
+        true => Outcome::Later(poll_delay(task.started, now, poll_seconds)),
+        false => Outcome::Done(json!({})),
+    }
+}
+
+fn broken(snapshot: &Snapshot, region: &Region) -> Failure {
+    let message = snapshot.state_message.as_deref().unwrap_or("EC2 gives no reason");
+    let name = match SnapshotTags::read(&snapshot.tags).from_region {
+        Some(_) => name_of_broken_copy(message),
+        None => ErrorName::SnapshotFailed,
+    };
+    Failure::new(name, format!("{} in {region} is in error: {message}", snapshot.id))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! What becomes of a batch of messages: each turns into exactly one outcome, and one bad record never fails its batch.
+//!
+//! | outcome | the message | the state machine hears |
+//! |---|---|---|
+//! | Done | deleted | success |
+//! | Later | sent again with a delay, then deleted: waiting never uses up the receive count | heartbeat |
+//! | Retry | comes back after a growing visibility time-out; on the last delivery it becomes Fail | heartbeat |
+//! | Fail | to the dead-letter queue without its token, with the reason, then deleted | failure |
+//!
+//! A dead token means that nobody waits any more: nothing is done, and the next discover decides.
+// Single-threaded: the futures need not be `Send`.
+#![allow(async_fn_in_trait)]
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    contract::{About, MESSAGE_VERSION, Message},
+    error::{ErrorName, Failure},
+    outcome::{Outcome, retry_delay},
+};
+use futures::future::join_all;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// One delivery of a message by SQS.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// SQS's id of the message, by which a failed one is named to Lambda.
+    pub id: String,
+    /// The handle of this delivery.
+    pub receipt: String,
+    /// The message.
+    pub body: String,
+    /// How often it was delivered, this time included.
+    pub receive_count: u32,
+    /// When it was put into this queue.
+    pub sent: DateTime<Utc>,
+}
+
+/// Whether somebody still waits for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Somebody does.
+    Alive,
+    /// The task timed out, or its execution was stopped.
+    Dead,
+}
+
+/// Something that SQS or Step Functions could not do just now.
+#[derive(Debug)]
+pub struct CallFailed(pub String);
+
+/// The state machine's ear.
+pub trait Callbacks {
+    /// Still at work.
+    async fn heartbeat(&self, token: &str) -> Result<Token, CallFailed>;
+    /// Done, with a result.
+    async fn succeed(&self, token: &str, result: &Value) -> Result<Token, CallFailed>;
+    /// Failed.
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Token, CallFailed>;
+}
+
+/// The worker's queue and its dead-letter queue.
+pub trait Queue {
+    /// Puts a message into the queue, not to be delivered for `seconds`.
+    async fn send_later(&self, body: &str, seconds: u32) -> Result<(), CallFailed>;
+    /// Puts a message into the dead-letter queue, with attributes.
+    async fn send_dead(&self, body: &str, attributes: &[(&str, String)]) -> Result<(), CallFailed>;
+    /// Keeps a delivered message hidden for `seconds`.
+    async fn hide(&self, receipt: &str, seconds: u32) -> Result<(), CallFailed>;
+}
+
+/// What a worker's deliveries are subject to.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Whether the worker changes anything: then it asks first whether somebody still waits.
+    pub acts: bool,
+    /// `maxReceiveCount` of the queue.
+    pub most_receives: u32,
+}
+
+/// For so long a message that was put back by hand acts.
+const HANDMADE_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// A delivery that was understood.
+struct Work<T> {
+    delivery: Delivery,
+    message: Message<T>,
+}
+
+/// Works off a batch; returns the ids of the messages that SQS is to deliver again.
+pub async fn deliver<T, H>(
+    batch: Vec<Delivery>,
+    ports: &(impl Callbacks + Queue),
+    rules: Rules,
+    now: DateTime<Utc>,
+    handle: H,
+) -> Vec<String>
+where
+    T: DeserializeOwned + Serialize + Clone + About,
+    H: AsyncFnOnce(Vec<T>) -> Vec<Outcome>,
+{
+    let opened: Vec<Opened<T>> = join_all(batch.into_iter().map(|delivery| open(delivery, ports, rules, now))).await;
+    let (mut again, mut work) = (Vec::new(), Vec::new());
+    for opened in opened {
+        match opened {
+            Opened::Work(ready) => work.push(ready),
+            Opened::Again(id) => again.push(id),
+            Opened::Settled => {}
+        }
+    }
+    if work.is_empty() {
+        return again;
+    }
+    let outcomes = handle(work.iter().map(|w| w.message.task.clone()).collect()).await;
+    let settled = work.iter().zip(outcomes).map(|(work, outcome)| settle(work, outcome, ports, rules));
+    again.extend(join_all(settled).await.into_iter().flatten());
+    again
+}
+
+enum Opened<T> {
+    Work(Work<T>),
+    /// To be delivered again.
+    Again(String),
+    /// Nothing more to do.
+    Settled,
+}
+
+async fn open<T: DeserializeOwned + Serialize + About>(
+    delivery: Delivery,
+    ports: &(impl Callbacks + Queue),
+    rules: Rules,
+    now: DateTime<Utc>,
+) -> Opened<T> {
+    let message = match Message::<T>::read(&delivery.body) {
+        Ok(message) => message,
+        Err(failure) => return bury_poison(&delivery, &failure, ports).await,
+    };
+    let work = Work { delivery, message };
+    match &work.message.task_token {
+        None if now - work.message.sent_at.unwrap_or(work.delivery.sent) > HANDMADE_FOR => {
+            let failure = Failure::new(ErrorName::MessageExpired, "it was put back by hand more than 24 hours ago");
+            match settle(&work, Outcome::Fail(failure), ports, rules).await {
+                Some(id) => Opened::Again(id),
+                None => Opened::Settled,
+            }
+        }
+        Some(token) if rules.acts => match ports.heartbeat(token).await {
+            Ok(Token::Alive) => Opened::Work(work),
+            Ok(Token::Dead) => {
+                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "nobody waits: dropped");
+                Opened::Settled
+            }
+            Err(CallFailed(why)) => {
+                tracing::warn!(message = work.delivery.id, why, "it is not known whether somebody waits: not acted on");
+                Opened::Again(work.delivery.id)
+            }
+        },
+        _ => Opened::Work(work),
+    }
+}
+
+/// A message that is no task goes to the dead-letter queue at its first delivery, as it is but for its token.
+async fn bury_poison<T>(delivery: &Delivery, failure: &Failure, ports: &(impl Callbacks + Queue)) -> Opened<T> {
+    let (mut body, mut token) = (delivery.body.clone(), None);
+    if let Ok(Value::Object(mut fields)) = serde_json::from_str(&delivery.body) {
+        token = fields.remove("taskToken").and_then(|token| token.as_str().map(str::to_owned));
+        body = Value::Object(fields).to_string();
+    }
+    tracing::error!(message = delivery.id, error = %failure.name, cause = failure.cause, "to the dead-letter queue");
+    if let Err(CallFailed(why)) = ports.send_dead(&body, &reason(failure)).await {
+        tracing::error!(message = delivery.id, why, "the dead-letter queue could not be reached");
+        return Opened::Again(delivery.id.clone());
+    }
+    if let Some(token) = token {
+        log_lost(&delivery.id, ports.fail(&token, failure).await);
+    }
+    Opened::Settled
+}
+
+/// Carries out an outcome; `Some` is the id of a message that is to be delivered again.
+async fn settle<T: Serialize + About>(
+    work: &Work<T>,
+    outcome: Outcome,
+    ports: &(impl Callbacks + Queue),
+    rules: Rules,
+) -> Option<String> {
+    let Work { delivery, message } = work;
+    let token = message.task_token.as_deref();
+    let about = || format!("{:?}", message.task.about());
+    let again = Some(delivery.id.clone());
+    match outcome {
+        Outcome::Done(result) => {
+            tracing::info!(message = delivery.id, about = about(), %result, "done");
+            let told = match token {
+                Some(token) => ports.succeed(token, &result).await,
+                None => Ok(Token::Alive),
+            };
+            // Not told: the message comes back, the worker finds that it is done, and tells it again.
+            log_lost(&delivery.id, told).then_some(()).map_or(again, |()| None)
+        }
+        Outcome::Later(seconds) => {
+            if let Some(token) = token
+                && let Ok(Token::Dead) = ports.heartbeat(token).await
+            {
+                tracing::warn!(message = delivery.id, about = about(), "nobody waits: dropped");
+                return None;
+            }
+            tracing::info!(message = delivery.id, about = about(), seconds, "later");
+            let next = json!({
+                "version": MESSAGE_VERSION,
+                "taskToken": token,
+                "task": message.task,
+                "sentAt": message.sent_at.unwrap_or(delivery.sent),
+            });
+            match ports.send_later(&next.to_string(), seconds).await {
+                Ok(()) => None,
+                Err(CallFailed(why)) => {
+                    tracing::warn!(message = delivery.id, why, "could not be sent again: redelivered instead");
+                    again
+                }
+            }
+        }
+        Outcome::Retry(failure) if delivery.receive_count < rules.most_receives => {
+            let seconds = retry_delay(delivery.receive_count);
+            tracing::warn!(message = delivery.id, about = about(), %failure, seconds, "retried");
+            if let Some(token) = token {
+                log_lost(&delivery.id, ports.heartbeat(token).await);
+            }
+            if let Err(CallFailed(why)) = ports.hide(&delivery.receipt, seconds).await {
+                tracing::warn!(message = delivery.id, why, "comes back after the queue's own time-out");
+            }
+            again
+        }
+        Outcome::Retry(failure) | Outcome::Fail(failure) => {
+            tracing::error!(
+                message = delivery.id, about = about(), error = %failure.name, cause = failure.cause,
+                "to the dead-letter queue"
+            );
+            let mut attributes = reason(&failure);
+            attributes.extend(message.task.about());
+            let body = json!({"version": MESSAGE_VERSION, "task": message.task});
+            if let Err(CallFailed(why)) = ports.send_dead(&body.to_string(), &attributes).await {
+                tracing::error!(message = delivery.id, why, "the dead-letter queue could not be reached");
+                return again;
+            }
+            if let Some(token) = token {
+                log_lost(&delivery.id, ports.fail(token, &failure).await);
+            }
+            None
+        }
+    }
+}
+
+fn reason(failure: &Failure) -> Vec<(&'static str, String)> {
+    vec![("Error", failure.name.to_string()), ("Cause", failure.cause.clone())]
+}
+
+/// Whether the state machine heard it, or nobody listens any more; what it did not hear is logged.
+fn log_lost(message: &str, told: Result<Token, CallFailed>) -> bool {
+    match told {
+        Ok(_) => true,
+        Err(CallFailed(why)) => {
+            tracing::warn!(message, why, "the state machine could not be told");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

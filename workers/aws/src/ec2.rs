@@ -1,0 +1,332 @@
+//! EC2 through the SDK: pages, filters, error codes.
+
+use std::{collections::BTreeMap, sync::Mutex, time::SystemTime};
+
+use aws_config::{SdkConfig, retry::RetryConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sdk_ec2::{
+    Client,
+    config::{self, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
+    types::{self, Filter, ResourceType, TagSpecification},
+};
+use domain::{
+    error::{Ec2Error, LOST_ANSWER, NOT_SENT},
+    fleet::{Attachment, Instance, Snapshot, SnapshotState, Tags, Volume},
+    ids::{Region, SnapshotId},
+    policy::Regions,
+    ports::{CopyOrder, CreateSet, Created, Ec2, Which},
+    tags,
+};
+
+use crate::presign;
+
+/// Values in one filter, at most (EC2 user guide, "List and filter using the CLI and API").
+const MOST_FILTER_VALUES: usize = 200;
+
+/// Results per page: the most that the API gives.
+const PAGE: i32 = 1000;
+
+/// EC2 in every region, one client each.
+pub struct Ec2Client {
+    home: Region,
+    config: SdkConfig,
+    clients: Mutex<BTreeMap<Region, Client>>,
+}
+
+impl Ec2Client {
+    /// A client for the home region; those of other regions are made when they are needed.
+    pub fn new(config: &SdkConfig, home: Region) -> Self {
+        Self { home, config: config.clone(), clients: Mutex::default() }
+    }
+
+    fn client(&self, region: &Region) -> Client {
+        // A poisoned lock only means that another thread panicked while it looked something up.
+        let mut clients = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let new = || {
+            let config =
+                config::Builder::from(&self.config).region(config::Region::new(region.as_str().to_owned())).build();
+            Client::from_conf(config)
+        };
+        clients.entry(region.clone()).or_insert_with(new).clone()
+    }
+}
+
+/// For the calls that have no client token: repeated, they would act twice.
+fn never_repeated() -> config::Builder {
+    config::Builder::new().retry_config(RetryConfig::disabled())
+}
+
+fn failed<E: ProvideErrorMetadata>(
+    action: &'static str,
+    region: &Region,
+) -> impl FnOnce(SdkError<E, HttpResponse>) -> Ec2Error {
+    move |error| {
+        let (code, message) = match &error {
+            SdkError::ServiceError(service) => {
+                let status = service.raw().status().as_u16();
+                // A 5xx without a code came from something between here and EC2.
+                let unnamed = if status >= 500 { LOST_ANSWER } else { "Unknown" };
+                let code = service.err().code().unwrap_or(unnamed).to_owned();
+                (code, service.err().message().unwrap_or("no message").to_owned())
+            }
+            SdkError::ConstructionFailure(_) => (NOT_SENT.into(), "the request could not be made".into()),
+            SdkError::DispatchFailure(f) if f.is_io() || f.is_timeout() || f.is_other() => {
+                (LOST_ANSWER.into(), "the connection failed".into())
+            }
+            SdkError::DispatchFailure(_) => (NOT_SENT.into(), "the request could not be sent".into()),
+            SdkError::TimeoutError(_) => (LOST_ANSWER.into(), "no answer in time".into()),
+            _ => (LOST_ANSWER.into(), "the answer could not be read".into()),
+        };
+        Ec2Error { action, region: region.to_string(), code, message }
+    }
+}
+
+fn unreadable(action: &'static str, region: &Region, what: &str) -> Ec2Error {
+    Ec2Error { action, region: region.to_string(), code: LOST_ANSWER.into(), message: format!("the answer has {what}") }
+}
+
+fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.into_iter().map(Into::into).collect())).build()
+}
+
+fn tag_filter(key: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+    filter(format!("tag:{key}"), values)
+}
+
+/// The filters of each call that a selection takes: one, or as many as its values need.
+fn filters(which: &Which) -> Vec<Vec<Filter>> {
+    let in_chunks = |ids: &[SnapshotId], name: &str| {
+        ids.chunks(MOST_FILTER_VALUES).map(|chunk| vec![filter(name, chunk.iter().map(SnapshotId::as_str))]).collect()
+    };
+    match which {
+        Which::Own => vec![vec![]],
+        Which::Automated => vec![vec![tag_filter(tags::TYPE, [tags::AUTOMATED])]],
+        Which::Ids(ids) => in_chunks(ids, "snapshot-id"),
+        Which::CopiesOf(sources) => in_chunks(sources, &format!("tag:{}", tags::SOURCE_SNAPSHOT_ID)),
+        Which::MadeBy(run) => vec![vec![tag_filter(tags::BACKUP_RUN, [run])]],
+        Which::OfRun(run, instances) => instances
+            .chunks(MOST_FILTER_VALUES)
+            .map(|chunk| {
+                vec![
+                    tag_filter(tags::BACKUP_RUN, [run]),
+                    tag_filter(tags::SOURCE_INSTANCE_ID, chunk.iter().map(|id| id.as_str())),
+                ]
+            })
+            .collect(),
+        Which::KeptForever => {
+            vec![vec![tag_filter(tags::TYPE, [tags::AUTOMATED]), filter("tag-key", [tags::KEEP_FOREVER])]]
+        }
+        Which::PendingCopies => vec![vec![
+            tag_filter(tags::TYPE, [tags::AUTOMATED]),
+            filter("tag-key", [tags::BACKUP_FROM_REGION]),
+            filter("status", ["pending"]),
+        ]],
+    }
+}
+
+fn specification(own: &Tags) -> TagSpecification {
+    let list = own.iter().map(|(key, value)| types::Tag::builder().key(key).value(value).build()).collect();
+    TagSpecification::builder().resource_type(ResourceType::Snapshot).set_tags(Some(list)).build()
+}
+
+fn read_tags(list: &[types::Tag]) -> Tags {
+    list.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
+}
+
+fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
+    let started = snapshot.start_time()?;
+    Some(Snapshot {
+        id: snapshot.snapshot_id()?.parse().ok()?,
+        volume: snapshot.volume_id().and_then(|id| id.parse().ok()),
+        state: match snapshot.state()? {
+            types::SnapshotState::Pending => SnapshotState::Pending,
+            types::SnapshotState::Completed => SnapshotState::Completed,
+            types::SnapshotState::Error => SnapshotState::Error,
+            _ => SnapshotState::Other,
+        },
+        started: chrono::DateTime::from_timestamp(started.secs(), started.subsec_nanos())?,
+        description: snapshot.description().unwrap_or_default().to_owned(),
+        state_message: snapshot.state_message().map(str::to_owned),
+        tags: read_tags(snapshot.tags()),
+    })
+}
+
+fn read_instance(instance: &types::Instance) -> Option<Instance> {
+    let attached = |mapping: &types::InstanceBlockDeviceMapping| {
+        let volume = mapping.ebs()?.volume_id()?.parse().ok()?;
+        Some(Attachment { device: mapping.device_name()?.to_owned(), volume })
+    };
+    Some(Instance {
+        id: instance.instance_id()?.parse().ok()?,
+        state: instance.state()?.name()?.as_str().to_owned(),
+        tags: read_tags(instance.tags()),
+        root_device: instance.root_device_name().map(str::to_owned),
+        volumes: instance.block_device_mappings().iter().filter_map(attached).collect(),
+    })
+}
+
+fn read_volume(volume: &types::Volume) -> Option<Volume> {
+    Some(Volume {
+        id: volume.volume_id()?.parse().ok()?,
+        backup: read_tags(volume.tags()).remove(tags::BACKUP),
+        attached_to: volume.attachments().iter().filter_map(|a| a.instance_id()?.parse().ok()).collect(),
+    })
+}
+
+impl Ec2 for Ec2Client {
+    async fn regions(&self) -> Result<Regions, Ec2Error> {
+        let answer = self
+            .client(&self.home)
+            .describe_regions()
+            .all_regions(true)
+            .send()
+            .await
+            .map_err(failed("DescribeRegions", &self.home))?;
+        let mut regions =
+            Regions { home: self.home.clone(), enabled: Default::default(), disabled: Default::default() };
+        for region in answer.regions() {
+            let Some(Ok(code)) = region.region_name().map(str::parse) else { continue };
+            match region.opt_in_status() {
+                Some("not-opted-in") => regions.disabled.insert(code),
+                _ => regions.enabled.insert(code),
+            };
+        }
+        Ok(regions)
+    }
+
+    async fn each_instance(&self, visit: &mut dyn FnMut(Instance)) -> Result<(), Ec2Error> {
+        let client = self.client(&self.home);
+        let request = client.describe_instances().filters(filter("tag-key", [tags::BACKUP]));
+        let mut pages = request.into_paginator().page_size(PAGE).send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("DescribeInstances", &self.home))?;
+            for instance in page.reservations().iter().flat_map(|r| r.instances()) {
+                let read = read_instance(instance);
+                visit(read.ok_or_else(|| unreadable("DescribeInstances", &self.home, "an instance without an id"))?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn each_volume(&self, visit: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error> {
+        let client = self.client(&self.home);
+        let mut pages = client.describe_volumes().into_paginator().page_size(PAGE).send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed("DescribeVolumes", &self.home))?;
+            for volume in page.volumes() {
+                let read = read_volume(volume);
+                visit(read.ok_or_else(|| unreadable("DescribeVolumes", &self.home, "a volume without an id"))?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn each_snapshot(
+        &self,
+        region: &Region,
+        which: &Which,
+        visit: &mut dyn FnMut(Snapshot),
+    ) -> Result<(), Ec2Error> {
+        let client = self.client(region);
+        for filters in filters(which) {
+            let request = client.describe_snapshots().owner_ids("self").set_filters(Some(filters));
+            let mut pages = request.into_paginator().page_size(PAGE).send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(failed("DescribeSnapshots", region))?;
+                for snapshot in page.snapshots() {
+                    let read = read_snapshot(snapshot);
+                    visit(read.ok_or_else(|| unreadable("DescribeSnapshots", region, "a snapshot without an id"))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_set(&self, set: &CreateSet<'_>) -> Result<Vec<Created>, Ec2Error> {
+        let action = "CreateSnapshots";
+        let excluded: Vec<String> = set.exclude.iter().map(ToString::to_string).collect();
+        let instance = types::InstanceSpecification::builder()
+            .instance_id(set.instance.as_str())
+            .set_exclude_boot_volume(set.exclude_root.then_some(true))
+            .set_exclude_data_volume_ids((!excluded.is_empty()).then_some(excluded))
+            .build();
+        let answer = self
+            .client(&self.home)
+            .create_snapshots()
+            .instance_specification(instance)
+            .description(set.description)
+            .tag_specifications(specification(set.tags))
+            .customize()
+            .config_override(never_repeated())
+            .send()
+            .await
+            .map_err(failed(action, &self.home))?;
+        let read = |s: &types::SnapshotInfo| {
+            Some(Created { id: s.snapshot_id()?.parse().ok()?, volume: s.volume_id()?.parse().ok()? })
+        };
+        let created: Option<Vec<_>> = answer.snapshots().iter().map(read).collect();
+        created.ok_or_else(|| unreadable(action, &self.home, "a snapshot without an id"))
+    }
+
+    async fn create_one(&self, volume: &Attachment, description: &str, own: &Tags) -> Result<SnapshotId, Ec2Error> {
+        let action = "CreateSnapshot";
+        let answer = self
+            .client(&self.home)
+            .create_snapshot()
+            .volume_id(volume.volume.as_str())
+            .description(description)
+            .tag_specifications(specification(own))
+            .customize()
+            .config_override(never_repeated())
+            .send()
+            .await
+            .map_err(failed(action, &self.home))?;
+        let id = answer.snapshot_id().and_then(|id| id.parse().ok());
+        id.ok_or_else(|| unreadable(action, &self.home, "no snapshot id"))
+    }
+
+    async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error> {
+        let action = "CopySnapshot";
+        let not_signed =
+            |message: String| Ec2Error { action, region: order.to.to_string(), code: NOT_SENT.into(), message };
+        let provider =
+            self.config.credentials_provider().ok_or_else(|| not_signed("there are no credentials".into()))?;
+        let credentials =
+            provider.provide_credentials().await.map_err(|e| not_signed(format!("no credentials: {e}")))?;
+        let copy = presign::Copy { from: order.from, to: order.to, source: order.source, kms_key: order.kms_key };
+        let url = presign::presigned_url(&copy, &credentials, SystemTime::now())
+            .map_err(|e| not_signed(format!("the URL cannot be signed: {e}")))?;
+        let answer = self
+            .client(order.to)
+            .copy_snapshot()
+            .source_region(order.from.as_str())
+            .source_snapshot_id(order.source.as_str())
+            .destination_region(order.to.as_str())
+            .presigned_url(url)
+            .set_encrypted(order.kms_key.map(|_| true))
+            .set_kms_key_id(order.kms_key.map(str::to_owned))
+            .description(order.description)
+            .tag_specifications(specification(order.tags))
+            .customize()
+            .config_override(never_repeated())
+            .send()
+            .await
+            .map_err(failed(action, order.to))?;
+        let id = answer.snapshot_id().and_then(|id| id.parse().ok());
+        id.ok_or_else(|| unreadable(action, order.to, "no snapshot id"))
+    }
+
+    async fn delete(&self, region: &Region, snapshot: &SnapshotId) -> Result<(), Ec2Error> {
+        let request = self.client(region).delete_snapshot().snapshot_id(snapshot.as_str());
+        request.send().await.map_err(failed("DeleteSnapshot", region))?;
+        Ok(())
+    }
+
+    async fn keep_forever(&self, region: &Region, snapshot: &SnapshotId, value: &str) -> Result<(), Ec2Error> {
+        let tag = types::Tag::builder().key(tags::KEEP_FOREVER).value(value).build();
+        let request = self.client(region).create_tags().resources(snapshot.as_str()).tags(tag);
+        request.send().await.map_err(failed("CreateTags", region))?;
+        Ok(())
+    }
+}
