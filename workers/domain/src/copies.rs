@@ -96,7 +96,8 @@ impl Living {
             let (read, _) = InstanceTags::read(&instance.tags);
             if read.wanted {
                 for attachment in &instance.volumes {
-                    living.by_volume.entry(attachment.volume.clone()).or_insert_with(|| instance.id.clone());
+                    let owner = living.by_volume.entry(attachment.volume.clone()).or_insert(instance.id.clone());
+                    *owner = instance.id.clone().min(owner.clone()); // As the plan: the first by id.
                 }
                 living.by_id.insert(instance.id.clone(), read);
             }
@@ -156,8 +157,9 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
     newest_first.sort_by(|(a, _), (b, _)| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
 
     for (source, read) in newest_first {
+        let alike = twins.get(&twin_key(source)).copied().unwrap_or(1);
         if let Some(value) = source.tags.get(tags::KEEP_FOREVER) {
-            ranked.extend(copies.retags(source, value, region).map(|retag| (0, retag)));
+            ranked.extend(copies.retags(source, &read, value, region, alike).map(|retag| (0, retag)));
         }
         let rank = rank_of_volume.entry(source.volume.as_ref()).or_default();
         *rank += 1;
@@ -165,7 +167,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
             continue;
         }
         let Some(created_on) = read.created_on else {
-            if promised(source).contains(region) {
+            if living.copy_regions(source).contains(region) {
                 owed.doubtful.push(Rejection::new(&source.id, "CreatedOn cannot be read: it is not copied"));
             }
             continue;
@@ -182,7 +184,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
         if !living.copy_regions(source).contains(region) || !(in_lookback || just_left) {
             continue;
         }
-        match copies.state_of(source, created_on, twins.get(&twin_key(source)).copied().unwrap_or(1)) {
+        match copies.state_of(source, created_on, alike) {
             CopyState::Completed => {}
             CopyState::Doubtful => owed.doubtful.push(Rejection::new(
                 &source.id,
@@ -231,6 +233,11 @@ fn twin_key(snapshot: &Snapshot) -> TwinKey {
     (SnapshotTags::read(&snapshot.tags).created_on, snapshot.description.clone())
 }
 
+/// The snapshots that a description names; EC2's own, of a copy, is `[Copied snap-… from eu-west-1]`.
+pub(crate) fn named_in(description: &str) -> impl Iterator<Item = SnapshotId> {
+    description.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter_map(|word| word.parse().ok())
+}
+
 /// How many sources share a day and a description, by which alone the earlier scripts' copies can be matched.
 fn twins(sources: &[Snapshot]) -> BTreeMap<TwinKey, usize> {
     let mut count = BTreeMap::new();
@@ -271,37 +278,54 @@ impl<'a> Copies<'a> {
             Some(_) => return CopyState::Pending,
             None => {}
         }
-        let same_day = || self.unlabelled.iter().filter(|(_, day)| *day == Some(created_on)).map(|(copy, _)| *copy);
-        // EC2's own description of a copy is `[Copied snap-… from region]`.
-        if let Some(named) = same_day().find(|copy| copy.description.contains(source.id.as_str())) {
+        if let Some(named) = counting_copy(self.naming(source, created_on)) {
             return if named.state == SnapshotState::Completed { CopyState::Completed } else { CopyState::Pending };
         }
-        let described: Vec<_> =
-            same_day().filter(|c| !source.description.is_empty() && c.description == source.description).collect();
-        let anonymous = same_day().any(|copy| copy.description.is_empty());
+        let described: Vec<_> = self.described_as(source, created_on).collect();
+        let completed = described.iter().filter(|c| c.state == SnapshotState::Completed).count();
+        let anonymous = self.of_day(created_on).any(|copy| copy.description.is_empty());
         match described.len() {
             0 if anonymous && !source.tags.contains_key(tags::BACKUP_RUN) => CopyState::Doubtful,
             0 => CopyState::Absent,
-            n if n >= twins && described.iter().all(|c| c.state == SnapshotState::Completed) => CopyState::Completed,
+            _ if twins == 1 && completed > 0 => CopyState::Completed,
+            // More copies than sources: one source was copied twice, and another perhaps never.
+            n if n == twins && completed == twins => CopyState::Completed,
             _ => CopyState::Doubtful,
         }
     }
 
-    fn retags(&self, source: &Snapshot, value: &str, region: &Region) -> impl Iterator<Item = CopyTask> {
-        let missing = |copy: &&&Snapshot| copy.is_live() && !copy.tags.contains_key(tags::KEEP_FOREVER);
-        let tasks: Vec<_> = self
-            .by_source
-            .get(&source.id)
-            .into_iter()
-            .flatten()
-            .filter(missing)
-            .map(|copy| CopyTask::Retag {
-                region: region.clone(),
-                snapshot: copy.id.clone(),
-                keep_forever: value.to_owned(),
-            })
-            .collect();
-        tasks.into_iter()
+    fn of_day(&self, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
+        self.unlabelled.iter().filter(move |(_, day)| *day == Some(created_on)).map(|(copy, _)| *copy)
+    }
+
+    fn naming(&self, source: &Snapshot, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
+        self.of_day(created_on).filter(|copy| named_in(&copy.description).any(|id| id == source.id))
+    }
+
+    fn described_as(&self, source: &Snapshot, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
+        self.of_day(created_on).filter(|copy| !source.description.is_empty() && copy.description == source.description)
+    }
+
+    fn retags(
+        &self,
+        source: &Snapshot,
+        read: &SnapshotTags,
+        value: &str,
+        region: &Region,
+        twins: usize,
+    ) -> impl Iterator<Item = CopyTask> {
+        let mut copies: Vec<&Snapshot> = self.by_source.get(&source.id).into_iter().flatten().copied().collect();
+        if let Some(created_on) = read.created_on {
+            copies.extend(self.naming(source, created_on));
+            // Which of several that look alike is kept is not known: `expiry` keeps all of them.
+            copies.extend(self.described_as(source, created_on).filter(|_| twins == 1));
+        }
+        copies.retain(|copy| copy.is_live() && !copy.tags.contains_key(tags::KEEP_FOREVER));
+        copies.into_iter().map(|copy| CopyTask::Retag {
+            region: region.clone(),
+            snapshot: copy.id.clone(),
+            keep_forever: value.to_owned(),
+        })
     }
 
     fn surplus(&self) -> Vec<SnapshotId> {

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    copies::named_in,
     fleet::{Snapshot, SnapshotState},
     ids::{Region, SnapshotId, VolumeId},
     tags::{self, SnapshotTags},
@@ -57,7 +58,7 @@ impl From<&Snapshot> for Candidate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptSources {
     ids: BTreeSet<SnapshotId>,
-    described: BTreeSet<(NaiveDate, Box<str>)>,
+    described: BTreeMap<Box<str>, BTreeSet<Option<NaiveDate>>>,
 }
 
 impl KeptSources {
@@ -66,16 +67,22 @@ impl KeptSources {
         let read = SnapshotTags::read(&source.tags);
         if read.keep_forever {
             self.ids.insert(source.id.clone());
-            self.described.extend(read.created_on.map(|day| (day, source.description.as_str().into())));
+            self.described.entry(source.description.as_str().into()).or_default().insert(read.created_on);
         }
     }
 
     fn keep(&self, copy: &Candidate) -> bool {
-        match (&copy.tags.source_snapshot, copy.tags.created_on, &copy.description) {
-            (Some(source), _, _) => self.ids.contains(source),
-            (None, Some(day), Some(text)) => self.described.contains(&(day, text.clone())),
-            _ => false,
+        match (&copy.tags.source_snapshot, &copy.description) {
+            (Some(source), _) => self.ids.contains(source),
+            (None, Some(text)) => named_in(text).any(|id| self.ids.contains(&id)) || self.describe(text, copy),
+            (None, None) => false,
         }
+    }
+
+    /// A day that cannot be read, on either side, may be the same day.
+    fn describe(&self, text: &str, copy: &Candidate) -> bool {
+        let Some(days) = self.described.get(text) else { return false };
+        copy.tags.created_on.is_none_or(|day| days.contains(&Some(day)) || days.contains(&None))
     }
 }
 
@@ -243,30 +250,34 @@ fn ownership(candidate: &Candidate, scope: &Scope<'_>) -> Result<(), Keep> {
     if ours { Ok(()) } else { Err(Keep::AnotherStacks) }
 }
 
-/// The day of the data, the moment at which the snapshot was begun, and the candidate's index.
-type Aged = (NaiveDate, DateTime<Utc>, usize);
+/// The day of the data, the moment at which the snapshot was begun, its id, and the candidate's index.
+type Aged<'a> = (NaiveDate, DateTime<Utc>, &'a SnapshotId, usize);
 
 /// The indices of the `minimum_kept` newest completed snapshots of every living volume.
 ///
 /// Whether one of them carries `KeepForever` makes no difference: tagging a snapshot never costs another its place.
+/// A copy is begun later than its data: without `CreatedOn` it may be the newest, and takes no other's place.
 fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
-    let mut by_volume: BTreeMap<&VolumeId, Vec<Aged>> = BTreeMap::new();
+    let kept = scope.minimum_kept as usize;
+    let (mut by_volume, mut newest) = (BTreeMap::<&VolumeId, Vec<Aged<'_>>>::new(), BTreeSet::new());
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.living.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && ownership(candidate, scope).is_ok() {
             // By the day of the data: a backlog is copied later than what is newer.
-            let day = candidate.tags.created_on.unwrap_or_else(|| candidate.started.date_naive());
-            by_volume.entry(volume).or_default().push((day, candidate.started, index));
+            match candidate.tags.created_on {
+                None if candidate.tags.from_region.is_some() && kept > 0 => _ = newest.insert(index),
+                day => {
+                    let day = day.unwrap_or_else(|| candidate.started.date_naive());
+                    by_volume.entry(volume).or_default().push((day, candidate.started, &candidate.id, index));
+                }
+            }
         }
     }
-    let kept = scope.minimum_kept as usize;
-    by_volume
-        .into_values()
-        .flat_map(|mut all| {
-            all.sort_unstable_by(|a, b| b.cmp(a));
-            all.into_iter().take(kept).map(|(_, _, index)| index)
-        })
-        .collect()
+    for mut all in by_volume.into_values() {
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        newest.extend(all.into_iter().take(kept).map(|(.., index)| index));
+    }
+    newest
 }
 
 /// A region in which too much would be deleted at once.
@@ -298,7 +309,8 @@ pub fn breaker(
 ) -> Result<(), MassExpire> {
     let count = |wanted: fn(&Verdict) -> bool| {
         let chosen = || candidates.iter().zip(verdicts).filter(move |(_, v)| wanted(v));
-        let days: BTreeSet<_> = chosen().filter_map(|(c, _)| c.tags.created_on).collect();
+        let day = |c: &Candidate| c.tags.created_on.unwrap_or_else(|| c.started.date_naive());
+        let days: BTreeSet<_> = chosen().map(|(c, _)| day(c)).collect();
         (chosen().count(), days.len())
     };
     let (snapshots, days) = count(Verdict::is_ours);

@@ -1,1 +1,368 @@
+use chrono::{Days, TimeDelta};
+use proptest::prelude::*;
 
+use super::*;
+use crate::tags::tags;
+
+const HOME: &str = "eu-west-1";
+const WEB: &str = "web - vol-1 (/dev/sda1)";
+
+fn region(code: &str) -> Region {
+    code.parse().unwrap()
+}
+
+fn day(ago: i64) -> NaiveDate {
+    "2026-11-22".parse::<NaiveDate>().unwrap() - TimeDelta::days(ago)
+}
+
+/// Completed, of vol-1, made so many days ago and due since yesterday.
+fn snapshot(id: &str, ago: i64) -> Snapshot {
+    let mut own = tags([("Type", "Automated")]);
+    own.extend([("CreatedOn".into(), day(ago).to_string()), ("DeleteOn".into(), day(1).to_string())]);
+    Snapshot {
+        id: id.parse().unwrap(),
+        volume: Some("vol-1".parse().unwrap()),
+        state: SnapshotState::Completed,
+        started: day(ago).and_hms_opt(3, 0, 0).unwrap().and_utc(),
+        description: String::new(),
+        state_message: None,
+        tags: own,
+    }
+}
+
+fn with(mut snapshot: Snapshot, key: &str, value: &str) -> Snapshot {
+    snapshot.tags.insert(key.into(), value.into());
+    snapshot
+}
+
+fn without(mut snapshot: Snapshot, key: &str) -> Snapshot {
+    snapshot.tags.remove(key);
+    snapshot
+}
+
+fn in_state(state: SnapshotState, snapshot: Snapshot) -> Snapshot {
+    Snapshot { state, ..snapshot }
+}
+
+/// Labelled as this system does: of vol-1, and of snap-5.
+fn copy(id: &str, ago: i64) -> Snapshot {
+    let made = Snapshot { volume: Some("vol-ffff".parse().unwrap()), ..snapshot(id, ago) };
+    with(with(with(made, "BackupFromRegion", HOME), "SourceVolumeId", "vol-1"), "SourceSnapshotId", "snap-5")
+}
+
+fn earlier_copy(id: &str, ago: i64, description: &str) -> Snapshot {
+    let made = without(without(copy(id, ago), "SourceVolumeId"), "SourceSnapshotId");
+    Snapshot { description: description.into(), ..made }
+}
+
+fn kept(sources: &[Snapshot]) -> KeptSources {
+    let mut kept = KeptSources::default();
+    sources.iter().for_each(|source| kept.note(source));
+    kept
+}
+
+fn judged(held: &[Snapshot], place: &str, living: &[&str], kept: Option<&KeptSources>) -> Vec<Verdict> {
+    let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
+    let living = living.iter().map(|volume| volume.parse().unwrap()).collect();
+    let (home, region) = (region(HOME), region(place));
+    let scope =
+        Scope { home: &home, region: &region, today: day(0), living: &living, minimum_kept: 1, kept_sources: kept };
+    verdicts(&candidates, &scope)
+}
+
+/// Of one snapshot whose volume is gone.
+fn alone(snapshot: Snapshot, place: &str) -> String {
+    judged(&[snapshot], place, &[], Some(&KeptSources::default()))[0].to_string()
+}
+
+fn expiring(held: &[Snapshot], place: &str, living: &[&str]) -> Vec<String> {
+    let verdicts = judged(held, place, living, Some(&KeptSources::default()));
+    held.iter().zip(verdicts).filter(|(_, v)| v.expires()).map(|(s, _)| s.id.to_string()).collect()
+}
+
+#[test]
+fn every_reason_is_given_where_it_holds() {
+    let due = || snapshot("snap-1", 9);
+    for (snapshot, place, verdict) in [
+        (due(), HOME, "expired: due since 2026-11-21"),
+        (with(due(), "DeleteOn", "2026-11-22"), HOME, "expired: due since 2026-11-22"),
+        (with(due(), "DeleteOn", "2026-11-23"), HOME, "kept: not due until 2026-11-23"),
+        (with(due(), "DeleteOn", "21.11.2026"), HOME, "kept: no readable DeleteOn"),
+        (without(due(), "DeleteOn"), HOME, "kept: no readable DeleteOn"),
+        (with(due(), "KeepForever", ""), HOME, "kept: KeepForever"),
+        (without(due(), "Type"), HOME, "kept: not Type=Automated"),
+        (with(due(), "Type", "automated"), HOME, "kept: not Type=Automated"),
+        (due(), "us-east-1", "kept: another home region's"),
+        (with(copy("snap-1", 9), "BackupFromRegion", "eu-west-2"), "us-east-1", "kept: another home region's"),
+        (with(copy("snap-1", 9), "BackupFromRegion", ""), HOME, "kept: another home region's"),
+        (copy("snap-1", 9), "us-east-1", "expired: due since 2026-11-21"),
+        (in_state(SnapshotState::Pending, due()), HOME, "kept: pending"),
+        (in_state(SnapshotState::Other, due()), HOME, "kept: in the Recycle Bin"),
+        (Snapshot { volume: None, ..due() }, HOME, "kept: its volume is not known"),
+        (earlier_copy("snap-1", 9, WEB), "us-east-1", "expired: due since 2026-11-21"),
+        (earlier_copy("snap-1", 9, "by hand"), "us-east-1", "kept: its volume is not known"),
+    ] {
+        assert_eq!(alone(snapshot.clone(), place), verdict, "{snapshot:?}");
+    }
+    assert_eq!(judged(&[due()], HOME, &["vol-1"], None)[0], Verdict::Keep(Keep::Newest));
+}
+
+#[test]
+fn a_broken_snapshot_goes_before_its_day_but_never_with_keep_forever() {
+    let broken = |snapshot| in_state(SnapshotState::Error, snapshot);
+    let early = || with(snapshot("snap-1", 1), "DeleteOn", "2027-01-01");
+    assert_eq!(alone(broken(early()), HOME), "expired: broken");
+    assert_eq!(alone(broken(without(early(), "DeleteOn")), HOME), "expired: broken");
+    assert_eq!(alone(broken(with(early(), "KeepForever", "no")), HOME), "kept: KeepForever");
+    assert_eq!(alone(broken(without(early(), "Type")), HOME), "kept: not Type=Automated");
+    let held = [broken(snapshot("snap-1", 1)), snapshot("snap-2", 5)];
+    assert_eq!(expiring(&held, HOME, &["vol-1"]), ["snap-1"], "it takes nobody's place among the newest");
+}
+
+#[test]
+fn the_newest_of_a_living_volume_stays_in_every_region() {
+    let here = [snapshot("snap-1", 9), snapshot("snap-2", 8), snapshot("snap-3", 7)];
+    assert_eq!(expiring(&here, HOME, &["vol-1"]), ["snap-1", "snap-2"], "attached, or detached for the moment");
+    assert_eq!(expiring(&here, HOME, &["vol-2"]), ["snap-1", "snap-2", "snap-3"], "the volume is gone");
+    let pending = [in_state(SnapshotState::Pending, snapshot("snap-1", 0)), snapshot("snap-2", 8)];
+    assert!(expiring(&pending, HOME, &["vol-1"]).is_empty(), "what is pending is no backup yet");
+
+    let there = [copy("snap-a", 9), earlier_copy("snap-b", 8, WEB), with(copy("snap-c", 7), "SourceVolumeId", "vol-2")];
+    assert_eq!(expiring(&there, "us-east-1", &["vol-1", "vol-2"]), ["snap-a"], "by the source's volume");
+    let late = Snapshot { started: snapshot("snap-1", 0).started, ..copy("snap-a", 9) };
+    assert_eq!(expiring(&[late, copy("snap-b", 8)], "us-east-1", &["vol-1"]), ["snap-a"], "by the day of the data");
+    let others = [with(copy("snap-a", 3), "BackupFromRegion", "eu-west-2"), copy("snap-b", 8)];
+    assert!(expiring(&others, "us-east-1", &["vol-1"]).is_empty(), "another stack's takes nobody's place");
+}
+
+#[test]
+fn a_copy_of_unknown_age_may_be_the_newest_and_takes_nobodys_place() {
+    let odd = Snapshot { started: snapshot("snap-1", 0).started, ..without(copy("snap-a", 9), "CreatedOn") };
+    let there = [odd, copy("snap-b", 8), copy("snap-c", 9)];
+    assert_eq!(expiring(&there, "us-east-1", &["vol-1"]), ["snap-c"]);
+    assert_eq!(expiring(&there, "us-east-1", &[]), ["snap-a", "snap-b", "snap-c"], "the volume is gone");
+    let here = [without(snapshot("snap-1", 8), "CreatedOn"), snapshot("snap-2", 9)];
+    assert_eq!(expiring(&here, HOME, &["vol-1"]), ["snap-2"], "an original is as old as its start");
+}
+
+#[test]
+fn a_copy_stays_while_its_source_carries_keep_forever() {
+    let source = with(Snapshot { description: WEB.into(), ..snapshot("snap-5", 9) }, "KeepForever", "");
+    let is_kept = |copy: Snapshot, source: &Snapshot| {
+        judged(&[copy], "us-east-1", &[], Some(&kept(&[source.clone()])))[0] == Verdict::Keep(Keep::SourceKept)
+    };
+    assert!(is_kept(copy("snap-a", 9), &source));
+    assert!(!is_kept(copy("snap-a", 9), &without(source.clone(), "KeepForever")));
+    assert!(!is_kept(with(copy("snap-a", 9), "SourceSnapshotId", "snap-6"), &source));
+    assert!(is_kept(earlier_copy("snap-a", 9, WEB), &source));
+    assert!(!is_kept(earlier_copy("snap-a", 8, WEB), &source), "of another day");
+    assert!(!is_kept(earlier_copy("snap-a", 9, "db - vol-2 (/dev/sda1)"), &source));
+    let named = with(earlier_copy("snap-a", 9, "[Copied snap-5 from eu-west-1]"), "SourceVolumeId", "vol-1");
+    assert!(is_kept(named.clone(), &source), "the volume was added by hand");
+    assert!(is_kept(without(earlier_copy("snap-a", 9, WEB), "CreatedOn"), &source), "of a day that is not known");
+    assert!(is_kept(earlier_copy("snap-a", 9, WEB), &without(source.clone(), "CreatedOn")), "likewise");
+    assert!(!is_kept(snapshot("snap-5", 9), &source), "an original is kept by its own tag");
+}
+
+#[test]
+fn no_copy_is_due_while_the_home_region_cannot_be_read() {
+    for due in [copy("snap-a", 9), earlier_copy("snap-b", 9, WEB)] {
+        assert_eq!(judged(&[due], "us-east-1", &[], None), [Verdict::Keep(Keep::SourceUnreadable)]);
+    }
+    assert!(judged(&[snapshot("snap-1", 9)], HOME, &[], None)[0].expires(), "an original needs no source");
+}
+
+/// So many snapshots, one a day, of which so many are due; with the breaker's message.
+fn tripped(all: i64, due: i64, percent: u32, dated: bool) -> Option<String> {
+    let made = |i| with(snapshot(&format!("snap-{i:x}"), all - i), "DeleteOn", &day(i - due + 1).to_string().clone());
+    let due_first = |i| if i < due { snapshot(&format!("snap-{i:x}"), all - i) } else { with(made(i), "DeleteOn", "2027-01-01") };
+    let mut held: Vec<Snapshot> = (0..all).map(due_first).collect();
+    if !dated {
+        held = held.into_iter().map(|snapshot| without(snapshot, "CreatedOn")).collect();
+    }
+    held.extend((0..30).map(|i| without(snapshot(&format!("snap-f{i:x}"), 3), "Type")));
+    let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
+    let verdicts = judged(&held, HOME, &[], None);
+    breaker(&candidates, &verdicts, &region(HOME), percent).err().map(|e| e.to_string())
+}
+
+#[test]
+fn the_breaker_stops_what_is_more_than_its_share_and_says_how_much() {
+    assert_eq!(tripped(19, 19, 50, true), None, "too few to judge");
+    assert_eq!(tripped(20, 10, 50, true), None, "exactly the share");
+    assert_eq!(tripped(20, 20, 100, true), None);
+    let message = tripped(20, 11, 50, true).unwrap();
+    assert!(message.starts_with("eu-west-1: 11 of 20 snapshots (11 of 20 days) are due, more than 50 %"), "{message}");
+    assert!(message.contains("allowMassExpire"), "{message}");
+    assert!(tripped(20, 20, 50, false).is_some(), "without a readable CreatedOn, by the days on which they were begun");
+}
+
+#[test]
+fn the_breaker_needs_both_shares_and_does_not_count_what_is_broken() {
+    let trips = |held: &[Snapshot]| {
+        let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
+        breaker(&candidates, &judged(held, HOME, &[], None), &region(HOME), 50).is_err()
+    };
+    let id = |i: i64| format!("snap-{i:x}");
+    let later = |i, ago| with(snapshot(&id(i), ago), "DeleteOn", "2027-01-01");
+    let many_of_one_day = (0..20).map(|i| if i < 15 { snapshot(&id(i), 9) } else { later(i, i - 15) });
+    assert!(!trips(&many_of_one_day.collect::<Vec<_>>()), "15 of 20 snapshots, 1 of 6 days");
+    let few_of_many_days = (0..30).map(|i| if i < 10 { snapshot(&id(i), 9 + i) } else { later(i, 1) });
+    assert!(!trips(&few_of_many_days.collect::<Vec<_>>()), "10 of 30 snapshots, 10 of 11 days");
+    let broken = (0..30).map(|i| in_state(SnapshotState::Error, snapshot(&id(i), i)));
+    assert!(!trips(&broken.collect::<Vec<_>>()));
+}
+
+/// A region's snapshots and the rest of what they are judged by.
+#[derive(Clone, Debug)]
+struct Case {
+    candidates: Vec<Candidate>,
+    there: bool,
+    living: BTreeSet<VolumeId>,
+    minimum_kept: u32,
+    kept_sources: Option<KeptSources>,
+}
+
+impl Case {
+    fn scoped<T>(&self, judge: impl FnOnce(&Scope<'_>) -> T) -> T {
+        let (home, there) = (region(HOME), region("us-east-1"));
+        judge(&Scope {
+            home: &home,
+            region: if self.there { &there } else { &home },
+            today: day(0),
+            living: &self.living,
+            minimum_kept: self.minimum_kept,
+            kept_sources: self.kept_sources.as_ref(),
+        })
+    }
+
+    fn verdicts(&self) -> Vec<Verdict> {
+        self.scoped(|scope| verdicts(&self.candidates, scope))
+    }
+
+    fn is_ours(&self, candidate: &Candidate) -> bool {
+        let from = candidate.tags.from_region.as_deref();
+        candidate.tags.automated && from.map_or(!self.there, |from| from == HOME)
+    }
+
+    /// The completed ones of a volume that are this stack's, with their verdicts.
+    fn backups(&self, volume: &VolumeId) -> impl Iterator<Item = (&Candidate, Verdict)> {
+        let counts = move |c: &Candidate| c.volume.as_ref() == Some(volume) && c.state == SnapshotState::Completed;
+        self.candidates.iter().zip(self.verdicts()).filter(move |(c, _)| counts(c) && self.is_ours(c))
+    }
+}
+
+/// The day of the data, where that is known.
+fn data_day(candidate: &Candidate) -> Option<NaiveDate> {
+    let original = candidate.tags.from_region.is_none();
+    candidate.tags.created_on.or_else(|| original.then(|| candidate.started.date_naive()))
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let one = (0u8..6, 0i64..6, -3i64..6, 0u8..8, 0u8..8, 0u8..8).prop_map(|(volume, ago, due, state, from, odd)| {
+        let from_region = [None, Some(HOME), Some("eu-west-2")][usize::from(from % 8).min(7) * 3 / 8];
+        let states = [SnapshotState::Pending, SnapshotState::Error, SnapshotState::Other];
+        Candidate {
+            id: "snap-0".parse().unwrap(),
+            state: states.get(usize::from(state)).copied().unwrap_or(SnapshotState::Completed),
+            started: day(ago - i64::from(state % 2)).and_hms_opt(3, 0, 0).unwrap().and_utc(),
+            volume: (volume > 0).then(|| format!("vol-{}", volume % 3).parse().unwrap()),
+            tags: SnapshotTags {
+                automated: odd != 0,
+                created_on: (odd != 1).then(|| day(ago)),
+                delete_on: (odd != 2).then(|| day(due)),
+                keep_forever: odd == 3,
+                from_region: from_region.map(Into::into),
+                source_snapshot: (odd != 4 && from_region.is_some()).then(|| "snap-5".parse().unwrap()),
+                source_volume: None,
+                source_instance: None,
+            },
+            description: (odd == 4).then(|| WEB.into()),
+        }
+    });
+    let kept_sources = prop_oneof![
+        1 => Just(None),
+        1 => Just(Some(kept(&[with(snapshot("snap-5", 3), "KeepForever", "")]))),
+        4 => Just(Some(KeptSources::default())),
+    ];
+    (prop::collection::vec(one, 0..9), any::<bool>(), 0u32..4, kept_sources).prop_map(
+        |(mut candidates, there, minimum_kept, kept_sources)| {
+            for (i, candidate) in candidates.iter_mut().enumerate() {
+                candidate.id = format!("snap-a{i}").parse().unwrap();
+            }
+            let living = ["vol-1", "vol-2"].map(|volume| volume.parse().unwrap()).into();
+            Case { candidates, there, living, minimum_kept, kept_sources }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn every_candidate_has_one_verdict_and_only_ours_that_are_due_or_broken_expire(case in case()) {
+        let verdicts = case.verdicts();
+        prop_assert_eq!(verdicts.len(), case.candidates.len());
+        for (candidate, verdict) in case.candidates.iter().zip(verdicts).filter(|(_, v)| v.expires()) {
+            prop_assert!(candidate.tags.automated, "Type=Automated");
+            prop_assert!(case.is_ours(candidate), "of this stack");
+            prop_assert!(!candidate.tags.keep_forever, "no KeepForever");
+            let due = candidate.tags.delete_on.is_some_and(|on| on <= day(0));
+            prop_assert!(due && candidate.volume.is_some() || candidate.state == SnapshotState::Error);
+            prop_assert_eq!(verdict == Verdict::Expire(Expire::Broken), candidate.state == SnapshotState::Error);
+            prop_assert!(candidate.state != SnapshotState::Pending && candidate.state != SnapshotState::Other);
+        }
+    }
+
+    #[test]
+    fn a_living_volume_keeps_as_many_backups_as_it_must(case in case()) {
+        for volume in &case.living {
+            let left = case.backups(volume).filter(|(_, verdict)| !verdict.expires()).count();
+            prop_assert!(left >= case.backups(volume).count().min(case.minimum_kept as usize));
+        }
+    }
+
+    #[test]
+    fn what_expires_of_a_living_volume_has_as_many_newer_backups_as_it_must(case in case()) {
+        for volume in &case.living {
+            for (gone, _) in case.backups(volume).filter(|(_, verdict)| verdict.expires()) {
+                let newer = case.backups(volume).filter(|(c, v)| !v.expires() && data_day(c) >= data_day(gone)).count();
+                prop_assert!(newer >= case.minimum_kept as usize);
+                prop_assert!(case.minimum_kept == 0 || data_day(gone).is_some(), "it may have been the newest");
+            }
+        }
+    }
+
+    #[test]
+    fn keep_forever_on_one_never_expires_another(case in case(), index in any::<prop::sample::Index>()) {
+        let mut tagged = case.clone();
+        if let Some(last) = case.candidates.len().checked_sub(1) {
+            tagged.candidates[index.index(last + 1)].tags.keep_forever = true;
+        }
+        for (before, after) in case.verdicts().into_iter().zip(tagged.verdicts()) {
+            prop_assert!(before.expires() || !after.expires());
+        }
+    }
+
+    #[test]
+    fn verdicts_do_not_depend_on_the_order_of_the_candidates(case in case(), turn in 0usize..9, reverse: bool) {
+        let mut other = case.clone();
+        other.candidates.rotate_left(turn.min(case.candidates.len()));
+        if reverse {
+            other.candidates.reverse();
+        }
+        let by_id = |case: &Case| -> BTreeMap<SnapshotId, String> {
+            case.candidates.iter().zip(case.verdicts()).map(|(c, v)| (c.id.clone(), v.to_string())).collect()
+        };
+        prop_assert_eq!(by_id(&case), by_id(&other));
+    }
+
+    /// Looked at again, a snapshot is judged as when it was planned, but for the floor.
+    #[test]
+    fn a_second_look_differs_from_the_first_by_the_floor_alone(case in case()) {
+        for (candidate, planned) in case.candidates.iter().zip(case.verdicts()) {
+            let now = case.scoped(|scope| verdict_now(candidate, scope));
+            prop_assert!(now == planned || planned == Verdict::Keep(Keep::Newest) && now.expires());
+        }
+    }
+}
