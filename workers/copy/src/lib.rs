@@ -3,6 +3,7 @@
 //! Task: [`CopyTask`]. Result: [`Begun`], what is to be waited for; nothing after a retag.
 //!
 //! - Delivered twice, or crashed after the call: the look finds the copy that the first call made, and adopts it.
+//!   Twice in one batch: the second waits for the next look.
 //! - An answer that was lost: the message comes back after a minute or more, and the look decides.
 //! - Throttled, no free slot, or refused by EC2's own limit: later, spread out.
 //! - A source that is gone, a region that is not enabled, a key that is revoked: it fails by itself.
@@ -10,13 +11,13 @@
 //! Copies in `error` count as absent. Before it copies, the worker counts the system's pending copies in the
 //! destination, so that overlapping executions and messages put back by hand share the limit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
     contract::Begun,
     copies::{CopyTask, counting_copy},
-    error::Ec2Error,
+    error::{Ec2Error, Reaction},
     fleet::{Snapshot, Tags},
     ids::{Region, SnapshotId},
     outcome::{Outcome, after, spread},
@@ -77,9 +78,14 @@ pub async fn handle(
 struct Destination {
     /// The live copies of the batch's sources.
     copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
-    /// This system's copies in flight.
+    /// This system's copies in flight, those that this batch began among them.
     in_flight: u32,
+    /// The sources that this batch began to copy, as far as is known.
+    begun: BTreeSet<SnapshotId>,
 }
+
+/// For so long a copy that was just begun may not be described yet, in seconds.
+const NOT_YET_DESCRIBED: u32 = 60;
 
 async fn look(
     ec2: &impl Ec2,
@@ -99,7 +105,7 @@ async fn look(
         }
     })
     .await?;
-    Ok(Destination { copies, in_flight })
+    Ok(Destination { copies, in_flight, begun: BTreeSet::new() })
 }
 
 async fn one(
@@ -118,12 +124,21 @@ async fn one(
         tracing::warn!(snapshot = %order.source, region = %order.to, "not copied: the copy would be expired already");
         return Outcome::Done(json!(begun));
     }
+    // The same source once more in one batch: a redelivery, or another run.
+    if destination.begun.contains(order.source) {
+        return Outcome::Later(spread(NOT_YET_DESCRIBED, order.source.as_str(), now));
+    }
     if destination.in_flight >= settings.copy_concurrency {
         return Outcome::Later(spread(settings.poll_seconds, order.source.as_str(), now));
     }
-    match ec2.copy(order).await {
+    let answer = ec2.copy(order).await;
+    // A copy whose answer was lost may be in flight, and holds its slot.
+    if answer.as_ref().map_or_else(|error| error.reaction() == Reaction::MayHaveHappened, |_| true) {
+        destination.in_flight += 1;
+        destination.begun.insert(order.source.clone());
+    }
+    match answer {
         Ok(id) => {
-            destination.in_flight += 1;
             begun.snapshots.push(id);
             Outcome::Done(json!(begun))
         }

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use crate::{
-    error::{Ec2Error, Failure, LOST_ANSWER},
+    error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
     fleet::{Attachment, Instance, Snapshot, SnapshotState, Tags, Volume},
     ids::{Region, SnapshotId, VolumeId},
     policy::Regions,
@@ -19,9 +19,11 @@ use crate::{
     tags::{self, SnapshotTags},
 };
 
-/// The next time a call is made, it fails.
+/// What becomes of the next call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// It goes well: what was asked for after it is met by the call after it.
+    Spared,
     /// It is refused with this code, and nothing happens.
     Refused(&'static str),
     /// It is carried out, and the answer is lost.
@@ -47,6 +49,8 @@ pub struct FakeEc2 {
     pub copy_limit: Cell<usize>,
     /// Every call: action and region.
     pub calls: RefCell<Vec<(&'static str, Region)>>,
+    /// The key that each copy was ordered with.
+    pub copy_keys: RefCell<Vec<Option<String>>>,
     faults: RefCell<BTreeMap<&'static str, VecDeque<Fault>>>,
     next_id: Cell<u32>,
 }
@@ -68,6 +72,7 @@ impl FakeEc2 {
             now: Cell::new(now),
             copy_limit: Cell::new(5),
             calls: RefCell::default(),
+            copy_keys: RefCell::default(),
             faults: RefCell::default(),
             next_id: Cell::new(1),
         }
@@ -157,7 +162,7 @@ impl FakeEc2 {
     fn enter(&self, action: &'static str, region: &Region) -> Result<bool, Ec2Error> {
         self.calls.borrow_mut().push((action, region.clone()));
         match self.faults.borrow_mut().get_mut(action).and_then(VecDeque::pop_front) {
-            None => Ok(false),
+            None | Some(Fault::Spared) => Ok(false),
             Some(Fault::AnswerLost) => Ok(true),
             Some(Fault::Refused(code)) => Err(self.error(action, region, code)),
         }
@@ -268,6 +273,7 @@ impl Ec2 for FakeEc2 {
     async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error> {
         let action = "CopySnapshot";
         let lost = self.enter(action, order.to)?;
+        self.copy_keys.borrow_mut().push(order.kms_key.map(str::to_owned));
         let source = self.held(order.from).into_iter().find(|s| s.id == *order.source);
         match source.map(|s| s.state) {
             None => return Err(self.error(action, order.to, "InvalidSnapshot.NotFound")),
@@ -334,6 +340,8 @@ pub struct FakeConsole {
     pub map_runs: Vec<MapRun>,
     /// What was sent: subject and message.
     pub sent: RefCell<Vec<(String, String)>>,
+    /// Whether the topic refuses everything.
+    pub topic_is_down: bool,
 }
 
 impl Executions for FakeConsole {
@@ -344,6 +352,9 @@ impl Executions for FakeConsole {
 
 impl Notifications for FakeConsole {
     async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure> {
+        if self.topic_is_down {
+            return Err(Failure::new(ErrorName::StorageFailed, "the topic is down, as the test asked"));
+        }
         self.sent.borrow_mut().push((subject.to_owned(), message.to_owned()));
         Ok(())
     }

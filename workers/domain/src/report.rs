@@ -1,17 +1,20 @@
 //! What a run did, computed from what exists now: the run is complete when nothing is owed.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     contract::Run,
-    copies::Owed,
+    copies::{CopyTask, Owed},
     fleet::{Instance, Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::{InstancePlan, Rejection},
-    tags::SnapshotTags,
+    tags::{InstanceTags, SnapshotTags},
 };
 
 /// The summary of a run: `summary.json` in the report bucket.
@@ -113,7 +116,9 @@ pub fn instance_ends(
     }
     let mut copied: BTreeMap<SnapshotId, BTreeMap<Region, SnapshotId>> = BTreeMap::new();
     for (region, held) in copies {
-        for copy in held.iter().filter(|c| c.state == SnapshotState::Completed) {
+        let mut completed: Vec<_> = held.iter().filter(|c| c.state == SnapshotState::Completed).collect();
+        completed.sort_by(|a, b| (b.started, &b.id).cmp(&(a.started, &a.id))); // The oldest last: it counts.
+        for copy in completed {
             if let Some(source) = SnapshotTags::read(&copy.tags).source_snapshot {
                 copied.entry(source).or_default().insert(region.clone(), copy.id.clone());
             }
@@ -151,13 +156,18 @@ fn rank(snapshot: &Snapshot) -> u8 {
 
 /// Which planned volumes have no completed snapshot: problems where they still exist, rejections where they do not.
 pub fn missing(ends: &[InstanceEnd], instances: &[Instance]) -> (Vec<String>, Vec<Rejection>) {
+    let gone = ["terminated", "shutting-down"];
     let living: BTreeMap<&InstanceId, &Instance> =
-        instances.iter().filter(|i| i.state != "terminated").map(|i| (&i.id, i)).collect();
+        instances.iter().filter(|i| !gone.contains(&i.state.as_str())).map(|i| (&i.id, i)).collect();
+    // A volume that several instances share, or that has moved to another one, is owed all the same.
+    let wanted = living.values().filter(|i| InstanceTags::read(&i.tags).0.wanted);
+    let owing: BTreeSet<&VolumeId> = wanted.flat_map(|i| &i.volumes).map(|a| &a.volume).collect();
     let (mut problems, mut rejected) = (Vec::new(), Vec::new());
     for end in ends {
         let lacking = end.volumes.iter().filter(|v| v.state != Some(SnapshotState::Completed));
         let (here, gone): (Vec<_>, Vec<_>) = lacking.partition(|lacking| {
-            living.get(&end.instance).is_some_and(|i| i.volumes.iter().any(|a| a.volume == lacking.volume))
+            let own = living.get(&end.instance).is_some_and(|i| i.volumes.iter().any(|a| a.volume == lacking.volume));
+            own || owing.contains(&lacking.volume)
         });
         if !here.is_empty() {
             let volumes: Vec<&str> = here.iter().map(|v| v.volume.as_str()).collect();
@@ -179,8 +189,12 @@ pub fn missing(ends: &[InstanceEnd], instances: &[Instance]) -> (Vec<String>, Ve
 /// What of a destination makes the run incomplete.
 pub fn copy_problems(region: &Region, owed: &Owed) -> Vec<String> {
     let mut problems = Vec::new();
-    if !owed.tasks.is_empty() {
-        problems.push(format!("{region} is owed {}", counted(owed.tasks.len(), "copy", "copies")));
+    let (copies, retags): (Vec<_>, Vec<_>) = owed.tasks.iter().partition(|t| matches!(t, CopyTask::Copy { .. }));
+    if !copies.is_empty() {
+        problems.push(format!("{region} is owed {}", counted(copies.len(), "copy", "copies")));
+    }
+    if !retags.is_empty() {
+        problems.push(format!("{region} is owed {}", counted(retags.len(), "KeepForever tag", "KeepForever tags")));
     }
     if !owed.forgotten.is_empty() {
         let what = counted(owed.forgotten.len(), "snapshot", "snapshots");
@@ -275,3 +289,6 @@ fn list(out: &mut String, title: &str, lines: &[String]) -> std::fmt::Result {
     }
     lines.iter().try_for_each(|line| writeln!(out, "  {line}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,191 @@
+use domain::{
+    contract::Expiring,
+    expiry::Expire,
+    fake::{FakeEc2, Fault},
+    fleet::SnapshotState::{Completed, Error},
+    outcome::Outcome::{Done, Fail, Later, Retry},
+    tags::tags,
+};
 
+use super::*;
+
+fn region(code: &str) -> Region {
+    code.parse().unwrap()
+}
+
+fn home() -> Region {
+    region("eu-west-1")
+}
+
+fn account() -> FakeEc2 {
+    FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T03:10:00Z".parse().unwrap())
+}
+
+const DUE: [(&str, &str); 3] = [("CreatedOn", "2026-11-15"), ("DeleteOn", "2026-11-22"), ("Type", "Automated")];
+
+/// Snapshots in the home region that are due today.
+fn due(ec2: &FakeEc2, count: usize) -> Vec<SnapshotId> {
+    let volume = "vol-1".parse().unwrap();
+    (0..count).map(|_| ec2.add_snapshot(&home(), Some(&volume), Completed, tags(DUE))).collect()
+}
+
+/// A source in the home region, and its copy in us-east-1 that is due today.
+fn copy_of(ec2: &FakeEc2, source: &[(&str, &str)]) -> SnapshotId {
+    let source = ec2.add_snapshot(&home(), None, Completed, tags(source.iter().copied()));
+    let mut own = tags(DUE);
+    own.extend(tags([
+        ("BackupFromRegion", "eu-west-1"),
+        ("SourceSnapshotId", source.as_str()),
+        ("SourceVolumeId", "vol-1"),
+    ]));
+    ec2.add_snapshot(&region("us-east-1"), None, Completed, own)
+}
+
+/// The batch that was planned for these today.
+fn batch(place: &Region, ids: &[SnapshotId]) -> ExpireTask {
+    let why = Expire::Due("2026-11-22".parse().unwrap());
+    let snapshots = ids.iter().map(|id| Expiring { id: id.clone(), why }).collect();
+    ExpireTask { region: place.clone(), planned: "2026-11-22".parse().unwrap(), snapshots }
+}
+
+async fn handled(ec2: &FakeEc2, tasks: &[ExpireTask]) -> Vec<Outcome> {
+    handle(ec2, &home(), tasks.to_vec(), ec2.now.get()).await
+}
+
+fn expired(outcome: &Outcome) -> Expired {
+    let Done(result) = outcome else { panic!("{outcome:?}") };
+    serde_json::from_value(result.clone()).unwrap()
+}
+
+/// Puts a tag on one snapshot.
+fn tag(ec2: &FakeEc2, id: &SnapshotId, key: &str, value: &str) {
+    ec2.change(|snapshot| {
+        if snapshot.id == *id {
+            snapshot.tags.insert(key.into(), value.into());
+        }
+    });
+}
+
+#[tokio::test]
+async fn delivered_twice_a_batch_is_deleted_once() {
+    let ec2 = account();
+    let ids = due(&ec2, 2);
+    for _ in ["once", "twice"] {
+        let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
+        assert_eq!(done, Expired { deleted: ids.clone(), kept: BTreeMap::new() });
+    }
+    assert!(ec2.held(&home()).is_empty());
+    assert_eq!(ec2.count("DeleteSnapshot"), 2);
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_planned_is_kept_with_the_reason() {
+    let ec2 = account();
+    let ids = due(&ec2, 6);
+    tag(&ec2, &ids[0], "KeepForever", "");
+    tag(&ec2, &ids[1], "DeleteOn", "2026-11-23");
+    tag(&ec2, &ids[2], "DeleteOn", "never");
+    tag(&ec2, &ids[3], "Type", "Manual");
+    tag(&ec2, &ids[4], "BackupFromRegion", "ap-south-1");
+    let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
+    let reasons: Vec<_> = ids[..5].iter().map(|id| done.kept[id].as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "kept: KeepForever",
+            "kept: not due until 2026-11-23",
+            "kept: no readable DeleteOn",
+            "kept: not Type=Automated",
+            "kept: another home region's",
+        ]
+    );
+    assert_eq!(done.deleted, ids[5..]);
+    assert_eq!(ec2.held(&home()).len(), 5);
+}
+
+#[tokio::test]
+async fn a_copy_is_kept_while_its_source_carries_keep_forever() {
+    let ec2 = account();
+    let place = region("us-east-1");
+    let kept = copy_of(&ec2, &[("KeepForever", ""), ("Type", "Automated")]);
+    let gone = copy_of(&ec2, &[("Type", "Automated")]);
+    let done = expired(&handled(&ec2, &[batch(&place, &[kept.clone(), gone.clone()])]).await[0]);
+    assert_eq!(done.deleted, [gone]);
+    assert_eq!(done.kept[&kept], "kept: its source carries KeepForever");
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_where_either_look_fails() {
+    for looks_that_succeed in 0..2 {
+        let ec2 = account();
+        let copy = copy_of(&ec2, &[("Type", "Automated")]);
+        for _ in 0..looks_that_succeed {
+            ec2.fail_next("DescribeSnapshots", Fault::Spared);
+        }
+        ec2.fail_next("DescribeSnapshots", Fault::Refused("RequestLimitExceeded"));
+        let outcomes = handled(&ec2, &[batch(&region("us-east-1"), &[copy])]).await;
+        assert!(matches!(outcomes[0], Later(10..)), "{outcomes:?}");
+        assert_eq!(ec2.count("DeleteSnapshot"), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_ec2_holds_is_kept_and_what_is_gone_is_deleted() {
+    for code in ["InvalidSnapshot.InUse", "InvalidParameterValue", "SnapshotLocked"] {
+        let ec2 = account();
+        let ids = due(&ec2, 3);
+        ec2.fail_next("DeleteSnapshot", Fault::Refused(code));
+        ec2.fail_next("DeleteSnapshot", Fault::Refused("InvalidSnapshot.NotFound"));
+        let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
+        assert!(done.kept[&ids[0]].contains(code), "{done:?}");
+        assert_eq!(done.deleted, ids[1..]);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_another_day_deletes_nothing() {
+    for now in ["2026-11-21T23:59:59Z", "2026-11-23T00:00:00Z"] {
+        let ec2 = account();
+        let ids = due(&ec2, 2);
+        ec2.now.set(now.parse().unwrap());
+        let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
+        assert!(done.deleted.is_empty() && done.kept[&ids[0]].contains("2026-11-22"), "{done:?}");
+        assert!(ec2.calls.borrow().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn interrupted_in_the_middle_the_next_delivery_completes_it() {
+    for (fault, later) in [(Fault::Refused("RequestLimitExceeded"), true), (Fault::AnswerLost, false)] {
+        let ec2 = account();
+        let ids = due(&ec2, 3);
+        ec2.fail_next("DeleteSnapshot", Fault::Spared);
+        ec2.fail_next("DeleteSnapshot", fault);
+        let task = batch(&home(), &ids);
+        let first = &handled(&ec2, std::slice::from_ref(&task)).await[0];
+        assert!(if later { matches!(first, Later(10..)) } else { matches!(first, Retry(_)) }, "{first:?}");
+        assert!(ec2.held(&home()).iter().any(|s| s.id == ids[2]), "it stopped there");
+        assert_eq!(expired(&handled(&ec2, &[task]).await[0]).deleted, ids);
+        assert!(ec2.held(&home()).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_forbidden_fails_after_the_rest_is_done_and_leaves_the_other_tasks_alone() {
+    let ec2 = account();
+    let ids = due(&ec2, 4);
+    ec2.fail_next("DeleteSnapshot", Fault::Refused("UnauthorizedOperation"));
+    let outcomes = handled(&ec2, &[batch(&home(), &ids[..2]), batch(&home(), &ids[2..])]).await;
+    assert!(matches!(&outcomes[0], Fail(failure) if failure.name == ErrorName::AccessDenied), "{outcomes:?}");
+    assert_eq!(expired(&outcomes[1]).deleted, ids[2..]);
+    assert_eq!(ec2.held(&home()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_broken_snapshot_is_deleted_before_its_date_and_an_empty_batch_is_done() {
+    let ec2 = account();
+    let broken = ec2.add_snapshot(&home(), None, Error, tags([("DeleteOn", "2026-12-24"), ("Type", "Automated")]));
+    let outcomes = handled(&ec2, &[batch(&home(), std::slice::from_ref(&broken)), batch(&home(), &[])]).await;
+    assert_eq!(expired(&outcomes[0]).deleted, [broken]);
+    assert_eq!(expired(&outcomes[1]), Expired::default());
+}

@@ -3,6 +3,7 @@
 //! Task: [`SnapshotTask`]. Result: [`Begun`], what is to be waited for.
 //!
 //! - Delivered twice, or crashed after the call: the second look finds what the first call made, and adopts it.
+//!   Twice in one batch: the second waits for the next look.
 //! - An answer that was lost: the message comes back after a minute or more, and the look decides.
 //! - Throttled, or too soon after the volume's last snapshot: later.
 //! - An instance or volume that is gone: it fails by itself, the rest of the batch goes on.
@@ -17,7 +18,7 @@ use domain::{
     error::{Ec2Error, ErrorName, Failure, Reaction},
     fleet::{Attachment, Snapshot, Tags},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
-    outcome::{Outcome, after},
+    outcome::{Outcome, after, spread},
     policy::InstancePlan,
     ports::{CreateSet, Ec2, Which},
     tags::{SnapshotLabels, SnapshotTags},
@@ -26,6 +27,8 @@ use serde_json::json;
 
 /// Data volumes that one `CreateSnapshots` can leave out (its documentation).
 const MOST_EXCLUDED: usize = 40;
+/// For so long a snapshot that was just begun may not be described yet, in seconds.
+const NOT_YET_DESCRIBED: u32 = 60;
 
 /// Answers a batch, one outcome per task.
 pub async fn handle(ec2: &impl Ec2, home: &Region, tasks: Vec<SnapshotTask>, now: DateTime<Utc>) -> Vec<Outcome> {
@@ -37,23 +40,34 @@ pub async fn handle(ec2: &impl Ec2, home: &Region, tasks: Vec<SnapshotTask>, now
     for (run, instances) in instances_of_run {
         made.insert(run, ec2.snapshots(home, &Which::OfRun(run.to_owned(), instances)).await);
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut tried) = (Vec::new(), BTreeSet::new());
     for task in &tasks {
         outcomes.push(match &made[task.run.as_str()] {
-            Ok(made) => one(ec2, home, task, made, now).await,
+            Ok(made) => one(ec2, home, task, made, &mut tried, now).await,
             Err(error) => after(error.clone(), task.instance.instance.as_str(), now),
         });
     }
     outcomes
 }
 
-async fn one(ec2: &impl Ec2, home: &Region, task: &SnapshotTask, made: &[Snapshot], now: DateTime<Utc>) -> Outcome {
+/// `made` is what was there before the batch, `tried` the runs and instances that the batch has begun snapshots of.
+async fn one<'a>(
+    ec2: &impl Ec2,
+    home: &Region,
+    task: &'a SnapshotTask,
+    made: &[Snapshot],
+    tried: &mut BTreeSet<(&'a str, &'a InstanceId)>,
+    now: DateTime<Utc>,
+) -> Outcome {
     let plan = &task.instance;
     let earlier = earlier(plan, made);
     let covered: BTreeSet<&VolumeId> = earlier.iter().filter_map(|s| s.volume.as_ref()).collect();
     let missing: Vec<&Attachment> = plan.volumes.iter().filter(|a| !covered.contains(&a.volume)).collect();
     let mut begun = Begun::of(home, earlier.iter().copied(), now);
     if !missing.is_empty() {
+        if !tried.insert((&task.run, &plan.instance)) {
+            return Outcome::Later(spread(NOT_YET_DESCRIBED, plan.instance.as_str(), now));
+        }
         let labels = SnapshotLabels {
             name: &plan.name,
             instance: &plan.instance,
@@ -66,7 +80,11 @@ async fn one(ec2: &impl Ec2, home: &Region, task: &SnapshotTask, made: &[Snapsho
             devices: &plan.volumes,
         };
         match create(ec2, plan, &missing, earlier.is_empty(), &labels.tags()).await {
-            Ok(created) => begun.snapshots.extend(created),
+            Ok(created) => {
+                // Not since the oldest was begun: these may not be described yet, and that is no failure.
+                begun.started = now;
+                begun.snapshots.extend(created);
+            }
             Err(Stopped::Ec2(error)) => return after(error, plan.instance.as_str(), now),
             Err(Stopped::NothingLeft(failure)) => return Outcome::Fail(failure),
         }
@@ -126,13 +144,14 @@ async fn create(
             Err(error) => return Err(error.into()),
         }
     }
-    one_by_one(ec2, plan, missing, &description, tags).await
+    one_by_one(ec2, plan, missing, nothing_yet, &description, tags).await
 }
 
 async fn one_by_one(
     ec2: &impl Ec2,
     plan: &InstancePlan,
     missing: &[&Attachment],
+    nothing_yet: bool,
     description: &str,
     tags: &Tags,
 ) -> Result<Vec<SnapshotId>, Stopped> {
@@ -147,7 +166,7 @@ async fn one_by_one(
             Err(error) => return Err(error.into()),
         }
     }
-    if created.is_empty() {
+    if created.is_empty() && nothing_yet {
         let cause = format!("{}: {} do not exist any more", plan.instance, gone.join(", "));
         return Err(Stopped::NothingLeft(Failure::new(ErrorName::VolumeNotFound, cause)));
     }

@@ -1,4 +1,4 @@
-use chrono::{Days, TimeDelta};
+use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
@@ -124,6 +124,8 @@ fn the_newest_of_a_living_volume_stays_in_every_region() {
     let here = [snapshot("snap-1", 9), snapshot("snap-2", 8), snapshot("snap-3", 7)];
     assert_eq!(expiring(&here, HOME, &["vol-1"]), ["snap-1", "snap-2"], "attached, or detached for the moment");
     assert_eq!(expiring(&here, HOME, &["vol-2"]), ["snap-1", "snap-2", "snap-3"], "the volume is gone");
+    let kept = [with(snapshot("snap-1", 7), "KeepForever", ""), snapshot("snap-2", 8)];
+    assert_eq!(expiring(&kept, HOME, &["vol-1"]), ["snap-2"], "KeepForever does not change which is the newest");
     let pending = [in_state(SnapshotState::Pending, snapshot("snap-1", 0)), snapshot("snap-2", 8)];
     assert!(expiring(&pending, HOME, &["vol-1"]).is_empty(), "what is pending is no backup yet");
 
@@ -172,18 +174,21 @@ fn no_copy_is_due_while_the_home_region_cannot_be_read() {
     assert!(judged(&[snapshot("snap-1", 9)], HOME, &[], None)[0].expires(), "an original needs no source");
 }
 
-/// So many snapshots, one a day, of which so many are due; with the breaker's message.
+/// What the breaker says of so many snapshots, one a day, of which so many are due.
 fn tripped(all: i64, due: i64, percent: u32, dated: bool) -> Option<String> {
-    let made = |i| with(snapshot(&format!("snap-{i:x}"), all - i), "DeleteOn", &day(i - due + 1).to_string().clone());
-    let due_first = |i| if i < due { snapshot(&format!("snap-{i:x}"), all - i) } else { with(made(i), "DeleteOn", "2027-01-01") };
-    let mut held: Vec<Snapshot> = (0..all).map(due_first).collect();
-    if !dated {
-        held = held.into_iter().map(|snapshot| without(snapshot, "CreatedOn")).collect();
-    }
-    held.extend((0..30).map(|i| without(snapshot(&format!("snap-f{i:x}"), 3), "Type")));
+    let one = |i: i64| match snapshot(&format!("snap-{i:x}"), all - i) {
+        of_today if i >= due => with(of_today, "DeleteOn", "2027-01-01"),
+        old if !dated => without(old, "CreatedOn"),
+        old => old,
+    };
+    let by_hand = (0..30).map(|i| without(snapshot(&format!("snap-f{i:x}"), 3), "Type"));
+    let held: Vec<Snapshot> = (0..all).map(one).chain(by_hand).collect();
+    trips(&held, percent)
+}
+
+fn trips(held: &[Snapshot], percent: u32) -> Option<String> {
     let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
-    let verdicts = judged(&held, HOME, &[], None);
-    breaker(&candidates, &verdicts, &region(HOME), percent).err().map(|e| e.to_string())
+    breaker(&candidates, &judged(held, HOME, &[], None), &region(HOME), percent).err().map(|e| e.to_string())
 }
 
 #[test]
@@ -199,18 +204,14 @@ fn the_breaker_stops_what_is_more_than_its_share_and_says_how_much() {
 
 #[test]
 fn the_breaker_needs_both_shares_and_does_not_count_what_is_broken() {
-    let trips = |held: &[Snapshot]| {
-        let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
-        breaker(&candidates, &judged(held, HOME, &[], None), &region(HOME), 50).is_err()
-    };
     let id = |i: i64| format!("snap-{i:x}");
     let later = |i, ago| with(snapshot(&id(i), ago), "DeleteOn", "2027-01-01");
     let many_of_one_day = (0..20).map(|i| if i < 15 { snapshot(&id(i), 9) } else { later(i, i - 15) });
-    assert!(!trips(&many_of_one_day.collect::<Vec<_>>()), "15 of 20 snapshots, 1 of 6 days");
+    assert_eq!(trips(&many_of_one_day.collect::<Vec<_>>(), 50), None, "15 of 20 snapshots, 1 of 6 days");
     let few_of_many_days = (0..30).map(|i| if i < 10 { snapshot(&id(i), 9 + i) } else { later(i, 1) });
-    assert!(!trips(&few_of_many_days.collect::<Vec<_>>()), "10 of 30 snapshots, 10 of 11 days");
+    assert_eq!(trips(&few_of_many_days.collect::<Vec<_>>(), 50), None, "10 of 30 snapshots, 10 of 11 days");
     let broken = (0..30).map(|i| in_state(SnapshotState::Error, snapshot(&id(i), i)));
-    assert!(!trips(&broken.collect::<Vec<_>>()));
+    assert_eq!(trips(&broken.collect::<Vec<_>>(), 50), None);
 }
 
 /// A region's snapshots and the rest of what they are judged by.
@@ -259,27 +260,28 @@ fn data_day(candidate: &Candidate) -> Option<NaiveDate> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let one = (0u8..6, 0i64..6, -3i64..6, 0u8..8, 0u8..8, 0u8..8).prop_map(|(volume, ago, due, state, from, odd)| {
-        let from_region = [None, Some(HOME), Some("eu-west-2")][usize::from(from % 8).min(7) * 3 / 8];
-        let states = [SnapshotState::Pending, SnapshotState::Error, SnapshotState::Other];
-        Candidate {
-            id: "snap-0".parse().unwrap(),
-            state: states.get(usize::from(state)).copied().unwrap_or(SnapshotState::Completed),
-            started: day(ago - i64::from(state % 2)).and_hms_opt(3, 0, 0).unwrap().and_utc(),
-            volume: (volume > 0).then(|| format!("vol-{}", volume % 3).parse().unwrap()),
-            tags: SnapshotTags {
-                automated: odd != 0,
-                created_on: (odd != 1).then(|| day(ago)),
-                delete_on: (odd != 2).then(|| day(due)),
-                keep_forever: odd == 3,
-                from_region: from_region.map(Into::into),
-                source_snapshot: (odd != 4 && from_region.is_some()).then(|| "snap-5".parse().unwrap()),
-                source_volume: None,
-                source_instance: None,
-            },
-            description: (odd == 4).then(|| WEB.into()),
-        }
-    });
+    let one =
+        (0u8..6, 0i64..6, -3i64..6, 0u8..8, 0usize..5, 0u8..8).prop_map(|(volume, ago, due, state, from, odd)| {
+            let from_region = [None, None, Some(HOME), Some(HOME), Some("eu-west-2")][from];
+            let states = [SnapshotState::Pending, SnapshotState::Error, SnapshotState::Other];
+            Candidate {
+                id: "snap-0".parse().unwrap(),
+                state: states.get(usize::from(state)).copied().unwrap_or(SnapshotState::Completed),
+                started: day(ago - i64::from(state % 2)).and_hms_opt(3, 0, 0).unwrap().and_utc(),
+                volume: (volume > 0).then(|| format!("vol-{}", volume % 3).parse().unwrap()),
+                tags: SnapshotTags {
+                    automated: odd != 0,
+                    created_on: (odd != 1).then(|| day(ago)),
+                    delete_on: (odd != 2).then(|| day(due)),
+                    keep_forever: odd == 3,
+                    from_region: from_region.map(Into::into),
+                    source_snapshot: (odd != 4 && from_region.is_some()).then(|| "snap-5".parse().unwrap()),
+                    source_volume: None,
+                    source_instance: None,
+                },
+                description: (odd == 4).then(|| WEB.into()),
+            }
+        });
     let kept_sources = prop_oneof![
         1 => Just(None),
         1 => Just(Some(kept(&[with(snapshot("snap-5", 3), "KeepForever", "")]))),
@@ -316,6 +318,7 @@ proptest! {
 
     #[test]
     fn a_living_volume_keeps_as_many_backups_as_it_must(case in case()) {
+        prop_assert!(case.minimum_kept > 0 || !case.verdicts().contains(&Verdict::Keep(Keep::Newest)));
         for volume in &case.living {
             let left = case.backups(volume).filter(|(_, verdict)| !verdict.expires()).count();
             prop_assert!(left >= case.backups(volume).count().min(case.minimum_kept as usize));

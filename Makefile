@@ -1,0 +1,95 @@
+# The commands of the project. `make demo` and `make test` set up what they need by themselves, in the user's cache
+# directory: Python environments for the local cloud, and one target directory for every checkout, since the AWS SDK
+# takes some ten minutes to compile.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+VENVS := $(CACHE)/venvs
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+# As SAM names architectures. The local cloud runs the functions as processes of this machine.
+ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
+CARGO_FLAGS := --workspace --locked --target $(TARGET)
+
+SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(VENVS)/tools/bin:$$PATH" sam
+say = @printf '\n== %s\n' "$(1)"
+
+.PHONY: help
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: demo
+demo: environments build ## Run the whole system on this machine, on a sample fleet.
+	$(call say,The demo: a local cloud with a deployed stack and a sample fleet)
+	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS)
+
+.PHONY: test
+test: format lint unit check-local build check stories ## Run every check and every test; CI runs this.
+	$(call say,All checks and tests passed)
+
+.PHONY: format
+format: ## Check the formatting.
+	$(call say,Formatting)
+	@cargo fmt --all --check
+
+.PHONY: lint
+lint: ## Run clippy; warnings are errors.
+	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
+	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
+
+.PHONY: unit
+unit: ## Run unit and property tests.
+	$(call say,Unit and property tests (the first time they compile the AWS SDK: some 10 minutes))
+	@cargo test $(CARGO_FLAGS) --lib --bins --quiet
+	@cargo test --locked --target $(TARGET) --package domain --doc --quiet
+
+.PHONY: build
+build: environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
+	$(call say,Building the functions (the first time they compile the AWS SDK: some 10 minutes))
+	@# The binaries of the workspace first, in one go: sam build then asks cargo for one after the other.
+	@cargo build $(CARGO_FLAGS) --bins --quiet
+	@# Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
+	@CARGO_LAMBDA_COMPILER=cargo SAM_BUILD_MODE=debug $(SAM) build --config-env local \
+		--parameter-overrides Architecture=$(ARCHITECTURE) > .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
+	@rm -f .aws-sam.log
+
+.PHONY: release
+release: environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
+	$(call say,Building the functions for AWS (some 20 minutes the first time))
+	@$(SAM) build
+	@for function in .aws-sam/build/*/; do \
+		printf '%-24s' "$$(basename $$function)"; \
+		python3 -c 'import sys, zlib; b = open(sys.argv[1] + "bootstrap", "rb").read(); print(f"{len(b) / 1e6:6.2f} MB, {len(zlib.compress(b)) / 1e6:6.2f} MB zipped")' $$function; \
+	done
+
+.PHONY: check
+check: environments ## Check the template and the state machine's definition.
+	$(call say,Template and state machine)
+	@$(SAM) validate --lint
+	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
+
+.PHONY: check-local
+check-local: environments ## Test the local cloud's EC2.
+	$(call say,The EC2 of the local cloud)
+	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
+
+.PHONY: stories
+stories: environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
+	$(call say,End-to-end stories on the local cloud)
+	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1
+
+.PHONY: environments
+environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready
+
+# Made anew when the pinned versions change, and only then: a fresh checkout has new time stamps.
+$(VENVS)/%/ready: tests/local/requirements/%.txt
+	@if cmp --silent $< $@; then touch $@; else \
+		printf '\n== Python environment %s (about a minute)\n' $*; \
+		python3 -m venv --clear $(VENVS)/$*; \
+		$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<; \
+		cp $< $@; \
+	fi

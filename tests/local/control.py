@@ -1,0 +1,193 @@
+"""The control API: stories set the scene and look at what happened.
+
+JSON under /_local/ on the EC2 endpoint's port. It acts on the models directly,
+is not throttled, meets no faults and is not in the call log.
+"""
+
+import json
+from datetime import datetime, timezone
+from urllib.parse import parse_qs
+
+from ec2_resources import (
+    TimedSnapshot,
+    VolumeStub,
+    VOLUME_SIZE_GIB,
+    backend_of,
+    detach_everywhere,
+    forget,
+    iso,
+    new_instance,
+    new_volume,
+    set_state,
+    terminate_disks,
+)
+from ec2_state import ACCOUNT, COPY_VOLUME, WORLD, checked_settings
+from moto.core.exceptions import ServiceException
+from moto.core.model_instances import reset_model_data
+from moto.ec2.models import ec2_backends
+from werkzeug.wrappers import Response
+
+
+def answer(environ, body):
+    """The response to one request; what is wrong with a request is said in it."""
+    name = environ["PATH_INFO"].removeprefix("/_local/").strip("/")
+    method = environ["REQUEST_METHOD"]
+    query = {key: values[0] for key, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+    act = ACTS.get((method, name))
+    if act is None:
+        known = ", ".join(f"{method} {name}" for method, name in ACTS)
+        return reply({"error": f"there is no {method} /_local/{name}; there is {known}"}, 404)
+    try:
+        given = json.loads(body) if body else {}
+        with WORLD.lock:
+            return reply(act(given if method == "POST" else query))
+    except (ValueError, KeyError, TypeError, ServiceException) as problem:
+        missing = "missing or unknown " if isinstance(problem, KeyError) else ""
+        return reply({"error": f"{method} /_local/{name}: {missing}{problem}"}, 400)
+
+
+def reply(value, status=200):
+    return Response(json.dumps(value), status=status, content_type="application/json")
+
+
+def reset(_):
+    ec2_backends[ACCOUNT].reset()
+    # moto also keeps a list of everything that it ever made.
+    reset_model_data()
+    WORLD.forget()
+    return {}
+
+
+def get_settings(_):
+    return WORLD.settings
+
+
+def change_settings(given):
+    WORLD.settings.update(checked_settings(given))
+    return WORLD.settings
+
+
+def add_instances(given):
+    backend = backend_of(given["region"])
+    added = []
+    for wanted in given["instances"]:
+        instance, volumes = new_instance(
+            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", []))
+        added.append({
+            "id": instance.id,
+            "volumes": [{"id": volume.id, "device": device} for volume, device in volumes],
+        })
+    return added
+
+
+def attach(given):
+    backend_of(given["region"]).attach_volume(given["volume"], given["instance"], given["device"])
+    return {}
+
+
+def detach(given):
+    detach_everywhere(backend_of(given["region"]).get_volume(given["volume"]))
+    return {}
+
+
+def add_volume(given):
+    return {"id": new_volume(backend_of(given["region"]), given.get("encrypted", False), given.get("tags")).id}
+
+
+def delete_volume(given):
+    backend = backend_of(given["region"])
+    detach_everywhere(backend.get_volume(given["volume"]))
+    forget(backend, backend.volumes, given["volume"])
+    return {}
+
+
+def terminate(given):
+    instance = backend_of(given["region"]).get_instance(given["instance"])
+    terminate_disks(instance)
+    set_state(instance, "terminated")
+    return {}
+
+
+def add_snapshots(given):
+    """Prepared snapshots. One without a volume is a copy, and has the volume id
+    that EC2 gives to copies; a pending one lives on as if it had begun now."""
+    backend, added = backend_of(given["region"]), []
+    for wanted in given["snapshots"]:
+        state = wanted.get("state", "completed")
+        if state not in ("completed", "pending", "error"):
+            raise ValueError("a snapshot's state is completed, pending or error")
+        volume = wanted.get("volume") or COPY_VOLUME
+        seconds = WORLD.settings["copySeconds" if volume == COPY_VOLUME else "snapshotSeconds"]
+        started = wanted.get("startTime")
+        if started:
+            started = datetime.fromisoformat(started)
+            # moto keeps its times in UTC and without a zone.
+            started = started.astimezone(timezone.utc).replace(tzinfo=None) if started.tzinfo else started
+        snapshot = TimedSnapshot(
+            backend, VolumeStub(volume, VOLUME_SIZE_GIB), wanted.get("description", ""),
+            seconds if state == "pending" else 0,
+            encrypted=wanted.get("encrypted", False), kms_key_id=wanted.get("kmsKeyId"),
+            ends="error" if state == "error" else "completed",
+            state_message=wanted.get("stateMessage"), start_time=started, lags=False)
+        snapshot.in_use = wanted.get("inUse", False)
+        backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
+        added.append(snapshot.id)
+    return added
+
+
+def list_snapshots(query):
+    regions = [query["region"]] if query.get("region") else WORLD.settings["enabledRegions"]
+    found = [one for region in regions for one in backend_of(region).snapshots.values()]
+    return [
+        {
+            "region": one.ec2_backend.region_name,
+            "id": one.id,
+            "volume": one.volume.id,
+            "state": one.status,
+            "progress": one.progress,
+            "startTime": iso(one.start_time),
+            "description": one.description,
+            "tags": dict(one.ec2_backend.tags.get(one.id, {})),
+            "encrypted": one.encrypted,
+            "kmsKeyId": one.kms_key_id,
+            "stateMessage": one.state_message,
+        }
+        for one in sorted(found, key=lambda one: one.serial)
+    ]
+
+
+def change_tags(given):
+    tags = backend_of(given["region"]).tags.setdefault(given["id"], {})
+    for key, value in given["tags"].items():
+        if value is None:
+            tags.pop(key, None)
+        else:
+            tags[key] = value
+    return {}
+
+
+def list_calls(query):
+    return [call for call in WORLD.calls if query.get("action") in (None, call["action"])]
+
+
+def add_fault(given):
+    WORLD.add_fault(given)
+    return {}
+
+
+ACTS = {
+    ("POST", "reset"): reset,
+    ("GET", "settings"): get_settings,
+    ("POST", "settings"): change_settings,
+    ("POST", "instances"): add_instances,
+    ("POST", "attach"): attach,
+    ("POST", "detach"): detach,
+    ("POST", "volumes"): add_volume,
+    ("POST", "delete-volume"): delete_volume,
+    ("POST", "terminate"): terminate,
+    ("POST", "snapshots"): add_snapshots,
+    ("GET", "snapshots"): list_snapshots,
+    ("POST", "tags"): change_tags,
+    ("GET", "calls"): list_calls,
+    ("POST", "faults"): add_fault,
+}

@@ -1,0 +1,155 @@
+"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults.
+
+    ec2_state.py      settings, faults, the call log, counts
+    ec2_resources.py  volumes, instances and snapshots
+    ec2_snapshots.py  creating, copying, tagging and deleting snapshots
+    ec2_describe.py   filters, pages and the Describe calls
+    ec2_answers.py    EC2's XML
+    control.py        the control API that stories set the scene with
+    ec2.py            one call from the socket to the log, and the server
+
+Each call is carried out with the world locked, is met by at most one prepared
+fault, and leaves one entry in the call log.
+"""
+
+import io
+import logging
+import re
+import socket
+import threading
+import time
+from urllib.parse import parse_qsl
+
+import control
+from ec2_answers import error_body
+from ec2_describe import DescribeCalls
+from ec2_resources import backend_of
+from ec2_snapshots import SnapshotCalls, presigned_facts
+from ec2_state import WORLD
+from moto.ec2 import urls
+from moto.ec2.responses import EC2Response
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
+
+LOG = logging.getLogger("ec2")
+MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
+UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
+
+
+class LocalEC2Response(SnapshotCalls, DescribeCalls, EC2Response):
+    """moto's EC2 with our actions before its own."""
+
+    def get_region_from_url(self, request, full_url):
+        # moto looks for a region in the URL and the client's name first, where
+        # something else may look like one; the signature does not lie.
+        return signed_region(request.headers.get("Authorization", ""))
+
+
+def signed_region(authorization):
+    """The region in a signature's credential scope, or None."""
+    scope = re.search(r"Credential=([^,\s]+)", authorization)
+    parts = scope.group(1).split("/") if scope else []
+    return parts[2] if len(parts) == 5 else None
+
+
+def error(code, message, status=400):
+    return Response(error_body(code, message), status=status, content_type="text/xml;charset=UTF-8")
+
+
+def internal_error():
+    return error("InternalError", "An internal error has occurred", 500)
+
+
+class Endpoint:
+    """The WSGI application: the control API, and EC2 for everything else."""
+
+    def __init__(self):
+        urls.url_paths = {"{0}/": LocalEC2Response.dispatch}
+        self.moto = create_backend_app("ec2")
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if environ["PATH_INFO"].startswith("/_local/"):
+            return control.answer(environ, body)(environ, start_response)
+        environ["wsgi.input"] = io.BytesIO(body)
+        sent = body.decode() or environ.get("QUERY_STRING", "")
+        params = dict(parse_qsl(sent, keep_blank_values=True))
+        region = signed_region(environ.get("HTTP_AUTHORIZATION", ""))
+        with WORLD.lock:
+            fault, response = self.carry_out(environ, params, region)
+        # What follows is how the answer travels; other calls need not wait for it.
+        kind = fault["kind"] if fault else None
+        if kind == "slow":
+            time.sleep(fault.get("seconds", 1))
+        if kind == "lost":
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionAbortedError("this answer is lost, as was asked for")
+        return response(environ, start_response)
+
+    def carry_out(self, environ, params, region):
+        """The fault that was met, if any, and the answer; the call is logged."""
+        action = params.get("Action", "")
+        entry = {"at": time.time(), "action": action, "region": region, "outcome": "ok"}
+        fault = WORLD.meet_fault(action, region)
+        kind = fault["kind"] if fault else None
+        if kind == "refuse":
+            code = fault.get("code", "InternalError")
+            response = error(code, f"Refused, as was asked for: {code}", fault.get("status", 400))
+        elif not WORLD.is_enabled(region):
+            response = error("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+        elif not WORLD.may_pass(action, region, params):
+            response = error("RequestLimitExceeded", "Request limit exceeded.", 503)
+        else:
+            WORLD.copy_fault = fault if kind == "broken-copy" else None
+            response = self.ask_moto(environ, action)
+        answer = response.get_data(as_text=True)
+        made = re.findall(r"<snapshotId>(snap-[0-9a-f]+)</snapshotId>", answer) if action in MAKES_SNAPSHOTS else []
+        if kind == "error-after":
+            response = internal_error()
+            answer = response.get_data(as_text=True)
+        if response.status_code >= 400:
+            code = re.search(r"<Code>(.*?)</Code>", answer)
+            entry["outcome"] = code.group(1) if code else str(response.status_code)
+        entry["inFlight"] = WORLD.in_flight(region)
+        entry["params"] = {name: value for name, value in params.items() if name not in UNLOGGED_PARAMS}
+        entry["result"] = made
+        if action == "CopySnapshot":
+            entry.update(presigned_facts(params.get("PresignedUrl")))
+        if kind:
+            entry["fault"] = kind
+        WORLD.calls.append(entry)
+        return fault, response
+
+    def ask_moto(self, environ, action):
+        try:
+            return Response.from_app(self.moto, environ, buffered=True)
+        except NotImplementedError as problem:
+            return error("InvalidAction", str(problem))
+        except Exception:
+            LOG.exception("%s failed", action)
+            return internal_error()
+
+
+class QuietRequestHandler(WSGIRequestHandler):
+    def log_request(self, *args, **kwargs):
+        pass
+
+    def log(self, type, message, *args):
+        LOG.error(message, *args)
+
+
+def serve(log_file=None, settings=None):
+    """Starts the endpoint on a free port of the loopback interface, in a thread.
+
+    Answers the server; its `port` is where it listens, `shutdown()` ends it.
+    """
+    if log_file:
+        logging.basicConfig(filename=log_file, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    WORLD.start_with(settings or {})
+    server = make_server("127.0.0.1", 0, Endpoint(), threaded=True, request_handler=QuietRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True, name="ec2").start()
+    # A region's model takes a moment to build: better now than in a story's first call.
+    for region in WORLD.settings["enabledRegions"]:
+        backend_of(region)
+    return server

@@ -1,0 +1,221 @@
+"""The Describe calls: EC2's filters, pages and refusals over moto's models.
+
+moto leaves these out or takes them more loosely than EC2 does.
+"""
+
+import base64
+import re
+
+from ec2_answers import answer, instance_shape, snapshot_shape, volume_shape
+from ec2_resources import iso
+from ec2_state import ACCOUNT, WORLD
+from moto.ec2.exceptions import EC2ClientError
+
+MAX_FILTERS = 50
+MAX_FILTER_VALUES = 200
+PAGE = 1000
+SMALLEST_PAGE = 5
+
+
+def refusal(code, message):
+    return EC2ClientError(code, message)
+
+
+# --- filters ---
+
+
+def value_test(values):
+    """A test that any of the filter's values passes. `*` and `?` stand for
+    characters unless a backslash stands before them; letters have their case."""
+    exact, patterns = set(), []
+    for value in values:
+        if not re.search(r"[*?\\]", value):
+            exact.add(value)
+            continue
+        parts = re.findall(r"\\.|.", value, flags=re.DOTALL)
+        wild = {"*": ".*", "?": "."}
+        source = "".join(wild.get(part) or re.escape(part.removeprefix("\\")) for part in parts)
+        patterns.append(re.compile(source, re.DOTALL))
+    return lambda found: found in exact or any(pattern.fullmatch(found) for pattern in patterns)
+
+
+def chosen(backend, resources, filters, fields):
+    """The resources that pass every filter. `fields` maps a filter's name to the
+    value, or the list of values, that a resource has there."""
+    if len(filters) > MAX_FILTERS:
+        raise refusal("FilterLimitExceeded", f"The maximum number of filters is {MAX_FILTERS}")
+    tests = []
+    for each in filters:
+        name, values = each.get("Name", ""), each.get("Values", [])
+        if len(values) > MAX_FILTER_VALUES:
+            raise refusal("FilterLimitExceeded",
+                          f"The maximum number of filter values specified on a single call is {MAX_FILTER_VALUES}")
+        if name.startswith("tag:"):
+            key = name.removeprefix("tag:")
+            found = lambda one, key=key: backend.tags.get(one.id, {}).get(key)
+        elif name == "tag-key":
+            found = lambda one: list(backend.tags.get(one.id, {}))
+        elif name == "tag-value":
+            found = lambda one: list(backend.tags.get(one.id, {}).values())
+        elif name in fields:
+            found = fields[name]
+        else:
+            raise refusal("InvalidParameterValue", f"The filter '{name}' is invalid")
+        tests.append((found, value_test(values)))
+
+    def passes(one):
+        for found, test in tests:
+            value = found(one)
+            if value is None:
+                return False
+            if not any(map(test, value)) if isinstance(value, list) else not test(value):
+                return False
+        return True
+
+    return [one for one in resources if passes(one)]
+
+
+SNAPSHOT_FIELDS = {
+    "snapshot-id": lambda one: one.id,
+    "volume-id": lambda one: one.volume.id,
+    "status": lambda one: one.status,
+    "owner-id": lambda one: one.owner_id,
+    "description": lambda one: one.description,
+    "encrypted": lambda one: str(one.encrypted).lower(),
+    # EC2 writes milliseconds, people leave them out: both are met.
+    "start-time": lambda one: [iso(one.start_time), iso(one.start_time)[:-5] + "Z"],
+    "progress": lambda one: one.progress,
+    "volume-size": lambda one: str(one.volume.size),
+}
+INSTANCE_FIELDS = {
+    "instance-id": lambda one: one.id,
+    "instance-state-name": lambda one: one.state,
+    "instance-state-code": lambda one: str(one.state_code),
+    "instance-type": lambda one: one.instance_type,
+    "image-id": lambda one: one.image_id,
+    "availability-zone": lambda one: one.availability_zone,
+    "root-device-name": lambda one: one.root_device_name,
+    "root-device-type": lambda one: one.root_device_type,
+    "owner-id": lambda one: one.owner_id,
+    "block-device-mapping.volume-id":
+        lambda one: [block.volume_id for _, block in one.get_block_device_mapping],
+    "block-device-mapping.device-name": lambda one: [device for device, _ in one.get_block_device_mapping],
+}
+VOLUME_FIELDS = {
+    "volume-id": lambda one: one.id,
+    "status": lambda one: one.status,
+    "encrypted": lambda one: str(one.encrypted).lower(),
+    "availability-zone": lambda one: one.availability_zone,
+    "volume-type": lambda one: one.volume_type,
+    "size": lambda one: str(one.size),
+    "attachment.instance-id": lambda one: [each.instance.id for each in one.attachments],
+    "attachment.device": lambda one: [each.device for each in one.attachments],
+    "attachment.status": lambda one: [each.status for each in one.attachments],
+}
+
+
+# --- pages ---
+
+
+def page(resources, size, token):
+    """One page of the resources in order of creation, and the next page's token.
+
+    A token holds the serial number of the last one shown, not an offset, so that
+    what is deleted between two pages shifts nothing.
+    """
+    if size is not None and not SMALLEST_PAGE <= size <= PAGE:
+        raise refusal("InvalidParameterValue",
+                      f"Value ( {size} ) for parameter maxResults is invalid. "
+                      f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.")
+    after = 0
+    if token:
+        try:
+            after = int(base64.urlsafe_b64decode(token.encode()).decode().removeprefix("after:"))
+        except ValueError:
+            raise refusal("InvalidNextToken", "The specified pagination token is not valid.") from None
+    rest = sorted((one for one in resources if WORLD.serial(one.id) > after), key=lambda one: WORLD.serial(one.id))
+    shown = rest[: size or PAGE]
+    more = len(rest) > len(shown)
+    return shown, base64.urlsafe_b64encode(f"after:{WORLD.serial(shown[-1].id)}".encode()).decode() if more else None
+
+
+class DescribeCalls:
+    """Stands before moto's EC2Response and answers these actions in its place."""
+
+    def _no_ids_with_pages(self, ids, name):
+        if ids and self._get_param("MaxResults") is not None:
+            raise refusal("InvalidParameterCombination",
+                          f"The parameter {name} cannot be used with the parameter maxResults")
+
+    def _page_of(self, resources, fields):
+        kept = chosen(self.ec2_backend, resources, self._get_param("Filters", []), fields)
+        return page(kept, self._get_param("MaxResults"), self._get_param("NextToken"))
+
+    def describe_snapshots(self):
+        self.error_on_dryrun()
+        wanted = self._get_param("SnapshotIds", [])
+        self._no_ids_with_pages(wanted, "snapshotSet")
+        described = [one for one in self.ec2_backend.snapshots.values() if one.is_described()]
+        if wanted:
+            known = {one.id: one for one in described}
+            for identifier in wanted:
+                if identifier not in known:
+                    raise refusal("InvalidSnapshot.NotFound", f"The snapshot '{identifier}' does not exist.")
+            described = [known[identifier] for identifier in dict.fromkeys(wanted)]
+        owners = self._get_param("OwnerIds", [])
+        if owners:
+            owners = [ACCOUNT if owner == "self" else owner for owner in owners]
+            described = [one for one in described if one.owner_id in owners]
+        shown, token = self._page_of(described, SNAPSHOT_FIELDS)
+        return answer("DescribeSnapshots", {"snapshotSet": list(map(snapshot_shape, shown)), "nextToken": token})
+
+    def describe_instances(self):
+        self.error_on_dryrun()
+        wanted = self._get_param("InstanceIds", [])
+        self._no_ids_with_pages(wanted, "instancesSet")
+        if wanted:
+            found = [self.ec2_backend.get_instance(identifier) for identifier in dict.fromkeys(wanted)]
+        else:
+            found = self.ec2_backend.all_instances()
+        shown, token = self._page_of(found, INSTANCE_FIELDS)
+        reservations = [
+            {
+                "reservationId": "r-" + instance.id[2:],
+                "ownerId": instance.owner_id,
+                "instancesSet": [instance_shape(instance)],
+            }
+            for instance in shown
+        ]
+        return answer("DescribeInstances", {"reservationSet": reservations, "nextToken": token})
+
+    def describe_volumes(self):
+        self.error_on_dryrun()
+        wanted = self._get_param("VolumeIds", [])
+        if wanted:
+            found = [self.ec2_backend.get_volume(identifier) for identifier in dict.fromkeys(wanted)]
+        else:
+            found = list(self.ec2_backend.volumes.values())
+        shown, token = self._page_of(found, VOLUME_FIELDS)
+        return answer("DescribeVolumes", {"volumeSet": list(map(volume_shape, shown)), "nextToken": token})
+
+    def describe_regions(self):
+        self.error_on_dryrun()
+        regions = [(name, "opt-in-not-required") for name in WORLD.settings["enabledRegions"]]
+        if self._get_param("AllRegions", False):
+            regions += [(name, "not-opted-in") for name in WORLD.settings["disabledRegions"]]
+        wanted = self._get_param("RegionNames", [])
+        unknown = set(wanted) - {name for name, _ in regions}
+        if unknown:
+            raise refusal("InvalidParameterValue", f"Invalid region names: {', '.join(sorted(unknown))}")
+        for each in self._get_param("Filters", []):
+            place = {"region-name": 0, "opt-in-status": 1}.get(each["Name"])
+            if place is None:
+                raise refusal("InvalidParameterValue", f"The filter '{each['Name']}' is invalid")
+            test = value_test(each.get("Values", []))
+            regions = [region for region in regions if test(region[place])]
+        shown = [
+            {"regionName": name, "regionEndpoint": f"ec2.{name}.amazonaws.com", "optInStatus": status}
+            for name, status in regions
+            if not wanted or name in wanted
+        ]
+        return answer("DescribeRegions", {"regionInfo": shown})

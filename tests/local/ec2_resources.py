@@ -1,0 +1,234 @@
+"""moto's volumes, instances and snapshots, extended by what EBS does in time."""
+
+import os
+import time
+from collections import namedtuple
+from datetime import timezone
+
+from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
+from moto.core.utils import utcnow
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend, ec2_backends, elastic_block_store
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.elastic_block_store import Snapshot, Volume
+from moto.ec2.models.instances import Instance, Reservation
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
+
+STATE_CODES = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
+VOLUME_SIZE_GIB = 8
+
+# moto sorts its model classes by the second part of their module's name.
+MOTO_MODULE = "moto.ec2.models"
+
+# A snapshot outlives its volume, so it keeps what it needs of it.
+VolumeStub = namedtuple("VolumeStub", "id size")
+
+
+def backend_of(region):
+    return ec2_backends[ACCOUNT][region]
+
+
+def iso(moment):
+    """A moment as EC2 writes it. moto's own times are UTC without a zone."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def default_key(region):
+    return f"arn:aws:kms:{region}:{ACCOUNT}:key/aws-ebs"
+
+
+class TimedSnapshot(Snapshot):
+    """A snapshot or a copy that is pending for some seconds and then is done."""
+
+    __module__ = MOTO_MODULE
+
+    def __init__(self, backend, volume, description, seconds, *, encrypted=False, kms_key_id=None,
+                 ends="completed", state_message=None, start_time=None, lags=True):
+        if encrypted and not kms_key_id:
+            kms_key_id = default_key(backend.region_name)
+        self.ends, self.seconds, self.lags = ends, seconds, lags
+        self.born = time.monotonic()
+        self._state_message = state_message
+        super().__init__(backend, random_snapshot_id(), volume, description or "", encrypted, kms_key_id)
+        self.status = ends
+        self.start_time = start_time or utcnow()
+        self.in_use = False
+        backend.snapshots[self.id] = self
+        self.serial = WORLD.serial(self.id)
+        if volume.id == COPY_VOLUME and self.status == "pending":
+            WORLD.copies.setdefault(backend.region_name, []).append(self)
+
+    @property
+    def status(self):
+        return "pending" if time.monotonic() < self.born + self.seconds else self.ends
+
+    @status.setter
+    def status(self, value):
+        # moto's constructor sets "completed"; how this one ends is set above.
+        pass
+
+    @property
+    def progress(self):
+        if self.status != "pending":
+            return "100%" if self.ends == "completed" else "0%"
+        return f"{min(99, int((time.monotonic() - self.born) / self.seconds * 100))}%"
+
+    @property
+    def state_message(self):
+        return None if self.status == "pending" else self._state_message
+
+    def is_in_flight(self):
+        return self.status == "pending" and self.id in self.ec2_backend.snapshots
+
+    def is_described(self):
+        """Whether eventual consistency shows it already."""
+        return not self.lags or time.monotonic() >= self.born + WORLD.settings["describeLagSeconds"]
+
+
+class SharedVolume(Volume):
+    """A volume that knows several attachments (Multi-Attach); moto's knows one."""
+
+    __module__ = MOTO_MODULE
+
+    def __init__(self, *args, **kwargs):
+        self.attached = []
+        super().__init__(*args, **kwargs)
+        WORLD.serial(self.id)
+
+    @property
+    def attachments(self):
+        return list(self.attached)
+
+    @property
+    def attachment(self):
+        return self.attached[0] if self.attached else None
+
+    @attachment.setter
+    def attachment(self, value):
+        if value is None:
+            self.attached = self.attached[1:]
+        else:
+            self.attached.append(value)
+
+
+class FleetInstance(Instance):
+    """An instance without network interfaces: a fleet of thousands is made in
+    seconds, and does not run out of the default subnet's addresses."""
+
+    __module__ = MOTO_MODULE
+
+    def prep_nics(self, *args, **kwargs):
+        self.nics = {}
+
+    def teardown_defaults(self):
+        terminate_disks(self)
+
+
+def set_state(instance, state):
+    if state not in STATE_CODES:
+        raise ValueError(f"an instance's state is one of {', '.join(STATE_CODES)}")
+    instance._state.name, instance._state.code = state, STATE_CODES[state]
+
+
+def new_volume(backend, encrypted=False, tags=None):
+    volume = SharedVolume(
+        backend, random_volume_id(), VOLUME_SIZE_GIB,
+        backend.get_zone_by_name(backend.region_name + "a"),
+        encrypted=encrypted, kms_key_id=default_key(backend.region_name) if encrypted else None,
+        volume_type="gp3", iops=3000)
+    backend.volumes[volume.id] = volume
+    if tags:
+        backend.tags[volume.id] = dict(tags)
+    return volume
+
+
+def new_instance(backend, tags, state, volumes):
+    """An instance and its volumes, the first of which is the boot volume.
+
+    The reservation is named after the instance, so that both are found by name.
+    """
+    instance = FleetInstance(
+        backend, "ami-00000000000000000", None, [], instance_type="t3.micro",
+        region_name=backend.region_name, placement=backend.region_name + "a")
+    WORLD.serial(instance.id)
+    reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
+    reservation.instances.append(instance)
+    backend.reservations[reservation.id] = reservation
+    backend.tags[instance.id] = dict(tags or {})
+    if not volumes:
+        instance.root_device_type = "instance-store"
+    made = []
+    for index, wanted in enumerate(volumes):
+        volume = new_volume(backend, wanted.get("encrypted", False), wanted.get("tags"))
+        if index == 0:
+            instance.root_device_name = wanted["device"]
+        # As with RunInstances, the boot volume goes with the instance, others stay.
+        backend.attach_volume(volume.id, instance.id, wanted["device"], index == 0)
+        made.append((volume, wanted["device"]))
+    if state == "terminated":
+        terminate_disks(instance)
+    set_state(instance, state)
+    return instance, made
+
+
+def terminate_disks(instance):
+    backend = instance.ec2_backend
+    for device, block in instance.get_block_device_mapping:
+        volume = backend.volumes.get(block.volume_id)
+        if volume is not None:
+            volume.attached = [each for each in volume.attached if each.instance is not instance]
+            if block.delete_on_termination and not volume.attached:
+                forget(backend, backend.volumes, volume.id)
+        del instance.block_device_mapping[device]
+
+
+def detach_everywhere(volume):
+    for attachment in volume.attachments:
+        attachment.instance.block_device_mapping.pop(attachment.device, None)
+    volume.attached = []
+
+
+def forget(backend, resources, identifier):
+    del resources[identifier]
+    backend.tags.pop(identifier, None)
+
+
+def extend_moto():
+    """Puts these models in the places of moto's own, once per process."""
+    slow_get_instance = EC2Backend.get_instance
+
+    def get_instance(self, instance_id):
+        # moto walks through all instances; ours are found by their reservation's name.
+        reservation = self.reservations.get("r-" + str(instance_id)[2:])
+        return reservation.instances[0] if reservation else slow_get_instance(self, instance_id)
+
+    def get_tags(self):
+        # moto walks through the tags of all resources to find those of one.
+        kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "")
+        return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+                for key, value in self.ec2_backend.tags.get(self.id, {}).items()]
+
+    def get_snapshot(self, snapshot_id):
+        snapshot = self.snapshots.get(snapshot_id)
+        if snapshot is None:
+            raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
+        return snapshot
+
+    EC2Backend.get_instance = get_instance
+    EC2Backend.get_snapshot = get_snapshot
+    TaggedEC2Resource.get_tags = get_tags
+    elastic_block_store.Volume = SharedVolume
+    # Otherwise moto makes some 1,300 images in each region, each with a snapshot.
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+
+
+extend_moto()

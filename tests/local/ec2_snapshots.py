@@ -1,0 +1,177 @@
+"""The calls that create, copy, tag and delete snapshots, as EBS answers them."""
+
+import time
+from urllib.parse import parse_qs, urlsplit
+
+from ec2_answers import answer, snapshot_shape, tag_set
+from ec2_describe import refusal
+from ec2_resources import TimedSnapshot, VolumeStub, backend_of, default_key, forget
+from ec2_state import COPY_VOLUME, WORLD
+from moto.core.responses import EmptyResult
+from moto.core.utils import utcnow
+
+MAX_EXCLUDED_VOLUMES = 40
+MAX_TAGS = 50
+MAX_TAG_KEY = 128
+MAX_TAG_VALUE = 256
+KEY_NOT_ACCESSIBLE = "Given key ID is not accessible"
+
+
+def checked_tags(tags):
+    """A list of Key and Value as a dictionary, refused as EC2 refuses it."""
+    checked = {}
+    for tag in tags:
+        key, value = tag.get("Key", ""), tag.get("Value") or ""
+        if not key or len(key) > MAX_TAG_KEY:
+            raise refusal("InvalidParameterValue", f"Tag keys have 1 to {MAX_TAG_KEY} characters.")
+        if key.lower().startswith("aws:"):
+            raise refusal("InvalidParameterValue",
+                          f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' "
+                          "are reserved for internal use")
+        if len(value) > MAX_TAG_VALUE:
+            raise refusal("InvalidParameterValue",
+                          f"Value ( {value} ) for parameter value is invalid. "
+                          f"Tag value exceeds the maximum length of {MAX_TAG_VALUE} characters")
+        if key in checked:
+            raise refusal("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
+        checked[key] = value
+    if len(checked) > MAX_TAGS:
+        raise refusal("TagLimitExceeded", f"More than {MAX_TAGS} tags specified.")
+    return checked
+
+
+def presigned_facts(url):
+    """What the call log says of a pre-signed URL, which is a credential and is
+    itself never written down."""
+    query = parse_qs(urlsplit(url or "").query)
+    return {
+        "presigned": bool(url),
+        "presignedAction": query.get("Action") == ["CopySnapshot"],
+        "presignedSignature": bool(query.get("X-Amz-Signature")),
+    }
+
+
+class SnapshotCalls:
+    """Stands before moto's EC2Response and answers these actions in its place."""
+
+    def _snapshot_tags(self):
+        tags = []
+        for specification in self._get_param("TagSpecifications", []):
+            kind = specification.get("ResourceType")
+            if kind != "snapshot":
+                raise refusal("InvalidParameterValue",
+                              f"'{kind}' is not a valid taggable resource type for this operation.")
+            tags += specification.get("Tags", [])
+        return checked_tags(tags)
+
+    def _begin(self, volumes, tags):
+        """A snapshot of each volume with one start time, or none of any."""
+        backend, pause, now = self.ec2_backend, WORLD.settings["perVolumeSeconds"], time.monotonic()
+        for volume in volumes:
+            last = WORLD.last_snapshot.get((self.region, volume.id))
+            if pause and last is not None and now - last < pause:
+                raise refusal("SnapshotCreationPerVolumeRateExceeded",
+                              "The maximum per volume CreateSnapshot request rate has been exceeded. "
+                              "Use an increasing or variable sleep interval between requests.")
+        start_time = utcnow()
+        copied = (self._get_param("CopyTagsFromSource") or "") == "volume"
+        made = []
+        for volume in volumes:
+            WORLD.last_snapshot[self.region, volume.id] = now
+            snapshot = TimedSnapshot(
+                backend, VolumeStub(volume.id, volume.size), self._get_param("Description"),
+                WORLD.settings["snapshotSeconds"], encrypted=volume.encrypted,
+                kms_key_id=volume.kms_key_id, start_time=start_time)
+            of_volume = backend.tags.get(volume.id, {}) if copied else {}
+            backend.tags[snapshot.id] = {
+                **{key: value for key, value in of_volume.items() if not key.startswith("aws:")}, **tags}
+            made.append(snapshot)
+        # The answer says pending, however short the clock of a story is.
+        return [{**snapshot_shape(one), "status": "pending", "progress": "0%"} for one in made]
+
+    def create_snapshot(self):
+        self.error_on_dryrun()
+        tags = self._snapshot_tags()
+        volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
+        return answer("CreateSnapshot", self._begin([volume], tags)[0])
+
+    def create_snapshots(self):
+        self.error_on_dryrun()
+        tags = self._snapshot_tags()
+        specification = self._get_param("InstanceSpecification", {})
+        identifier = specification.get("InstanceId")
+        excluded = specification.get("ExcludeDataVolumeIds", [])
+        if len(excluded) > MAX_EXCLUDED_VOLUMES:
+            raise refusal("InvalidParameterValue",
+                          f"You can exclude at most {MAX_EXCLUDED_VOLUMES} data volumes, got {len(excluded)}.")
+        instance = self.ec2_backend.get_instance(identifier)
+        if instance.state == "terminated":
+            raise refusal("InvalidInstanceID.NotFound", f"The instance ID '{identifier}' does not exist")
+        attached = instance.get_block_device_mapping
+        data = [block.volume_id for device, block in attached if device != instance.root_device_name]
+        for volume in excluded:
+            if volume not in data:
+                raise refusal("InvalidParameterValue",
+                              f"Volume '{volume}' is not a data volume attached to instance '{identifier}'.")
+        without_boot = str(specification.get("ExcludeBootVolume", False)).lower() == "true"
+        wanted = [
+            self.ec2_backend.get_volume(block.volume_id)
+            for device, block in attached
+            if block.volume_id not in excluded and not (without_boot and device == instance.root_device_name)
+        ]
+        if not wanted:
+            raise refusal("InvalidParameterValue", f"Instance '{identifier}' has no volumes to snapshot.")
+        # EC2 names the state otherwise here than in its other answers.
+        begun = [{"state": one.pop("status"), **one} for one in self._begin(wanted, tags)]
+        return answer("CreateSnapshots", {"snapshotSet": begun})
+
+    def _copy_source(self):
+        region, identifier = self._get_param("SourceRegion"), self._get_param("SourceSnapshotId")
+        source = backend_of(region).snapshots.get(identifier) if WORLD.is_enabled(region) else None
+        if source is None:
+            raise refusal("InvalidSnapshot.NotFound", f"The snapshot '{identifier}' does not exist.")
+        if source.status != "completed":
+            raise refusal("IncorrectState", f"Snapshot {identifier} is not in the completed state: {source.status}.")
+        return source
+
+    def copy_snapshot(self):
+        self.error_on_dryrun()
+        tags = self._snapshot_tags()
+        destination = self._get_param("DestinationRegion")
+        if destination and destination != self.region:
+            raise refusal("InvalidParameterValue",
+                          f"DestinationRegion {destination} is not the region that was called, {self.region}.")
+        source = self._copy_source()
+        key, limit = self._get_param("KmsKeyId"), WORLD.settings["copyLimit"]
+        encrypted = source.encrypted or bool(self._get_param("Encrypted", False))
+        if key and not encrypted:
+            raise refusal("InvalidParameterDependency",
+                          "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+        if WORLD.in_flight(self.region) >= limit:
+            raise refusal("ResourceLimitExceeded",
+                          f"Too many snapshot copies in progress. The limit is {limit} for this destination region.")
+        message = None
+        if source.encrypted and not all(presigned_facts(self._get_param("PresignedUrl")).values()):
+            message = KEY_NOT_ACCESSIBLE
+        if WORLD.copy_fault is not None:
+            message = WORLD.copy_fault.get("stateMessage") or KEY_NOT_ACCESSIBLE
+        snapshot = TimedSnapshot(
+            self.ec2_backend, VolumeStub(COPY_VOLUME, source.volume.size), self._get_param("Description"),
+            WORLD.settings["copySeconds"], encrypted=encrypted,
+            kms_key_id=(key or default_key(self.region)) if encrypted else None,
+            ends="error" if message else "completed", state_message=message)
+        self.ec2_backend.tags[snapshot.id] = tags
+        return answer("CopySnapshot", {"snapshotId": snapshot.id, "tagSet": tag_set(self.ec2_backend, snapshot.id)})
+
+    def delete_snapshot(self):
+        self.error_on_dryrun()
+        snapshot = self.ec2_backend.get_snapshot(self._get_param("SnapshotId"))
+        if snapshot.in_use:
+            raise refusal("InvalidSnapshot.InUse",
+                          f"The snapshot {snapshot.id} is currently in use by ami-00000000000000000")
+        forget(self.ec2_backend, self.ec2_backend.snapshots, snapshot.id)
+        return EmptyResult()
+
+    def create_tags(self):
+        checked_tags(self._get_param("Tags", []))
+        return super().create_tags()

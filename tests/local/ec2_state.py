@@ -1,0 +1,152 @@
+"""What the EC2 endpoint remembers beside moto's models.
+
+Settings, prepared faults, the log of calls, request buckets and the copies in
+flight live here, behind one lock: a call is carried out while it is held, so
+that every count in the log is exact, however many clients there are.
+"""
+
+import copy
+import os
+import threading
+import time
+
+# Every caller has this account, whatever its credentials are.
+ACCOUNT = "123456789012"
+os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT
+
+# A copy's own VolumeId is arbitrary, and EC2 shows this one.
+COPY_VOLUME = "vol-ffffffff"
+
+# Seconds may be fractions: stories run on a short clock.
+DEFAULTS = {
+    "snapshotSeconds": 1,
+    "copySeconds": 1,
+    "copyLimit": 5,
+    "perVolumeSeconds": 0,
+    "throttle": False,
+    "describeLagSeconds": 0,
+    "enabledRegions": ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-southeast-2"],
+    "disabledRegions": ["ap-east-1"],
+}
+
+FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy")
+FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
+
+# Capacity and refill per second of EC2's request buckets, per action and region.
+BUCKETS = {
+    "CreateSnapshot": (100, 5),
+    "CreateSnapshots": (100, 5),
+    "DeleteSnapshot": (100, 5),
+    "CreateTags": (100, 10),
+}
+MUTATING_BUCKET = (50, 5)
+DESCRIBE_BUCKET = (100, 20)
+UNBOUNDED_DESCRIBE_BUCKET = (50, 10)
+
+
+def checked_settings(changes):
+    """The changes, or a ValueError that names what is wrong with them."""
+    if not isinstance(changes, dict):
+        raise ValueError("settings are a JSON object")
+    for name, value in changes.items():
+        if name not in DEFAULTS:
+            raise ValueError(f"unknown setting {name!r}; known are {', '.join(DEFAULTS)}")
+        example = DEFAULTS[name]
+        if isinstance(example, bool):
+            fits = isinstance(value, bool)
+        elif isinstance(example, list):
+            fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        else:
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+        if not fits:
+            raise ValueError(f"setting {name!r} cannot be {value!r}")
+    return changes
+
+
+class Bucket:
+    """A token bucket: full at first, refilled steadily, one token a call."""
+
+    def __init__(self, capacity, refill):
+        self.capacity, self.refill = capacity, refill
+        self.tokens, self.at = float(capacity), time.monotonic()
+
+    def take(self):
+        now = time.monotonic()
+        self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.refill)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class World:
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.start_settings = copy.deepcopy(DEFAULTS)
+        self.forget()
+
+    def start_with(self, settings):
+        self.start_settings = {**copy.deepcopy(DEFAULTS), **checked_settings(settings)}
+        self.forget()
+
+    def forget(self):
+        self.settings = copy.deepcopy(self.start_settings)
+        self.faults = []
+        self.calls = []
+        self.buckets = {}
+        self.copies = {}  # region -> copies that were pending when last looked at
+        self.last_snapshot = {}  # (region, volume) -> when its last snapshot was begun
+        self.serials = {}
+        self.copy_fault = None  # the broken-copy fault that the present call has met
+
+    def serial(self, identifier):
+        """A resource's place in the order of creation; it outlives the resource,
+        so that a page token stays good when what it names is deleted."""
+        return self.serials.setdefault(identifier, len(self.serials) + 1)
+
+    def is_enabled(self, region):
+        return region in self.settings["enabledRegions"]
+
+    def in_flight(self, region):
+        """How many copies to this region are pending at this moment."""
+        pending = [each for each in self.copies.get(region, ()) if each.is_in_flight()]
+        self.copies[region] = pending
+        return len(pending)
+
+    def add_fault(self, fault):
+        unknown = set(fault) - FAULT_FIELDS
+        if unknown:
+            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
+        if fault.get("kind", "refuse") not in FAULT_KINDS:
+            raise ValueError(f"a fault's kind is one of {', '.join(FAULT_KINDS)}")
+        if not fault.get("action"):
+            raise ValueError("a fault needs an action")
+        self.faults.append({"kind": "refuse", "region": None, "times": 1, **fault})
+
+    def meet_fault(self, action, region):
+        """The first prepared fault that fits this call, used up once."""
+        for fault in self.faults:
+            if fault["action"] == action and fault["region"] in (None, region):
+                fault["times"] -= 1
+                if fault["times"] <= 0:
+                    self.faults.remove(fault)
+                return fault
+        return None
+
+    def may_pass(self, action, region, params):
+        """Whether the request bucket of this action and region has a token left."""
+        if not self.settings["throttle"]:
+            return True
+        bounded = "MaxResults" in params or any(key.startswith("Filter.") for key in params)
+        if not action.startswith("Describe"):
+            size = BUCKETS.get(action, MUTATING_BUCKET)
+        else:
+            size = DESCRIBE_BUCKET if bounded else UNBOUNDED_DESCRIBE_BUCKET
+        key = (action, region, size)
+        if key not in self.buckets:
+            self.buckets[key] = Bucket(*size)
+        return self.buckets[key].take()
+
+
+WORLD = World()

@@ -1,0 +1,83 @@
+"""A local cloud with the deployed stack, for programs in Python: `with deployed(...) as stack`."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import boto3
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stack:
+    """The deployed stack: its outputs, clients of its services, and the control of its EC2."""
+
+    def __init__(self, urls, region):
+        self.urls, self.region = urls, region
+        stacks = self.client("cloudformation").describe_stacks(StackName="ebs-snapshots")["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+
+    def client(self, service):
+        return boto3.client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.urls["aws"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def ec2(self, path, body=None):
+        """Asks the EC2 endpoint's control API (control.py)."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.urls['ec2']}/_local/{path}", data)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            return json.load(answer)
+
+
+@contextlib.contextmanager
+def deployed(venvs, log_dir, region="eu-west-1", settings=None):
+    """Starts a local cloud, deploys what `make build` has built, and stops everything at the end."""
+    cloud = subprocess.Popen(
+        [
+            sys.executable,
+            ROOT / "tests/local/cloud.py",
+            f"--ministack-python={venvs}/ministack/bin/python",
+            f"--log-dir={log_dir}",
+            f"--settings={json.dumps(settings or {})}",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = cloud.stdout.readline()
+        if not line:
+            sys.exit("the local cloud did not start")
+        urls = json.loads(line)
+        deploy(venvs, urls, region)
+        yield Stack(urls, region)
+    finally:
+        cloud.stdin.close()
+        cloud.wait()
+
+
+def deploy(venvs, urls, region):
+    architecture = "arm64" if os.uname().machine == "aarch64" else "x86_64"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment.update(
+        PATH=f"{venvs}/tools/bin:{environment['PATH']}",
+        AWS_ENDPOINT_URL=urls["aws"],
+        AWS_DEFAULT_REGION=region,
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        SAM_CLI_TELEMETRY="0",
+    )
+    parameters = f"Architecture={architecture} PollSeconds=1 ScheduleState=DISABLED"
+    command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", parameters]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"sam deploy failed:\n{done.stdout}{done.stderr}")

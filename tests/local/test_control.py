@@ -1,0 +1,124 @@
+"""The control API sets the scene, and prepared faults are met."""
+
+import json
+import time
+import urllib.error
+
+from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
+from scene import AWAY, HOME, SECONDS, Scene, client, copy, instance, local, snapshots, tags
+
+
+class Control(Scene):
+    def test_volumes_move(self):
+        first, second = instance(), instance()
+        volume = first["volumes"][1]["id"]
+        local("attach", {"region": HOME, "instance": second["id"], "volume": volume, "device": "/dev/sdz"})
+        shown = client().describe_volumes(VolumeIds=[volume])["Volumes"][0]
+        self.assertEqual({one["InstanceId"] for one in shown["Attachments"]}, {first["id"], second["id"]})
+        local("terminate", {"region": HOME, "instance": second["id"]})
+        self.assertEqual(len(client().describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"]), 1)
+        local("detach", {"region": HOME, "volume": volume})
+        shown = client().describe_volumes(VolumeIds=[volume])["Volumes"][0]
+        self.assertEqual((shown["State"], shown["Attachments"]), ("available", []))
+        local("delete-volume", {"region": HOME, "volume": volume})
+        self.refused("InvalidVolume.NotFound", client().describe_volumes, VolumeIds=[volume])
+        loose = local("volumes", {"region": HOME, "tags": {"Backup": "No"}})["id"]
+        self.assertEqual(client().describe_volumes(VolumeIds=[loose])["Volumes"][0]["Tags"],
+                         [{"Key": "Backup", "Value": "No"}])
+        state = client().describe_instances(InstanceIds=[second["id"]])["Reservations"][0]["Instances"][0]["State"]
+        self.assertEqual(state["Name"], "terminated")
+
+    def test_tags_of_anything(self):
+        made = instance(Name="web", Backup="Yes")
+        local("tags", {"region": HOME, "id": made["id"], "tags": {"Backup": None, "Retention": "3"}})
+        shown = client().describe_instances(InstanceIds=[made["id"]])["Reservations"][0]["Instances"][0]
+        self.assertEqual({tag["Key"]: tag["Value"] for tag in shown["Tags"]}, {"Name": "web", "Retention": "3"})
+
+    def test_prepared_snapshots_are_listed_in_order(self):
+        away = snapshots({"volume": "vol-1", "startTime": "2026-11-01T03:00:00Z", "description": "d",
+                          "tags": {"A": "1"}}, region=AWAY)
+        home = snapshots({"volume": None, "encrypted": True})
+        listed = local("snapshots")
+        self.assertEqual([one["id"] for one in listed], away + home)
+        self.assertEqual({key: listed[0][key] for key in listed[0] if key != "id"}, {
+            "region": AWAY, "volume": "vol-1", "state": "completed", "progress": "100%",
+            "startTime": "2026-11-01T03:00:00.000Z", "description": "d", "tags": {"A": "1"}, "encrypted": False,
+            "kmsKeyId": None, "stateMessage": None})
+        self.assertTrue(listed[1]["encrypted"] and listed[1]["kmsKeyId"])
+
+    def test_settings_and_reset(self):
+        self.assertEqual(local("settings")["copySeconds"], SECONDS)
+        self.assertEqual(local("settings", {"copyLimit": 2})["copyLimit"], 2)
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            local("settings", {"copylimit": 2})
+        self.assertEqual(caught.exception.code, 400)
+        self.assertIn("copylimit", json.load(caught.exception)["error"])
+        snapshots({"volume": None})
+        self.assertEqual(local("reset", {}), {})
+        self.assertEqual((local("settings")["copyLimit"], local("snapshots"), local("calls")), (5, [], []))
+
+    def test_throttling(self):
+        local("settings", {"throttle": True})
+        refusals = 0
+        for _ in range(70):
+            try:
+                copy("snap-0123456789abcdef0")
+            except ClientError as refusal:
+                refusals += refusal.response["Error"]["Code"] == "RequestLimitExceeded"
+        self.assertGreater(refusals, 5)
+        self.refused("RequestLimitExceeded", copy, "snap-0123456789abcdef0", status=503)
+        client().describe_snapshots(MaxResults=5)
+
+
+class Faults(Scene):
+    def prepare(self, **fault):
+        local("faults", {"action": "CreateSnapshot", **fault})
+
+    def attempt(self):
+        return client().create_snapshot(VolumeId=self.volume)["SnapshotId"]
+
+    def setUp(self):
+        super().setUp()
+        self.volume = instance()["volumes"][0]["id"]
+
+    def test_refused_as_often_as_asked_in_order(self):
+        self.prepare(region=AWAY, code="Elsewhere")
+        self.prepare(times=2, kind="refuse", code="RequestLimitExceeded", status=503)
+        self.prepare(code="UnauthorizedOperation", status=403)
+        for _ in range(2):
+            self.refused("RequestLimitExceeded", self.attempt, status=503)
+        self.refused("UnauthorizedOperation", self.attempt, status=403)
+        one = self.attempt()
+        calls = local("calls?action=CreateSnapshot")
+        self.assertEqual([call["outcome"] for call in calls],
+                         ["RequestLimitExceeded"] * 2 + ["UnauthorizedOperation", "ok"])
+        self.assertEqual([call.get("fault") for call in calls], ["refuse"] * 3 + [None])
+        self.assertEqual((calls[3]["result"], calls[3]["params"], calls[3]["region"]),
+                         ([one], {"VolumeId": self.volume}, HOME))
+
+    def test_carried_out_but_not_answered_well(self):
+        self.prepare(kind="lost")
+        self.prepare(kind="error-after")
+        self.prepare(kind="slow", seconds=SECONDS)
+        with self.assertRaises((ConnectionClosedError, HTTPClientError)):
+            self.attempt()
+        self.refused("InternalError", self.attempt, status=500)
+        started = time.monotonic()
+        self.attempt()
+        self.assertGreaterEqual(time.monotonic() - started, SECONDS)
+        self.assertEqual(len(local("snapshots")), 3)
+        calls = local("calls?action=CreateSnapshot")
+        self.assertEqual([len(call["result"]) for call in calls], [1, 1, 1])
+        self.assertEqual([(call["fault"], call["outcome"]) for call in calls],
+                         [("lost", "ok"), ("error-after", "InternalError"), ("slow", "ok")])
+
+    def test_a_copy_that_breaks_later(self):
+        local("faults", {"action": "CopySnapshot", "kind": "broken-copy", "stateMessage": "Too bad"})
+        source = snapshots({"volume": "vol-1"})[0]
+        self.assertEqual(self.until("error", copy(source), AWAY)["StateMessage"], "Too bad")
+        self.until("completed", copy(source), AWAY)
+
+    def test_an_unknown_fault_is_refused(self):
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            self.prepare(kind="meteor")
+        self.assertIn("broken-copy", json.load(caught.exception)["error"])
