@@ -37,18 +37,18 @@ format: ## Check the formatting.
 	@cargo fmt --all --check
 
 .PHONY: lint
-lint: ## Run clippy; warnings are errors.
+lint: checkout ## Run clippy; warnings are errors.
 	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
 	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
 
 .PHONY: unit
-unit: ## Run unit and property tests.
+unit: checkout ## Run unit and property tests.
 	$(call say,Unit and property tests (the first time they compile the AWS SDK: some 10 minutes))
 	@cargo test $(CARGO_FLAGS) --lib --bins --quiet
 	@cargo test --locked --target $(TARGET) --package domain --doc --quiet
 
 .PHONY: build
-build: environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
+build: checkout environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
 	$(call say,Building the functions (the first time they compile the AWS SDK: some 10 minutes))
 	@# The binaries of the workspace first, in one go: sam build then asks cargo for one after the other.
 	@cargo build $(CARGO_FLAGS) --bins --quiet
@@ -58,7 +58,7 @@ build: environments ## Build the functions for this machine, without optimisatio
 	@rm -f .aws-sam.log
 
 .PHONY: release
-release: environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
+release: checkout environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
 	$(call say,Building the functions for AWS (some 20 minutes the first time))
 	@$(SAM) build
 	@for function in .aws-sam/build/*/; do \
@@ -78,9 +78,19 @@ check-local: environments ## Test the local cloud's EC2.
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
 
 .PHONY: stories
-stories: environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
+stories: checkout environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
 	$(call say,End-to-end stories on the local cloud)
 	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1
+
+# Cargo tells the crates of two checkouts that share a target directory apart by time stamps alone, and would take an
+# older checkout's sources for built.
+.PHONY: checkout
+checkout:
+	@mkdir -p $(CARGO_TARGET_DIR)
+	@if [ "$$(cat $(CARGO_TARGET_DIR)/checkout 2> /dev/null)" != "$(CURDIR)" ]; then \
+		find workers tests -name '*.rs' -exec touch {} +; \
+		echo "$(CURDIR)" > $(CARGO_TARGET_DIR)/checkout; \
+	fi
 
 .PHONY: environments
 environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready

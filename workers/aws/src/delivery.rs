@@ -112,6 +112,8 @@ where
         return again;
     }
     let outcomes = handle(work.iter().map(|w| w.message.task.clone()).collect()).await;
+    // A task without an outcome would be deleted as if it were done.
+    again.extend(work.iter().skip(outcomes.len()).map(|work| work.delivery.id.clone()));
     let settled = work.iter().zip(outcomes).map(|(work, outcome)| settle(work, outcome, ports, rules));
     again.extend(join_all(settled).await.into_iter().flatten());
     again

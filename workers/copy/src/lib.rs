@@ -142,7 +142,13 @@ async fn one(
             begun.snapshots.push(id);
             Outcome::Done(json!(begun))
         }
-        Err(error) => after(error, order.source.as_str(), now),
+        Err(error) => {
+            if error.code == "ResourceLimitExceeded" {
+                // Full, with copies of others: the rest of the batch need not try.
+                destination.in_flight = destination.in_flight.max(settings.copy_concurrency);
+            }
+            after(error, order.source.as_str(), now)
+        }
     }
 }
 

@@ -25,9 +25,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let home = ec2.regions().await?.home;
     let living = living_volumes(*ec2).await?;
     let mut kept = KeptSources::default();
-    if *region != home {
-        ec2.each_snapshot(&home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
-    }
+    ec2.each_snapshot(&home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
     let mut candidates = Vec::new();
     ec2.each_snapshot(region, &Which::Own, &mut |snapshot| candidates.push(Candidate::from(&snapshot))).await?;
 
@@ -57,7 +55,9 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         .iter()
         .zip(&judged)
         .filter_map(|(candidate, verdict)| match verdict {
-            Verdict::Expire(why) => Some(Expiring { id: candidate.id.clone(), why: *why }),
+            Verdict::Expire(why) => {
+                Some(Expiring { id: candidate.id.clone(), volume: candidate.volume.clone(), why: *why })
+            }
             Verdict::Keep(_) => None,
         })
         .collect();

@@ -1,1 +1,282 @@
+use std::collections::BTreeMap;
 
+use domain::{
+    contract::{ExpireTask, FleetFound, Manifest},
+    copies::CopyTask,
+    fake::{FakeEc2, FakeStorage, Fault},
+    fleet::{SnapshotState::Completed, Tags},
+    ids::{Region, SnapshotId},
+    policy::{InstancePlan, Rejection},
+    tags::tags,
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::*;
+
+fn region(code: &str) -> Region {
+    code.parse().unwrap()
+}
+
+fn home() -> Region {
+    region("eu-west-1")
+}
+
+fn account() -> FakeEc2 {
+    let mut ec2 = FakeEc2::new(&["eu-west-1", "us-east-1", "us-west-2"], "2026-11-22T03:00:30Z".parse().unwrap());
+    ec2.regions.disabled.insert(region("ap-east-1"));
+    ec2
+}
+
+fn run(input: Value) -> Run {
+    Run::read(&input, "arn:aws:states:eu-west-1:1:execution:backup:e1", "2026-11-22T03:00:00Z".parse().unwrap())
+        .unwrap()
+}
+
+/// A snapshot of `vol-1`.
+fn snapshot(ec2: &FakeEc2, place: &Region, own: &[(&str, &str)]) -> SnapshotId {
+    ec2.add_snapshot(place, Some(&"vol-1".parse().unwrap()), Completed, tags(own.iter().copied()))
+}
+
+/// Automated snapshots that are due, each of a day of its own.
+fn due(ec2: &FakeEc2, place: &Region, count: u64) -> Vec<SnapshotId> {
+    let first: chrono::NaiveDate = "2026-09-01".parse().unwrap();
+    (0..count)
+        .map(|i| {
+            let day = (first + chrono::Days::new(i)).to_string();
+            snapshot(ec2, place, &[("CreatedOn", &day), ("DeleteOn", "2026-11-22"), ("Type", "Automated")])
+        })
+        .collect()
+}
+
+/// Takes one step, and sees that it only looked.
+async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Result<Value, Failure> {
+    let settings = Settings::read(|_| None).unwrap();
+    let answer = handle(event, &Context { ec2, storage, settings: &settings, now: ec2.now.get() }).await;
+    assert!(ec2.calls.borrow().iter().all(|(action, _)| action.starts_with("Describe")), "{:?}", ec2.calls);
+    answer
+}
+
+/// The answer to a step that goes well.
+async fn found<T: DeserializeOwned>(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> T {
+    serde_json::from_value(step(ec2, storage, event).await.unwrap()).unwrap()
+}
+
+fn read_lines<T: DeserializeOwned>(storage: &FakeStorage, name: &str) -> Vec<T> {
+    let key = format!("runs/20261122T030000Z/e1/{name}");
+    storage.0.borrow()[&key].lines().filter(|l| !l.is_empty()).map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn codes(regions: &[Region]) -> Vec<&str> {
+    regions.iter().map(Region::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_run_starts_with_everything_filled_in_or_not_at_all() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let start = |input| DiscoverEvent::StartRun {
+        input,
+        execution: "arn:aws:states:eu-west-1:1:execution:backup:e1".into(),
+        started: "2026-11-22T03:00:00Z".parse().unwrap(),
+    };
+    let expected = json!({
+        "id": "20261122T030000Z",
+        "execution": "arn:aws:states:eu-west-1:1:execution:backup:e1",
+        "started": "2026-11-22T03:00:00Z",
+        "dryRun": true,
+        "phases": {"snapshot": false, "copy": true, "expire": false},
+        "allowMassExpire": false,
+    });
+    let input = json!({"dryRun": true, "phases": ["copy"]});
+    assert_eq!(step(&ec2, &storage, start(input)).await.unwrap(), expected);
+    let refused = step(&ec2, &storage, start(json!({"dryrun": true}))).await.unwrap_err();
+    assert_eq!(refused.name, ErrorName::InvalidInput);
+    assert!(storage.0.borrow().is_empty() && ec2.calls.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn the_fleet_is_written_down_with_what_had_to_be_rejected() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    ec2.add_instance("i-1", &[("Backup", "yes"), ("Name", "db"), ("Retention", "7d")], &["vol-1", "vol-2"]);
+    ec2.add_instance("i-2", &[("Backup", "No")], &["vol-3"]);
+    ec2.add_instance("i-3", &[("Backup", "Yes")], &[]);
+    ec2.volume_tags.borrow_mut().insert("vol-2".parse().unwrap(), "No".into());
+    let event = || DiscoverEvent::DiscoverInstances { run: run(json!({})) };
+    let fleet: FleetFound = found(&ec2, &storage, event()).await;
+    let key = "runs/20261122T030000Z/e1/instances.jsonl".to_owned();
+    assert_eq!(fleet.manifest, Manifest { bucket: "reports".into(), key, count: 1 });
+    let plans: Vec<InstancePlan> = read_lines(&storage, "instances.jsonl");
+    assert_eq!((plans[0].instance.as_str(), plans[0].name.as_str()), ("i-1", "db"));
+    assert_eq!(plans[0].excluded, ["vol-2".parse().unwrap()]);
+    let rejected: Vec<Rejection> = read_lines(&storage, "rejected.jsonl");
+    let subjects: Vec<_> = rejected.iter().map(|r| (r.subject.as_str(), &r.problem[..10])).collect();
+    assert_eq!(subjects, [("i-1 (db)", "Retention="), ("i-3", "the instan")]);
+    assert_eq!(codes(&fleet.expire_regions), ["eu-west-1", "us-east-1", "us-west-2"]);
+
+    let written = storage.0.borrow().clone();
+    assert_eq!(found::<FleetFound>(&ec2, &storage, event()).await, fleet, "a second look says the same");
+    assert_eq!(*storage.0.borrow(), written);
+}
+
+#[tokio::test]
+async fn copies_go_where_instances_or_snapshots_say_and_never_to_a_disabled_region() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let fleet = async |input| found(&ec2, &storage, DiscoverEvent::DiscoverInstances { run: run(input) }).await;
+    let none: FleetFound = fleet(json!({})).await;
+    assert!(none.copy_regions.is_empty() && none.manifest.count == 0, "an empty account");
+
+    let own = [("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, eu-west-1, ap-east-1, us-nowhere-1")];
+    ec2.add_instance("i-1", &own, &["vol-1"]);
+    let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
+    assert_eq!(codes(&found.copy_regions), ["us-east-1"], "the living instance's word");
+    // Its snapshots were promised more, once.
+    snapshot(&ec2, &home(), &[("BackupCrossRegion", "us-west-2, ap-east-1, eu-west-1"), ("Type", "Automated")]);
+    let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
+    assert_eq!(codes(&found.copy_regions), ["us-east-1", "us-west-2"]);
+    assert!(found.expire_regions.is_empty());
+    // An instance that is not snapshotted tonight still speaks for the snapshots that it has.
+    ec2.volume_tags.borrow_mut().insert("vol-1".parse().unwrap(), "No".into());
+    let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
+    assert_eq!((found.manifest.count, codes(&found.copy_regions)), (0, vec!["us-east-1", "us-west-2"]));
+    let found: FleetFound = fleet(json!({"phases": ["snapshot", "expire"]})).await;
+    assert!(found.copy_regions.is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_is_no_reason_to_look_into_a_region() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let by_hand = [("BackupCrossRegion", "us-east-1")];
+    let copy = [("BackupCrossRegion", "us-west-2"), ("BackupFromRegion", "us-east-1"), ("Type", "Automated")];
+    snapshot(&ec2, &home(), &by_hand);
+    snapshot(&ec2, &home(), &copy);
+    let fleet: FleetFound = found(&ec2, &storage, DiscoverEvent::DiscoverInstances { run: run(json!({})) }).await;
+    assert!(fleet.copy_regions.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_that_could_not_be_completed_is_an_error_and_nothing_is_written() {
+    let instances = || DiscoverEvent::DiscoverInstances { run: run(json!({})) };
+    let copies = || DiscoverEvent::DiscoverCopies { run: run(json!({})), region: region("us-east-1") };
+    let expired = || DiscoverEvent::DiscoverExpired { run: run(json!({})), region: region("us-east-1") };
+    type Event = fn() -> DiscoverEvent;
+    let steps: [(Event, &[&str]); 3] = [
+        (instances, &["DescribeRegions", "DescribeInstances", "DescribeVolumes"]),
+        (copies, &["DescribeRegions", "DescribeInstances", "DescribeSnapshots", "DescribeSnapshots"]),
+        (
+            expired,
+            &["DescribeRegions", "DescribeInstances", "DescribeVolumes", "DescribeSnapshots", "DescribeSnapshots"],
+        ),
+    ];
+    for (event, looks) in steps {
+        for (i, look) in looks.iter().enumerate() {
+            for (code, name) in [
+                ("RequestLimitExceeded", ErrorName::Ec2Unavailable),
+                ("UnauthorizedOperation", ErrorName::AccessDenied),
+            ] {
+                let (ec2, storage) = (account(), FakeStorage::default());
+                ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
+                due(&ec2, &region("us-east-1"), 2);
+                for _ in looks[..i].iter().filter(|earlier| *earlier == look) {
+                    ec2.fail_next(look, Fault::Spared);
+                }
+                ec2.fail_next(look, Fault::Refused(code));
+                let failure = step(&ec2, &storage, event()).await.unwrap_err();
+                assert!(failure.name == name && failure.cause.starts_with(look), "{failure}");
+                assert!(storage.0.borrow().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_destination_is_owed_is_written_down() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let labels = |day: &'static str| {
+        [("BackupCrossRegion", "us-east-1"), ("CreatedOn", day), ("DeleteOn", "2026-11-29"), ("Type", "Automated")]
+    };
+    let copied = snapshot(&ec2, &home(), &labels("2026-11-21"));
+    let owed = snapshot(&ec2, &home(), &labels("2026-11-22"));
+    let mut of_copied: Tags = tags(labels("2026-11-21"));
+    of_copied.extend(tags([("BackupFromRegion", "eu-west-1"), ("SourceSnapshotId", copied.as_str())]));
+    ec2.add_snapshot(&region("us-east-1"), None, Completed, of_copied);
+    let event = || DiscoverEvent::DiscoverCopies { run: run(json!({})), region: region("us-east-1") };
+    let manifest: Manifest = found(&ec2, &storage, event()).await;
+    assert_eq!((manifest.key.as_str(), manifest.count), ("runs/20261122T030000Z/e1/copies-us-east-1.jsonl", 1));
+    let tasks: Vec<CopyTask> = read_lines(&storage, "copies-us-east-1.jsonl");
+    let [CopyTask::Copy { snapshot, tags, .. }] = tasks.as_slice() else { panic!("{tasks:?}") };
+    assert_eq!((snapshot, tags["BackupRun"].as_str()), (&owed, "20261122T030000Z"));
+
+    let elsewhere = DiscoverEvent::DiscoverCopies { run: run(json!({})), region: region("us-west-2") };
+    assert_eq!(found::<Manifest>(&ec2, &storage, elsewhere).await.count, 0);
+}
+
+#[tokio::test]
+async fn every_snapshot_of_a_region_has_a_verdict_and_the_due_ones_travel_in_batches_of_twenty() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let east = region("us-east-1");
+    ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
+    let mine = due(&ec2, &home(), 46);
+    let by_hand = snapshot(&ec2, &home(), &[]);
+    let old = [("CreatedOn", "2026-01-01"), ("DeleteOn", "2026-01-08"), ("KeepForever", ""), ("Type", "Automated")];
+    let kept = snapshot(&ec2, &home(), &old);
+    let from_home = [("BackupFromRegion", "eu-west-1"), ("DeleteOn", "2026-11-01"), ("SourceVolumeId", "vol-9")];
+    let copy = snapshot(&ec2, &east, &from_home);
+    let mut labels = tags(from_home);
+    labels.extend(tags([("SourceSnapshotId", kept.as_str()), ("Type", "Automated")]));
+    let copy_of_kept = ec2.add_snapshot(&east, None, Completed, labels);
+
+    let sweep =
+        |place: Region| DiscoverEvent::DiscoverExpired { run: run(json!({"allowMassExpire": true})), region: place };
+    let manifest: Manifest = found(&ec2, &storage, sweep(home())).await;
+    assert_eq!((manifest.key.as_str(), manifest.count), ("runs/20261122T030000Z/e1/expire-eu-west-1.jsonl", 3));
+    let batches: Vec<ExpireTask> = read_lines(&storage, "expire-eu-west-1.jsonl");
+    assert_eq!(batches.iter().map(|b| b.snapshots.len()).collect::<Vec<_>>(), [20, 20, 5]);
+    assert!(batches.iter().all(|b| b.planned.to_string() == "2026-11-22" && b.region == home()));
+    let planned: Vec<_> = batches.iter().flat_map(|b| &b.snapshots).map(|s| s.id.clone()).collect();
+    assert_eq!(planned, mine[..45], "the newest of the living volume stays");
+
+    assert_eq!(found::<Manifest>(&ec2, &storage, sweep(east)).await.count, 0);
+    let mut verdicts = BTreeMap::new();
+    for place in ["eu-west-1", "us-east-1"] {
+        for line in read_lines::<Value>(&storage, &format!("verdicts-{place}.jsonl")) {
+            assert_eq!(line["region"], place);
+            verdicts.insert(line["snapshot"].as_str().unwrap().to_owned(), line["verdict"].clone());
+        }
+    }
+    assert_eq!(verdicts.len(), 50);
+    for (id, verdict) in [
+        (&mine[0], "expired: due since 2026-11-22"),
+        (&mine[45], "kept: newest completed of a living volume"),
+        (&by_hand, "kept: not Type=Automated"),
+        (&kept, "kept: KeepForever"),
+        (&copy, "kept: not Type=Automated"),
+        (&copy_of_kept, "kept: its source carries KeepForever"),
+    ] {
+        assert_eq!(verdicts[id.as_str()], verdict);
+    }
+}
+
+#[tokio::test]
+async fn too_much_at_once_stops_the_region_after_its_verdicts_are_written() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    due(&ec2, &home(), 20);
+    let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+    let failure = step(&ec2, &storage, event).await.unwrap_err();
+    assert!(failure.name == ErrorName::MassExpire && failure.cause.contains("20 of 20"), "{failure}");
+    assert_eq!(read_lines::<Value>(&storage, "verdicts-eu-west-1.jsonl").len(), 20);
+    assert!(!storage.0.borrow().keys().any(|key| key.contains("expire-")), "and no work is written down");
+}
+
+#[tokio::test]
+async fn a_detached_volume_keeps_its_newest_snapshot_and_one_of_an_untagged_instance_does_not() {
+    for (attached, detached, planned) in [(&[][..], true, 1), (&["vol-1"][..], false, 2), (&[][..], false, 2)] {
+        let (ec2, storage) = (account(), FakeStorage::default());
+        ec2.add_instance("i-1", &[("Name", "no longer backed up")], attached);
+        ec2.detached.borrow_mut().extend(detached.then(|| "vol-1".parse().unwrap()));
+        due(&ec2, &home(), 2);
+        let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+        found::<Manifest>(&ec2, &storage, event).await;
+        let batches: Vec<ExpireTask> = read_lines(&storage, "expire-eu-west-1.jsonl");
+        assert_eq!(batches[0].snapshots.len(), planned);
+    }
+}

@@ -23,7 +23,7 @@ use crate::{
     error::{ErrorName, Failure},
     expiry::Expire,
     fleet::Snapshot,
-    ids::{Region, SnapshotId},
+    ids::{Region, SnapshotId, VolumeId},
     policy::InstancePlan,
     tags::BACKUP_RUN,
 };
@@ -198,12 +198,12 @@ pub struct Begun {
     pub region: Region,
     /// Their ids; none if nothing is to be waited for.
     pub snapshots: Vec<SnapshotId>,
-    /// When the oldest of them was begun.
+    /// Since when they are waited for: not before any of them that this attempt began.
     pub started: DateTime<Utc>,
 }
 
 impl Begun {
-    /// What is waited for when these snapshots are: the oldest of them tells how long that has been.
+    /// What is waited for when these snapshots, begun earlier, are: the oldest tells how long that has been.
     pub fn of<'a>(region: &Region, snapshots: impl IntoIterator<Item = &'a Snapshot>, now: DateTime<Utc>) -> Self {
         let mut begun = Self { region: region.clone(), snapshots: Vec::new(), started: now };
         for snapshot in snapshots {
@@ -233,6 +233,9 @@ pub struct ExpireTask {
 pub struct Expiring {
     /// Its id.
     pub id: SnapshotId,
+    /// The volume it is a backup of, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
     /// Why.
     pub why: Expire,
 }
@@ -252,6 +255,12 @@ pub struct ReportEvent {
     /// Why the Map over the instances could not run.
     #[serde(default)]
     pub snapshot_failure: Option<StateError>,
+    /// Why the destination regions could not be gone through.
+    #[serde(default)]
+    pub copy_failure: Option<StateError>,
+    /// Why the regions to sweep could not be gone through.
+    #[serde(default)]
+    pub expiry_failure: Option<StateError>,
     /// One per destination region.
     #[serde(default)]
     pub copies: Vec<RegionEnd>,

@@ -279,7 +279,8 @@ impl<'a> Copies<'a> {
             None => {}
         }
         if let Some(named) = counting_copy(self.naming(source, created_on)) {
-            return if named.state == SnapshotState::Completed { CopyState::Completed } else { CopyState::Pending };
+            // One that is pending cannot be adopted: the copy worker looks for `SourceSnapshotId`.
+            return if named.state == SnapshotState::Completed { CopyState::Completed } else { CopyState::Doubtful };
         }
         let described: Vec<_> = self.described_as(source, created_on).collect();
         let completed = described.iter().filter(|c| c.state == SnapshotState::Completed).count();

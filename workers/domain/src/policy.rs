@@ -116,7 +116,11 @@ pub fn plan(
         if !read.wanted {
             continue;
         }
-        let mut reject = |problem: &dyn fmt::Display| rejections.push(Rejection::new(&instance.id, problem));
+        let subject = match &read.name {
+            Some(name) => format!("{} ({name})", instance.id),
+            None => instance.id.to_string(),
+        };
+        let mut reject = |problem: &dyn fmt::Display| rejections.push(Rejection::new(&subject, problem));
         if !STATES.contains(&instance.state.as_str()) {
             reject(&format!("the instance is {}: allowed is {}", instance.state, STATES.join(", ")));
             continue;

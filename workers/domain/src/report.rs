@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    contract::Run,
+    contract::{Expiring, Run},
     copies::{CopyTask, Owed},
     fleet::{Instance, Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
@@ -90,12 +90,10 @@ pub struct CopiesEnd {
 pub struct ExpiryEnd {
     /// The region.
     pub region: Region,
-    /// Snapshots that were planned to be deleted.
-    pub planned: usize,
-    /// Those of them that exist no more.
-    pub deleted: Vec<SnapshotId>,
-    /// Those that were kept at the moment of deletion, or are left.
-    pub left: Vec<SnapshotId>,
+    /// Those that were planned to be deleted, and exist no more.
+    pub deleted: Vec<Expiring>,
+    /// Those that are left: kept at the moment of deletion, or not deleted yet.
+    pub left: Vec<Expiring>,
 }
 
 /// What became of each planned instance, judged by the run's snapshots and their copies.
@@ -237,6 +235,14 @@ impl Summary {
         text
     }
 
+    /// A volume, with the name of the instance that has it where that was planned.
+    fn named(&self, volume: &VolumeId) -> String {
+        match self.instances.iter().find(|i| i.volumes.iter().any(|v| v.volume == *volume)) {
+            Some(instance) => format!("{volume} ({})", instance.name),
+            None => volume.to_string(),
+        }
+    }
+
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{}", self.subject())?;
         list(out, "Incomplete, because", &self.problems)?;
@@ -271,11 +277,14 @@ impl Summary {
             writeln!(out, "\nExpired:")?;
         }
         for end in &self.expiries {
-            write!(out, "  {}: {} of {} deleted", end.region, end.deleted.len(), end.planned)?;
-            for id in &end.deleted {
-                write!(out, " {id}")?;
+            let planned = end.deleted.len() + end.left.len();
+            writeln!(out, "  {}: {} of {planned} due snapshots deleted", end.region, end.deleted.len())?;
+            for (what, list) in [("deleted", &end.deleted), ("left", &end.left)] {
+                for Expiring { id, volume, .. } in list {
+                    let of = volume.as_ref().map_or_else(String::new, |volume| format!(" of {}", self.named(volume)));
+                    writeln!(out, "    {what}: {id}{of}")?;
+                }
             }
-            writeln!(out)?;
         }
         let rejected: Vec<String> = self.rejected.iter().map(ToString::to_string).collect();
         list(out, "Rejected", &rejected)?;

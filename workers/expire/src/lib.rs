@@ -63,9 +63,7 @@ async fn one(ec2: &impl Ec2, home: &Region, task: &ExpireTask, now: DateTime<Utc
         return Ok(expired);
     }
     let mut kept_sources = KeptSources::default();
-    if task.region != *home {
-        ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept_sources.note(&source)).await?;
-    }
+    ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept_sources.note(&source)).await?;
     let ids = task.snapshots.iter().map(|s| s.id.clone()).collect();
     let mut described = BTreeMap::new();
     ec2.each_snapshot(&task.region, &Which::Ids(ids), &mut |snapshot| {

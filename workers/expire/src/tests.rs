@@ -44,7 +44,7 @@ fn copy_of(ec2: &FakeEc2, source: &[(&str, &str)]) -> SnapshotId {
 /// The batch that was planned for these today.
 fn batch(place: &Region, ids: &[SnapshotId]) -> ExpireTask {
     let why = Expire::Due("2026-11-22".parse().unwrap());
-    let snapshots = ids.iter().map(|id| Expiring { id: id.clone(), why }).collect();
+    let snapshots = ids.iter().map(|id| Expiring { id: id.clone(), volume: None, why }).collect();
     ExpireTask { region: place.clone(), planned: "2026-11-22".parse().unwrap(), snapshots }
 }
 

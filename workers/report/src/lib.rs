@@ -7,11 +7,11 @@
 //! every destination is owed, and asks the Map Runs what failed. It writes `summary.json` and `summary.txt`,
 //! sends the summary to the topic, and prints metrics. It changes nothing in EC2: a second report says the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    contract::{ExpireTask, Manifest, RegionEnd, ReportEvent, Run, StateError},
+    contract::{ExpireTask, Expiring, Manifest, RegionEnd, ReportEvent, Run, StateError},
     copies::{CopyRules, Living, owed},
     error::{ErrorName, Failure},
     fleet::{Instance, Snapshot, SnapshotState},
@@ -118,6 +118,8 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     let failed = |what: &str, error: &StateError| format!("{what}: {}: {}", error.error, error.message());
     summary.problems.extend(event.fleet_failure.iter().map(|e| failed("the fleet could not be listed", e)));
     summary.problems.extend(event.snapshot_failure.iter().map(|e| failed("the snapshots could not be begun", e)));
+    summary.problems.extend(event.copy_failure.iter().map(|e| failed("the copies could not be run", e)));
+    summary.problems.extend(event.expiry_failure.iter().map(|e| failed("the expiry could not be run", e)));
     let map_runs = console.map_runs(&run.execution).await?;
     summary.failures = map_runs.iter().flat_map(failures).collect();
 
@@ -144,7 +146,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         summary.instances = instance_ends(&plans, &[], &copies_of_run);
     }
     for end in &event.expiries {
-        expiry_end(end, context, run, &map_runs, &mut summary).await?;
+        expiry_end(end, context, &map_runs, &mut summary).await?;
     }
     Ok(summary)
 }
@@ -203,7 +205,6 @@ async fn copies_end<E: Ec2, S: Storage, C>(
 async fn expiry_end<E: Ec2, S: Storage, C>(
     end: &RegionEnd,
     Context { ec2, storage, .. }: &Context<'_, E, S, C>,
-    run: &Run,
     map_runs: &[MapRun],
     summary: &mut Summary,
 ) -> Result<(), Failure> {
@@ -213,11 +214,19 @@ async fn expiry_end<E: Ec2, S: Storage, C>(
     }
     let Some(manifest) = &end.manifest else { return Ok(()) };
     let batches: Vec<ExpireTask> = read_manifest(*storage, manifest).await?;
-    let planned: Vec<SnapshotId> = batches.into_iter().flat_map(|b| b.snapshots).map(|s| s.id).collect();
-    let mut left = Vec::new();
-    if !planned.is_empty() {
-        ec2.each_snapshot(region, &Which::Ids(planned.clone()), &mut |snapshot| left.push(snapshot.id)).await?;
+    let planned: Vec<Expiring> = batches.into_iter().flat_map(|batch| batch.snapshots).collect();
+    let ids: Vec<SnapshotId> = planned.iter().map(|expiring| expiring.id.clone()).collect();
+    let mut there = BTreeSet::new();
+    if !ids.is_empty() {
+        let visit = &mut |snapshot: Snapshot| {
+            there.insert(snapshot.id);
+        };
+        if let Err(error) = ec2.each_snapshot(region, &Which::Ids(ids), visit).await {
+            summary.problems.push(format!("{region} cannot be looked at: {error}"));
+            return Ok(());
+        }
     }
+    let (left, deleted): (Vec<_>, Vec<_>) = planned.into_iter().partition(|expiring| there.contains(&expiring.id));
     // What was kept on purpose is left, too; what failed shows in the Map Run.
     let failed = map_runs.iter().filter(|m| m.label == EXPIRIES).flat_map(|m| &m.failures);
     let here = failed.filter(|f| f.input.contains(&format!("\"{region}\""))).count();
@@ -225,16 +234,11 @@ async fn expiry_end<E: Ec2, S: Storage, C>(
         summary.problems.push(format!(
             "{region}: {} of {} due snapshots could not be deleted",
             left.len(),
-            planned.len()
+            left.len() + deleted.len()
         ));
     }
-    if run.dry_run || !planned.is_empty() {
-        summary.expiries.push(ExpiryEnd {
-            region: region.clone(),
-            planned: planned.len(),
-            deleted: planned.into_iter().filter(|id| !left.contains(id)).collect(),
-            left,
-        });
+    if !(left.is_empty() && deleted.is_empty()) {
+        summary.expiries.push(ExpiryEnd { region: region.clone(), deleted, left });
     }
     Ok(())
 }
@@ -253,7 +257,15 @@ fn failures(run: &MapRun) -> Vec<String> {
 }
 
 async fn read_manifest<T: DeserializeOwned>(storage: &impl Storage, manifest: &Manifest) -> Result<Vec<T>, Failure> {
-    read_lines(storage, &manifest.key).await
+    let Manifest { key, count, .. } = manifest;
+    let lines = read_lines(storage, key).await?;
+    // Taken for all of the work, less of it would look complete.
+    match lines.len() as u64 == *count {
+        true => Ok(lines),
+        false => {
+            Err(Failure::new(ErrorName::StorageFailed, format!("{key}: {} of {count} lines are there", lines.len())))
+        }
+    }
 }
 
 async fn read_lines<T: DeserializeOwned>(storage: &impl Storage, key: &str) -> Result<Vec<T>, Failure> {

@@ -88,11 +88,7 @@ async fn a_set_carries_exactly_the_listed_tags() {
     asked.instance.keep_forever = Some(String::new());
     handled(&ec2, &[asked]).await;
     let mut full = plain;
-    full.extend(tags([
-        ("BackupCrossRegion", "us-east-1, mars"),
-        ("KeepForever", ""),
-        ("RetentionCrossRegion", "30"),
-    ]));
+    full.extend(tags([("BackupCrossRegion", "us-east-1, mars"), ("KeepForever", ""), ("RetentionCrossRegion", "30")]));
     assert_eq!(ec2.held(&home())[0].tags, full);
 }
 
@@ -201,8 +197,9 @@ async fn of_two_sets_the_oldest_live_one_counts_and_one_in_error_never() {
     let (one, two) = (volume("vol-1"), volume("vol-2"));
     let own = tags([("BackupRun", RUN), ("SourceInstanceId", "i-1"), ("Type", "Automated")]);
     ec2.add_snapshot(&home(), Some(&one), Error, own.clone());
-    let oldest = ec2.add_snapshot(&home(), Some(&one), Completed, own.clone());
     ec2.add_snapshot(&home(), Some(&one), Completed, own.clone());
+    ec2.now.set("2026-11-22T03:05:00Z".parse().unwrap());
+    let oldest = ec2.add_snapshot(&home(), Some(&one), Completed, own.clone());
     ec2.add_snapshot(&home(), Some(&two), Error, own);
     let begun = begun(&handled(&ec2, &[db()]).await[0]);
     assert_eq!(begun.snapshots[0], oldest);

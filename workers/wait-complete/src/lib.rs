@@ -71,6 +71,10 @@ fn one(task: &WaitTask, described: &BTreeMap<SnapshotId, Snapshot>, poll_seconds
 }
 
 fn broken(snapshot: &Snapshot, region: &Region) -> Failure {
+    if snapshot.state == SnapshotState::Other {
+        let cause = format!("{} in {region} is in the Recycle Bin", snapshot.id);
+        return Failure::new(ErrorName::SnapshotNotFound, cause);
+    }
     let message = snapshot.state_message.as_deref().unwrap_or("EC2 gives no reason");
     let name = match SnapshotTags::read(&snapshot.tags).from_region {
         Some(_) => name_of_broken_copy(message),

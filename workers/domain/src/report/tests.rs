@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     contract::Phases,
     copies::CopyTask,
+    expiry::Expire,
     fleet::{Attachment, Tags},
     tags::tags,
 };
@@ -202,6 +203,11 @@ fn the_text_of_a_run_in_which_everything_happened() {
     let copies = BTreeMap::from([(region("us-east-1"), vec![copy("snap-a", "snap-1", SnapshotState::Completed, 1)])]);
     let mut summary = summary(&[plan("i-1", &["vol-1", "vol-2", "vol-3"])], &made, &copies);
     let ids = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect::<Vec<SnapshotId>>();
+    let expiring = |id: &str, volume: Option<&str>| Expiring {
+        id: id.parse().unwrap(),
+        volume: volume.map(|volume| volume.parse().unwrap()),
+        why: Expire::Broken,
+    };
     summary.problems = vec!["us-east-1 is owed 2 copies".into()];
     summary.copies = vec![
         CopiesEnd { region: region("us-east-1"), made: 1, owed: 2, forgotten: vec![], surplus: ids(&["snap-b"]) },
@@ -209,9 +215,8 @@ fn the_text_of_a_run_in_which_everything_happened() {
     ];
     summary.expiries = vec![ExpiryEnd {
         region: region("eu-west-1"),
-        planned: 3,
-        deleted: ids(&["snap-7", "snap-8"]),
-        left: ids(&["snap-9"]),
+        deleted: vec![expiring("snap-7", Some("vol-2")), expiring("snap-8", Some("vol-dead"))],
+        left: vec![expiring("snap-9", None)],
     }];
     summary.rejected = vec![Rejection::new("i-9", "the instance has no EBS volume")];
     summary.failures = vec!["Copies: AccessDenied: no".into()];
@@ -231,7 +236,10 @@ Copies:
   us-west-2: 0 made by this run, 0 owed
 
 Expired:
-  eu-west-1: 2 of 3 deleted snap-7 snap-8
+  eu-west-1: 2 of 3 due snapshots deleted
+    deleted: snap-7 of vol-2 (web)
+    deleted: snap-8 of vol-dead
+    left: snap-9
 
 Rejected:
   i-9: the instance has no EBS volume

@@ -1,0 +1,131 @@
+//! The main job: tagged instances are snapshotted, copied and reported.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::cloud::{HOME, cloud, day, tagged};
+
+#[test]
+fn every_snapshot_and_copy_carries_exactly_its_tags() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let own = json!({"Name": "db", "Retention": "14", "RetentionCrossRegion": "3", "BackupCrossRegion": "us-east-1",
+        "KeepForever": "audit", "CostCenter": "7"});
+    let ids = cloud.add_instances(HOME, &json!([tagged(own, 2)]));
+    let (instance, volumes) = &ids[0];
+    let ended = cloud.run(&stack, &json!({"scheduledTime": "2026-01-02T03:00:00Z"}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+
+    let snapshots = cloud.snapshots(HOME);
+    assert_eq!(snapshots.len(), 2);
+    for (snapshot, device) in snapshots.iter().zip(["/dev/sda1", "/dev/sdf"]) {
+        assert_eq!(snapshot["state"], "completed");
+        let expected = json!({
+            "BackupCrossRegion": "us-east-1", "BackupRun": "20260102T030000Z", "CreatedOn": day(0), "DeleteOn": day(14),
+            "Devices": format!("/dev/sda1={} /dev/sdf={}", volumes[0], volumes[1]), "KeepForever": "audit",
+            "Name": "db", "RetentionCrossRegion": "3", "SourceInstanceId": instance, "Type": "Automated",
+        });
+        assert_eq!(snapshot["tags"], expected);
+        let copies = cloud.snapshots("us-east-1");
+        let copy = copies.iter().find(|c| c["tags"]["SourceSnapshotId"] == snapshot["id"]).unwrap();
+        let expected = json!({
+            "BackupFromRegion": HOME, "BackupRun": "20260102T030000Z", "CreatedOn": day(0), "DeleteOn": day(3),
+            "KeepForever": "audit", "Name": "db", "RetentionCrossRegion": "3", "SourceDevice": device,
+            "SourceInstanceId": instance, "SourceSnapshotId": snapshot["id"], "SourceVolumeId": snapshot["volume"],
+            "Type": "Automated",
+        });
+        assert_eq!(copy["tags"], expected);
+        assert_eq!(copy["state"], "completed");
+    }
+}
+
+#[test]
+fn a_second_execution_of_the_same_schedule_event_creates_nothing() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let fleet = (0..4).map(|_| tagged(json!({"BackupCrossRegion": "us-east-1,us-west-2"}), 2)).collect::<Vec<_>>();
+    cloud.add_instances(HOME, &json!(fleet));
+    let input = json!({"scheduledTime": "2026-01-02T03:00:00Z"});
+    assert_eq!(cloud.run(&stack, &input).status, "SUCCEEDED");
+    let before = cloud.mutating_calls().len();
+    assert_eq!(before, 4 + 16, "one CreateSnapshots an instance, one CopySnapshot a copy");
+    let second = cloud.run(&stack, &input);
+    assert_eq!(second.status, "SUCCEEDED", "{}", second.cause);
+    assert_eq!(cloud.mutating_calls().len(), before);
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let promised = json!({"BackupCrossRegion": "us-east-1"});
+    let ids = cloud.add_instances(HOME, &json!([tagged(promised.clone(), 1), tagged(json!({}), 2)]));
+    let volume = &ids[0].1[0];
+    let earlier = |created: i64, delete: i64| {
+        json!({"volume": volume, "state": "completed", "startTime": format!("{}T03:00:00Z", day(created)),
+            "tags": {"Type": "Automated", "CreatedOn": day(created), "DeleteOn": day(delete), "BackupCrossRegion": "us-east-1"}})
+    };
+    let owed = cloud.add_snapshot(HOME, earlier(-1, 6));
+    let due = cloud.add_snapshot(HOME, earlier(-9, -2));
+
+    let dry = cloud.run(&stack, &json!({"dryRun": true}));
+    assert_eq!(dry.status, "SUCCEEDED", "{}", dry.cause);
+    assert_eq!(cloud.mutating_calls(), Vec::<Value>::new());
+    let named = |lines: &[Value], path: &str| -> BTreeSet<String> {
+        lines.iter().map(|line| line.pointer(path).unwrap().as_str().unwrap().to_owned()).collect()
+    };
+    let instances = named(&cloud.manifest(&stack, &dry, "instances.jsonl"), "/instance");
+    assert_eq!(instances, ids.iter().map(|(id, _)| id.clone()).collect());
+    let copies = named(&cloud.manifest(&stack, &dry, "copies-us-east-1.jsonl"), "/snapshot");
+    assert_eq!(copies, BTreeSet::from([owed]));
+    let expiries = cloud.manifest(&stack, &dry, &format!("expire-{HOME}.jsonl"));
+    assert_eq!(named(&expiries, "/snapshots/0/id"), BTreeSet::from([due.clone()]));
+
+    let expire = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(expire.status, "SUCCEEDED", "{}", expire.cause);
+    let deleted: Vec<_> = cloud.mutating_calls().iter().map(|call| call["params"]["SnapshotId"].clone()).collect();
+    assert_eq!(deleted, [json!(due)]);
+
+    let real = cloud.run(&stack, &json!({}));
+    assert_eq!(real.status, "SUCCEEDED", "{}", real.cause);
+    let snapshotted = cloud
+        .snapshots(HOME)
+        .iter()
+        .filter_map(|s| s["tags"]["SourceInstanceId"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(instances, snapshotted);
+}
+
+#[test]
+fn the_maps_have_the_concurrency_of_the_parameters() {
+    let mut cloud = cloud();
+    let stack = cloud.stack("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3");
+    let ids = cloud.add_instances("us-east-1", &json!([tagged(json!({"BackupCrossRegion": "us-west-2"}), 1)]));
+    assert_eq!(ids.len(), 1);
+    let ended = cloud.run(&stack, &json!({}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    let runs = cloud.map_runs(&stack, &ended.arn);
+    let concurrency = |label: &str| {
+        let of_label = |run: &&Value| run["mapRunArn"].as_str().unwrap().contains(&format!("/{label}:"));
+        runs.iter().find(of_label).unwrap()["maxConcurrency"].clone()
+    };
+    assert_eq!((concurrency("Snapshots"), concurrency("Copies")), (json!(7), json!(3)));
+}
+
+#[test]
+fn a_snapshot_that_fails_makes_the_run_incomplete_and_the_others_go_on() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1)]));
+    let fault = json!({"action": "CreateSnapshots", "kind": "refuse", "code": "SnapshotLimitExceeded", "times": 1});
+    cloud.control("faults", Some(&fault));
+    let ended = cloud.run(&stack, &json!({"phases": ["snapshot"]}));
+    assert_eq!((ended.status.as_str(), ended.error.as_str()), ("FAILED", "BackupIncomplete"));
+    let made = cloud.snapshots(HOME);
+    assert_eq!(made.len(), 1);
+    let (missing, _) = ids.iter().find(|(_, volumes)| made[0]["volume"] != volumes[0].as_str()).unwrap();
+    assert!(ended.cause.contains(missing.as_str()), "{}", ended.cause);
+    assert_eq!(cloud.receive(&stack, "SnapshotDeadLetterQueueUrl").1["Error"], "SnapshotLimitExceeded");
+    assert_eq!(cloud.map_runs(&stack, &ended.arn)[0]["itemCounts"]["failed"], 1);
+}

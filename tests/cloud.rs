@@ -1,0 +1,305 @@
+//! The local cloud with the deployed stack, shared by all stories, one story at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use chrono::{Days, NaiveDate, Utc};
+use serde_json::{Value, json};
+
+/// The home region of the stack that most stories are about.
+pub const HOME: &str = "eu-west-1";
+
+/// Longer than any story takes; shorter than anyone waits.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The local cloud. It stops when this process ends: its standard input is closed then.
+pub struct Cloud {
+    _process: Child,
+    aws: String,
+    ec2: String,
+    http: ureq::Agent,
+    stacks: BTreeMap<String, Stack>,
+}
+
+/// A deployed stack.
+#[derive(Clone)]
+pub struct Stack {
+    region: String,
+    outputs: BTreeMap<String, String>,
+}
+
+/// An execution that has ended.
+pub struct Ended {
+    pub arn: String,
+    pub status: String,
+    pub error: String,
+    pub cause: String,
+}
+
+/// The local cloud, with an empty EC2 and empty queues.
+pub fn cloud() -> MutexGuard<'static, Cloud> {
+    static CLOUD: OnceLock<Mutex<Cloud>> = OnceLock::new();
+    let shared = CLOUD.get_or_init(|| Mutex::new(Cloud::start()));
+    // A story that failed leaves a poisoned lock; the next one starts from an empty EC2.
+    let mut cloud = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    cloud.stack(HOME, "");
+    cloud.control("reset", Some(&json!({})));
+    cloud.purge();
+    cloud
+}
+
+impl Cloud {
+    fn start() -> Self {
+        let venvs = venvs();
+        let logs = env::temp_dir().join(format!("ebs-snapshots-stories-{}", std::process::id()));
+        let mut process = Command::new(format!("{venvs}/moto/bin/python"))
+            .arg("tests/local/cloud.py")
+            .arg(format!("--ministack-python={venvs}/ministack/bin/python"))
+            .arg(format!("--log-dir={}", logs.display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let urls: Value = serde_json::from_str(&line).expect("the local cloud starts");
+        let url = |name: &str| urls[name].as_str().unwrap().to_owned();
+        let http = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        Self { _process: process, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
+    }
+
+    /// The stack of a home region, deployed when it is first asked for.
+    pub fn stack(&mut self, region: &str, parameters: &str) -> Stack {
+        if !self.stacks.contains_key(region) {
+            self.deploy(region, parameters);
+            let answer = self.form(region, "Action=DescribeStacks&StackName=ebs-snapshots&Version=2010-05-15");
+            let outputs = between(&answer, "<OutputKey>", "</OutputKey>")
+                .into_iter()
+                .zip(between(&answer, "<OutputValue>", "</OutputValue>"))
+                .collect();
+            self.stacks.insert(region.to_owned(), Stack { region: region.to_owned(), outputs });
+        }
+        self.stacks[region].clone()
+    }
+
+    fn deploy(&self, region: &str, parameters: &str) {
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        let overrides = format!("Architecture={architecture} PollSeconds=1 ScheduleState=DISABLED {parameters}");
+        let done = Command::new("sam")
+            .args(["deploy", "--config-env", "local", "--region", region, "--parameter-overrides", overrides.trim()])
+            .env("PATH", format!("{}/tools/bin:{}", venvs(), env::var("PATH").unwrap()))
+            .envs([("AWS_ENDPOINT_URL", self.aws.as_str()), ("AWS_DEFAULT_REGION", region), ("SAM_CLI_TELEMETRY", "0")])
+            .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
+            .env_remove("AWS_PROFILE")
+            .output()
+            .expect("sam is in the tools environment");
+        assert!(done.status.success(), "sam deploy: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    fn purge(&self) {
+        for stack in self.stacks.values() {
+            for (name, url) in stack.outputs.iter().filter(|(name, _)| name.ends_with("QueueUrl")) {
+                self.call(&stack.region, "AmazonSQS.PurgeQueue", &json!({"QueueUrl": url, "Name": name}));
+            }
+        }
+    }
+
+    /// Asks the EC2 endpoint's control API (tests/local/control.py).
+    pub fn control(&self, path: &str, body: Option<&Value>) -> Value {
+        let url = format!("{}/_local/{path}", self.ec2);
+        let mut answer = match body {
+            Some(body) => self.http.post(&url).send_json(body).unwrap(),
+            None => self.http.get(&url).call().unwrap(),
+        };
+        let value = answer.body_mut().read_json().unwrap_or_default();
+        assert!(answer.status().is_success(), "{path}: {value}");
+        value
+    }
+
+    /// Calls an AWS service that speaks JSON, such as `AWSStepFunctions.StartExecution`.
+    pub fn call(&self, region: &str, target: &str, body: &Value) -> Value {
+        let service = if target.starts_with("AmazonSQS") { "sqs" } else { "states" };
+        let request = self
+            .http
+            .post(&self.aws)
+            .header("Content-Type", "application/x-amz-json-1.0")
+            .header("X-Amz-Target", target)
+            .header("Authorization", authorization(region, service));
+        let mut answer = request.send(body.to_string()).unwrap();
+        let value: Value = answer.body_mut().read_json().unwrap_or_default();
+        assert!(answer.status().is_success(), "{target}: {value}");
+        value
+    }
+
+    fn form(&self, region: &str, body: &str) -> String {
+        let request = self
+            .http
+            .post(&self.aws)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Authorization", authorization(region, "cloudformation"));
+        request.send(body).unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// Starts an execution.
+    pub fn begin(&self, stack: &Stack, input: &Value) -> String {
+        let body = json!({"stateMachineArn": stack.output("StateMachineArn"), "input": input.to_string()});
+        let answer = self.call(&stack.region, "AWSStepFunctions.StartExecution", &body);
+        answer["executionArn"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for an execution's end.
+    pub fn end_of(&self, stack: &Stack, arn: String) -> Ended {
+        let describe = || self.call(&stack.region, "AWSStepFunctions.DescribeExecution", &json!({"executionArn": arn}));
+        let described = until("the execution has ended", || Some(describe()).filter(|d| d["status"] != "RUNNING"));
+        let text = |name: &str| described[name].as_str().unwrap_or_default().to_owned();
+        Ended { status: text("status"), error: text("error"), cause: text("cause"), arn }
+    }
+
+    /// Runs an execution to its end.
+    pub fn run(&self, stack: &Stack, input: &Value) -> Ended {
+        self.end_of(stack, self.begin(stack, input))
+    }
+
+    /// The Map Runs of an execution.
+    pub fn map_runs(&self, stack: &Stack, execution: &str) -> Vec<Value> {
+        let body = json!({"executionArn": execution});
+        let listed = self.call(&stack.region, "AWSStepFunctions.ListMapRuns", &body);
+        let describe = |run: &Value| {
+            let body = json!({"mapRunArn": run["mapRunArn"]});
+            self.call(&stack.region, "AWSStepFunctions.DescribeMapRun", &body)
+        };
+        listed["mapRuns"].as_array().unwrap().iter().map(describe).collect()
+    }
+
+    /// A file of an execution in the report bucket; empty if there is none.
+    pub fn report(&self, stack: &Stack, execution: &Ended, name: &str) -> String {
+        let bucket = stack.output("ReportBucketName");
+        let listing = self.get(&format!("{}/{bucket}?list-type=2&prefix=runs/", self.aws));
+        let ending = format!("/{}/{name}", execution.arn.rsplit(':').next().unwrap());
+        let key = between(&listing, "<Key>", "</Key>").into_iter().find(|key| key.ends_with(&ending));
+        key.map(|key| self.get(&format!("{}/{bucket}/{key}", self.aws))).unwrap_or_default()
+    }
+
+    /// A manifest of an execution, a value per line.
+    pub fn manifest(&self, stack: &Stack, execution: &Ended, name: &str) -> Vec<Value> {
+        let body = self.report(stack, execution, name);
+        body.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn get(&self, url: &str) -> String {
+        let request = self.http.get(url).header("Authorization", authorization(HOME, "s3"));
+        request.call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// Puts a message into a queue, as a person would.
+    pub fn send(&self, stack: &Stack, queue: &str, body: &str) {
+        let message = json!({"QueueUrl": stack.output(queue), "MessageBody": body});
+        self.call(&stack.region, "AmazonSQS.SendMessage", &message);
+    }
+
+    /// Waits for a message in a queue; its body and its attributes.
+    pub fn receive(&self, stack: &Stack, queue: &str) -> (Value, BTreeMap<String, String>) {
+        let body = json!({"QueueUrl": stack.output(queue), "MessageAttributeNames": ["All"], "VisibilityTimeout": 600});
+        let message = until("there is a message", || {
+            let answer = self.call(&stack.region, "AmazonSQS.ReceiveMessage", &body);
+            answer["Messages"].get(0).cloned()
+        });
+        let attributes = message["MessageAttributes"].as_object().cloned().unwrap_or_default();
+        let text = |value: &Value| value["StringValue"].as_str().unwrap_or_default().to_owned();
+        let body = message["Body"].as_str().unwrap();
+        let body = serde_json::from_str(body).unwrap_or_else(|_| json!(body));
+        (body, attributes.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+    }
+
+    /// Adds instances to a region; their ids, and those of their volumes.
+    pub fn add_instances(&self, region: &str, instances: &Value) -> Vec<(String, Vec<String>)> {
+        let answer = self.control("instances", Some(&json!({"region": region, "instances": instances})));
+        let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
+        let volumes = |value: &Value| value["volumes"].as_array().unwrap().iter().map(text).collect();
+        answer.as_array().unwrap().iter().map(|one| (text(one), volumes(one))).collect()
+    }
+
+    /// Adds a snapshot as it is; its id.
+    pub fn add_snapshot(&self, region: &str, snapshot: Value) -> String {
+        let answer = self.control("snapshots", Some(&json!({"region": region, "snapshots": [snapshot]})));
+        answer[0].as_str().unwrap().to_owned()
+    }
+
+    /// The snapshots of a region.
+    pub fn snapshots(&self, region: &str) -> Vec<Value> {
+        self.control(&format!("snapshots?region={region}"), None).as_array().unwrap().clone()
+    }
+
+    /// The ids of the snapshots of a region.
+    pub fn snapshot_ids(&self, region: &str) -> BTreeSet<String> {
+        self.snapshots(region).iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The calls of an action, or all of them.
+    pub fn calls(&self, action: &str) -> Vec<Value> {
+        let path = if action.is_empty() { "calls".to_owned() } else { format!("calls?action={action}") };
+        self.control(&path, None).as_array().unwrap().clone()
+    }
+
+    /// The calls that changed something, or tried to.
+    pub fn mutating_calls(&self) -> Vec<Value> {
+        let reads = |call: &Value| call["action"].as_str().unwrap().starts_with("Describe");
+        self.calls("").into_iter().filter(|call| !reads(call)).collect()
+    }
+}
+
+impl Stack {
+    /// An output of the template.
+    pub fn output(&self, name: &str) -> &str {
+        &self.outputs[name]
+    }
+}
+
+/// Asks until there is an answer.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// So many days from now, or before.
+pub fn day(offset: i64) -> NaiveDate {
+    let today = Utc::now().date_naive();
+    let days = Days::new(offset.unsigned_abs());
+    if offset < 0 { today - days } else { today + days }
+}
+
+/// An instance that asks for a backup, for [`Cloud::add_instances`].
+pub fn tagged(tags: Value, volumes: usize) -> Value {
+    let devices = ["/dev/sda1", "/dev/sdf", "/dev/sdg", "/dev/sdh"];
+    let volumes: Vec<Value> = devices[..volumes].iter().map(|device| json!({"device": device})).collect();
+    let mut own = json!({"Backup": "Yes"});
+    own.as_object_mut().unwrap().extend(tags.as_object().unwrap().clone());
+    json!({"tags": own, "state": "running", "volumes": volumes})
+}
+
+fn authorization(region: &str, service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}
+
+fn between(text: &str, open: &str, close: &str) -> Vec<String> {
+    text.split(open).skip(1).filter_map(|rest| Some(rest.split_once(close)?.0.to_owned())).collect()
+}
+
+fn venvs() -> String {
+    env::var("LOCAL_CLOUD_VENVS").expect("run the stories with `make stories`, which says where its environments are")
+}

@@ -1,0 +1,123 @@
+//! Copies to other regions: all of them, never too many at once, never twice.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::cloud::{HOME, cloud, day, tagged, until};
+
+#[test]
+fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_flight() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.control("settings", Some(&json!({"copyLimit": 5})));
+    let fleet: Vec<_> = (0..15).map(|_| tagged(json!({"BackupCrossRegion": "us-east-1, us-west-2"}), 2)).collect();
+    cloud.add_instances(HOME, &json!(fleet));
+    let ended = cloud.run(&stack, &json!({}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+
+    let copies = cloud.calls("CopySnapshot");
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for call in &copies {
+        assert_eq!(call["outcome"], "ok", "EC2 never had to refuse a copy");
+        assert!(call["inFlight"].as_u64().unwrap() <= 5, "{call}");
+        assert_eq!(call["presigned"], true);
+        times.entry(call["region"].as_str().unwrap()).or_default().push(call["at"].as_f64().unwrap());
+    }
+    for region in ["us-east-1", "us-west-2"] {
+        let held = cloud.snapshots(region);
+        assert_eq!(held.iter().filter(|s| s["state"] == "completed").count(), 30, "{region}");
+        assert_eq!(times[region].len(), 30);
+        assert!(copies.iter().filter(|c| c["region"] == region).any(|c| c["inFlight"] == 5), "{region} used its slots");
+    }
+    // Both at the same time: each began before the other was through.
+    let (east, west) = (&times["us-east-1"], &times["us-west-2"]);
+    assert!(east[0] < west[29] && west[0] < east[29]);
+}
+
+#[test]
+fn a_copy_that_breaks_is_reported_and_made_by_the_next_run() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
+    cloud.control("faults", Some(&json!({"action": "CopySnapshot", "kind": "broken-copy", "times": 1})));
+    let ended = cloud.run(&stack, &json!({"phases": ["snapshot", "copy"]}));
+    assert_eq!(ended.error, "BackupIncomplete");
+    assert!(ended.cause.contains("us-east-1 is owed 1 copy"), "{}", ended.cause);
+    assert_eq!(cloud.receive(&stack, "WaitDeadLetterQueueUrl").1["Error"], "KeyNotAccessible");
+
+    let again = cloud.run(&stack, &json!({"phases": ["copy", "expire"]}));
+    assert_eq!(again.status, "SUCCEEDED", "{}", again.cause);
+    let held = cloud.snapshots("us-east-1");
+    assert_eq!(held.iter().map(|s| &s["state"]).collect::<Vec<_>>(), ["completed"], "the broken one is gone");
+}
+
+#[test]
+fn a_copy_missed_yesterday_is_made_today_and_one_in_flight_is_waited_for() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.control("settings", Some(&json!({"copySeconds": 3})));
+    let yesterday = |name: &str| {
+        json!({"volume": "vol-0a", "state": "completed", "startTime": format!("{}T03:00:00Z", day(-1)), "description": name,
+            "tags": {"Type": "Automated", "CreatedOn": day(-1), "DeleteOn": day(6), "BackupCrossRegion": "us-east-1"}})
+    };
+    let missed = cloud.add_snapshot(HOME, yesterday("missed"));
+    let begun = cloud.add_snapshot(HOME, yesterday("begun"));
+    let tags = json!({"Type": "Automated", "CreatedOn": day(-1), "DeleteOn": day(6), "BackupFromRegion": HOME,
+        "SourceSnapshotId": begun});
+    let pending = cloud.add_snapshot("us-east-1", json!({"state": "pending", "tags": tags, "description": "begun"}));
+    let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    let sources = |s: &Value| (s["tags"]["SourceSnapshotId"].as_str().unwrap().to_owned(), s["state"].clone());
+    let copies: BTreeMap<_, _> = cloud.snapshots("us-east-1").iter().map(sources).collect();
+    assert_eq!(copies, BTreeMap::from([(missed, json!("completed")), (begun, json!("completed"))]));
+    assert_eq!(cloud.calls("CopySnapshot").len(), 1);
+    assert!(cloud.snapshot_ids("us-east-1").contains(&pending));
+}
+
+#[test]
+fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
+    let fault = json!({"action": "CopySnapshot", "kind": "refuse", "code": "UnauthorizedOperation", "times": 1});
+    cloud.control("faults", Some(&fault));
+    let ended = cloud.run(&stack, &json!({}));
+    assert_eq!(ended.error, "BackupIncomplete");
+    let (body, attributes) = cloud.receive(&stack, "CopyDeadLetterQueueUrl");
+    assert_eq!((attributes["Error"].as_str(), attributes["Destination"].as_str()), ("AccessDenied", "us-east-1"));
+    assert_eq!(attributes["Snapshot"], cloud.snapshots(HOME)[0]["id"].as_str().unwrap());
+
+    // What redrive to a custom destination does.
+    cloud.send(&stack, "CopyQueueUrl", &body.to_string());
+    until("the copy is there", || (cloud.snapshots("us-east-1").len() == 1).then_some(()));
+    assert_eq!(cloud.run(&stack, &json!({"phases": ["copy"]})).status, "SUCCEEDED");
+    assert_eq!(cloud.snapshots("us-east-1").len(), 1, "the copy that was made by hand counts");
+}
+
+#[test]
+fn keep_forever_on_a_snapshot_reaches_its_copy_at_the_next_run() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
+    assert_eq!(cloud.run(&stack, &json!({})).status, "SUCCEEDED");
+    let id = cloud.snapshots(HOME)[0]["id"].clone();
+    cloud.control("tags", Some(&json!({"region": HOME, "id": id, "tags": {"KeepForever": "audit"}})));
+    assert_eq!(cloud.run(&stack, &json!({"phases": ["copy"]})).status, "SUCCEEDED");
+    assert_eq!(cloud.snapshots("us-east-1")[0]["tags"]["KeepForever"], "audit");
+}
+
+#[test]
+fn a_region_that_is_down_does_not_stop_the_others() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1,us-west-2"}), 1)]));
+    let fault = json!({"action": "DescribeSnapshots", "region": "us-east-1", "kind": "refuse", "times": 1000,
+        "code": "UnauthorizedOperation", "status": 403});
+    cloud.control("faults", Some(&fault));
+    let ended = cloud.run(&stack, &json!({}));
+    assert_eq!(ended.error, "BackupIncomplete");
+    assert!(ended.cause.contains("us-east-1: copies") && ended.cause.contains("us-east-1: expiry"), "{}", ended.cause);
+    assert!(!ended.cause.contains("us-west-2"), "{}", ended.cause);
+    assert_eq!(cloud.snapshots("us-west-2").len(), 1);
+}

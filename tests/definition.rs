@@ -1,0 +1,115 @@
+//! The state machine's definition, the template and the code agree.
+
+use std::{collections::BTreeSet, fs};
+
+use domain::error::ErrorName;
+use serde_json::Value;
+
+fn definition() -> (String, Value) {
+    let text = fs::read_to_string("statemachine/backup.asl.json").unwrap();
+    // The substitutions that stand for numbers are unquoted.
+    let substituted = text.replace("${SnapshotConcurrency}", "1").replace("${CopyConcurrency}", "1");
+    let parsed = serde_json::from_str(&substituted).expect("JSON once its numbers are substituted");
+    (text, parsed)
+}
+
+/// Every machine in the definition: the whole, and the processor of each Map.
+fn machines(machine: &Value) -> Vec<&Value> {
+    let inner = states(machine).filter_map(|(_, state)| state.get("ItemProcessor"));
+    std::iter::once(machine).chain(inner.flat_map(machines)).collect()
+}
+
+fn states(machine: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    machine["States"].as_object().unwrap().iter()
+}
+
+/// The values of a key, wherever it stands in the state itself, but not in the states of a Map's processor.
+fn values<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "ItemProcessor")
+            .flat_map(|(name, inner)| if name == key { vec![inner] } else { values(inner, key) })
+            .collect(),
+        Value::Array(all) => all.iter().flat_map(|inner| values(inner, key)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn successors(state: &Value) -> BTreeSet<&str> {
+    let named = |key| values(state, key).into_iter().filter_map(Value::as_str);
+    named("Next").chain(named("Default")).collect()
+}
+
+#[test]
+fn every_next_state_exists_and_every_state_is_reachable() {
+    let (_, whole) = definition();
+    for machine in machines(&whole) {
+        let all: BTreeSet<&str> = states(machine).map(|(name, _)| name.as_str()).collect();
+        let mut reached = BTreeSet::new();
+        let mut next = vec![machine["StartAt"].as_str().unwrap()];
+        while let Some(name) = next.pop() {
+            assert!(all.contains(name), "{name} does not exist");
+            if reached.insert(name) {
+                next.extend(successors(&machine["States"][name]));
+            }
+        }
+        assert_eq!(reached, all, "states that nothing leads to");
+    }
+}
+
+#[test]
+fn state_names_are_unique_in_the_whole_definition() {
+    let (_, whole) = definition();
+    let names: Vec<&String> = machines(&whole).into_iter().flat_map(|m| states(m).map(|(name, _)| name)).collect();
+    assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{names:?}");
+}
+
+#[test]
+fn every_substitution_is_given_by_the_template_and_the_reverse() {
+    let (text, _) = definition();
+    let used: BTreeSet<&str> = text.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
+    let template = fs::read_to_string("template.yaml").unwrap();
+    let given: BTreeSet<&str> = template
+        .lines()
+        .skip_while(|line| line.trim() != "DefinitionSubstitutions:")
+        .skip(1)
+        .take_while(|line| line.starts_with("        "))
+        .filter_map(|line| Some(line.trim().split_once(':')?.0))
+        .collect();
+    assert!(!given.is_empty());
+    assert_eq!(used, given);
+}
+
+#[test]
+fn every_error_name_is_one_that_the_code_has() {
+    let (_, whole) = definition();
+    let known: BTreeSet<&str> = ErrorName::ALL.iter().map(|name| name.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    for (_, state) in machines(&whole).into_iter().flat_map(states) {
+        let caught = values(state, "ErrorEquals").into_iter().flat_map(|list| list.as_array().unwrap());
+        let thrown = state.get("Error").filter(|_| state["Type"] == "Fail");
+        seen.extend(caught.chain(thrown).map(|name| name.as_str().unwrap()));
+    }
+    // Step Functions' own, and those of the services it calls.
+    let foreign = ["States.", "Lambda.", "SQS."];
+    for name in seen.iter().filter(|name| !foreign.iter().any(|prefix| name.starts_with(prefix))) {
+        assert!(known.contains(name), "{name} is not in domain::error");
+    }
+    assert!(seen.contains("InvalidInput") && seen.contains("BackupIncomplete"), "{seen:?}");
+}
+
+#[test]
+fn every_wait_for_a_worker_has_a_time_out_and_a_heartbeat() {
+    let (_, whole) = definition();
+    let mut waits = 0;
+    for (name, state) in machines(&whole).into_iter().flat_map(states) {
+        if state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken")) {
+            waits += 1;
+            let hours = if name.contains("Copy") { 24 } else { 12 };
+            assert_eq!(state["TimeoutSeconds"], hours * 3600, "{name}");
+            assert_eq!(state["HeartbeatSeconds"], 3600, "{name}");
+        }
+    }
+    assert_eq!(waits, 5);
+}
