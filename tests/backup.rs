@@ -68,6 +68,10 @@ fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
     };
     let owed = cloud.add_snapshot(HOME, earlier(-1, 6));
     let due = cloud.add_snapshot(HOME, earlier(-9, -2));
+    let copy_of = json!({"Type": "Automated", "CreatedOn": day(-9), "DeleteOn": day(-2), "BackupFromRegion": HOME,
+        "SourceSnapshotId": due, "SourceVolumeId": "vol-0dead"});
+    let due_copy =
+        cloud.add_snapshot("us-west-2", json!({"volume": "vol-ffffffff", "state": "completed", "tags": copy_of}));
 
     let dry = cloud.run(&stack, &json!({"dryRun": true}));
     assert_eq!(dry.status, "SUCCEEDED", "{}", dry.cause);
@@ -79,13 +83,16 @@ fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
     assert_eq!(instances, ids.iter().map(|(id, _)| id.clone()).collect());
     let copies = named(&cloud.manifest(&stack, &dry, "copies-us-east-1.jsonl"), "/snapshot");
     assert_eq!(copies, BTreeSet::from([owed]));
-    let expiries = cloud.manifest(&stack, &dry, &format!("expire-{HOME}.jsonl"));
-    assert_eq!(named(&expiries, "/snapshots/0/id"), BTreeSet::from([due.clone()]));
+    let mut expiries = cloud.manifest(&stack, &dry, &format!("expire-{HOME}.jsonl"));
+    expiries.extend(cloud.manifest(&stack, &dry, "expire-us-west-2.jsonl"));
+    let expiries = named(&expiries, "/snapshots/0/id");
+    assert_eq!(expiries, BTreeSet::from([due.clone(), due_copy]));
 
     let expire = cloud.run(&stack, &json!({"phases": ["expire"]}));
     assert_eq!(expire.status, "SUCCEEDED", "{}", expire.cause);
-    let deleted: Vec<_> = cloud.mutating_calls().iter().map(|call| call["params"]["SnapshotId"].clone()).collect();
-    assert_eq!(deleted, [json!(due)]);
+    let deleted = cloud.mutating_calls();
+    assert!(deleted.iter().all(|call| call["action"] == "DeleteSnapshot"));
+    assert_eq!(named(&deleted, "/params/SnapshotId"), expiries);
 
     let real = cloud.run(&stack, &json!({}));
     assert_eq!(real.status, "SUCCEEDED", "{}", real.cause);

@@ -30,9 +30,9 @@ fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_fl
         assert_eq!(times[region].len(), 30);
         assert!(copies.iter().filter(|c| c["region"] == region).any(|c| c["inFlight"] == 5), "{region} used its slots");
     }
-    // Both at the same time: each began before the other was through.
+    // Both at the same time: neither was far on before the other had begun, all the way through.
     let (east, west) = (&times["us-east-1"], &times["us-west-2"]);
-    assert!(east[0] < west[29] && west[0] < east[29]);
+    assert!((0..20).all(|i| east[i] < west[i + 10] && west[i] < east[i + 10]), "{east:?} {west:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn a_bad_input_fails_at_once_and_names_the_field() {
     let stack = cloud.stack(HOME, "");
     for (input, words) in [
         (json!({"phases": ["delete"]}), ["phases", "snapshot, copy, expire"]),
+        (json!(["copy"]), ["input", "an object"]),
         (json!({"dryRun": "yes"}), ["dryRun", "true or false"]),
         (json!({"dryrun": true}), ["dryrun", "scheduledTime, phases, dryRun, allowMassExpire"]),
     ] {

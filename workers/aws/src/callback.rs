@@ -1,11 +1,14 @@
 //! SQS and Step Functions' callbacks through the SDK.
 
-use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::MessageAttributeValue;
 use domain::error::Failure;
 use serde_json::Value;
 
-use crate::delivery::{CallFailed, Callbacks, Queue, Token};
+use crate::{
+    delivery::{CallFailed, Callbacks, Queue, Token},
+    explain::explain,
+};
 
 /// Characters of a failure's cause, at most (`SendTaskFailure` documentation: 32,768).
 const LONGEST_CAUSE: usize = 8_000;
@@ -18,8 +21,12 @@ pub struct Line {
     pub dead_letter_queue_url: String,
 }
 
-fn call_failed(error: impl std::error::Error) -> CallFailed {
-    CallFailed(DisplayErrorContext(error).to_string())
+fn call_failed<E, R>(error: SdkError<E, R>) -> CallFailed
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    CallFailed(explain(error))
 }
 
 fn alive<T, E, R>(answer: Result<T, SdkError<E, R>>) -> Result<Token, CallFailed>
@@ -64,7 +71,7 @@ impl Queue for Line {
         for (name, value) in attributes.iter().filter(|(_, value)| !value.is_empty()) {
             let value: String = value.chars().take(LONGEST_CAUSE).collect();
             let attribute = MessageAttributeValue::builder().data_type("String").string_value(value).build();
-            request = request.message_attributes(*name, attribute.map_err(call_failed)?);
+            request = request.message_attributes(*name, attribute.map_err(|e| CallFailed(e.to_string()))?);
         }
         request.send().await.map(|_| ()).map_err(call_failed)
     }

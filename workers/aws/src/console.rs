@@ -1,10 +1,16 @@
 //! What the report needs of Step Functions and SNS.
 
-use aws_sdk_sfn::{Client, error::DisplayErrorContext, types::ExecutionStatus};
+use aws_sdk_sfn::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::ExecutionStatus,
+};
 use domain::{
     error::{ErrorName, Failure},
     ports::{Executions, FailedItem, MapRun, Notifications},
 };
+
+use crate::explain::explain;
 
 /// Failed items that are read one by one, per Map Run: what they have in common shows in fewer.
 const MOST_FAILURES: usize = 50;
@@ -12,8 +18,12 @@ const MOST_FAILURES: usize = 50;
 /// The Map Runs of executions.
 pub struct StepFunctions(pub Client);
 
-fn failed(what: &str, error: impl std::error::Error) -> Failure {
-    Failure::new(ErrorName::StorageFailed, format!("{what}: {}", DisplayErrorContext(error)))
+fn failed<E, R>(what: &str, error: SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    Failure::new(ErrorName::StorageFailed, format!("{what}: {}", explain(error)))
 }
 
 impl Executions for StepFunctions {

@@ -82,6 +82,13 @@ fn failed<E: ProvideErrorMetadata>(
     }
 }
 
+/// EC2 may repeat a parameter that it refuses; the pre-signed URL is a credential, and goes into no log.
+fn without_credential(error: Ec2Error, url: &str) -> Ec2Error {
+    let message = error.message.replace(url, "(the pre-signed URL)");
+    let message = if message.contains("X-Amz-") { "about the pre-signed URL".into() } else { message };
+    Ec2Error { message, ..error }
+}
+
 fn unreadable(action: &'static str, region: &Region, what: &str) -> Ec2Error {
     Ec2Error { action, region: region.to_string(), code: LOST_ANSWER.into(), message: format!("the answer has {what}") }
 }
@@ -114,9 +121,7 @@ fn filters(which: &Which) -> Vec<Vec<Filter>> {
                 ]
             })
             .collect(),
-        Which::KeptForever => {
-            vec![vec![tag_filter(tags::TYPE, [tags::AUTOMATED]), filter("tag-key", [tags::KEEP_FOREVER])]]
-        }
+        Which::KeptForever => vec![vec![filter("tag-key", [tags::KEEP_FOREVER])]],
         Which::PendingCopies => vec![vec![
             tag_filter(tags::TYPE, [tags::AUTOMATED]),
             filter("tag-key", [tags::BACKUP_FROM_REGION]),
@@ -303,7 +308,7 @@ impl Ec2 for Ec2Client {
             .source_region(order.from.as_str())
             .source_snapshot_id(order.source.as_str())
             .destination_region(order.to.as_str())
-            .presigned_url(url)
+            .presigned_url(&url)
             .set_encrypted(order.kms_key.map(|_| true))
             .set_kms_key_id(order.kms_key.map(str::to_owned))
             .description(order.description)
@@ -312,7 +317,8 @@ impl Ec2 for Ec2Client {
             .config_override(never_repeated())
             .send()
             .await
-            .map_err(failed(action, order.to))?;
+            .map_err(failed(action, order.to))
+            .map_err(|error| without_credential(error, &url))?;
         let id = answer.snapshot_id().and_then(|id| id.parse().ok());
         id.ok_or_else(|| unreadable(action, order.to, "no snapshot id"))
     }
@@ -328,5 +334,33 @@ impl Ec2 for Ec2Client {
         let request = self.client(region).create_tags().resources(snapshot.as_str()).tags(tag);
         request.send().await.map_err(failed("CreateTags", region))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_never_carries_the_pre_signed_url() {
+        let url = "https://ec2.eu-west-1.amazonaws.com/?Action=CopySnapshot&X-Amz-Signature=00";
+        for message in [format!("Value ({url}) for parameter PresignedUrl is invalid"), "bad X-Amz-Signature=00".into()]
+        {
+            let error = Ec2Error {
+                action: "CopySnapshot",
+                region: "us-east-1".into(),
+                code: "InvalidParameterValue".into(),
+                message,
+            };
+            let shown = without_credential(error, url).to_string();
+            assert!(!shown.contains("X-Amz-") && shown.contains("re-signed URL"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_ids_is_asked_for_in_chunks_that_a_filter_takes() {
+        let ids: Vec<SnapshotId> = (0..450).map(|i| format!("snap-{i:017x}").parse().unwrap()).collect();
+        let sizes: Vec<usize> = filters(&Which::Ids(ids)).iter().map(|filters| filters[0].values().len()).collect();
+        assert_eq!(sizes, [200, 200, 50]);
     }
 }

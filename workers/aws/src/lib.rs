@@ -7,6 +7,7 @@ mod callback;
 mod console;
 mod delivery;
 mod ec2;
+mod explain;
 mod presign;
 mod runtime;
 mod storage;

@@ -1,10 +1,12 @@
 //! The report bucket through the SDK.
 
-use aws_sdk_s3::{Client, error::DisplayErrorContext, primitives::ByteStream};
+use aws_sdk_s3::{Client, primitives::ByteStream};
 use domain::{
     error::{ErrorName, Failure},
     ports::Storage,
 };
+
+use crate::explain::explain;
 
 /// The report bucket.
 pub struct Bucket {
@@ -23,7 +25,7 @@ impl Storage for Bucket {
     async fn write(&self, key: &str, body: String) -> Result<(), Failure> {
         let body = ByteStream::from(body.into_bytes());
         let request = self.client.put_object().bucket(&self.name).key(key).body(body);
-        let failed = |e| Failure::new(ErrorName::StorageFailed, format!("{key}: {}", DisplayErrorContext(e)));
+        let failed = |e| Failure::new(ErrorName::StorageFailed, format!("{key}: {}", explain(e)));
         request.send().await.map(|_| ()).map_err(failed)
     }
 
@@ -32,7 +34,7 @@ impl Storage for Bucket {
         let answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
             Ok(answer) => answer,
             Err(e) if e.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
-            Err(e) => return Err(failed(DisplayErrorContext(e).to_string())),
+            Err(e) => return Err(failed(explain(e))),
         };
         let bytes = answer.body.collect().await.map_err(|e| failed(e.to_string()))?;
         String::from_utf8(bytes.to_vec()).map(Some).map_err(|e| failed(e.to_string()))

@@ -15,18 +15,10 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     region: &Region,
     context: &Context<'_, E, S>,
 ) -> Result<Manifest, Failure> {
-    let Context { ec2, storage, settings, now } = context;
-    let home = ec2.regions().await?.home;
+    let Context { ec2, storage, .. } = context;
     let mut instances: Vec<Instance> = Vec::new();
     ec2.each_instance(&mut |instance| instances.push(instance)).await?;
-    let rules = CopyRules {
-        home: &home,
-        run: &run.id,
-        today: now.date_naive(),
-        lookback_days: settings.copy_lookback_days,
-        default_retention: settings.default_retention,
-    };
-    let owed = owed_now(*ec2, region, &Living::of(&instances), &rules).await?;
+    let owed = owed_now(context, run, region, &Living::of(&instances)).await?;
     for rejection in &owed.doubtful {
         tracing::warn!(subject = rejection.subject, problem = rejection.problem, "rejected");
     }
@@ -36,8 +28,24 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     storage.write_manifest(run.key(&format!("copies-{region}.jsonl")), lines(&owed.tasks)?).await
 }
 
-async fn owed_now(ec2: &impl Ec2, region: &Region, living: &Living, rules: &CopyRules<'_>) -> Result<Owed, Ec2Error> {
-    let sources = ec2.snapshots(rules.home, &Which::Automated).await?;
-    let there = ec2.snapshots(region, &Which::Automated).await?;
-    Ok(owed(&sources, &there, living, region, rules))
+async fn owed_now<E: Ec2, S>(
+    context: &Context<'_, E, S>,
+    run: &Run,
+    region: &Region,
+    living: &Living,
+) -> Result<Owed, Ec2Error> {
+    let sources = context.ec2.snapshots(context.home, &Which::Automated).await?;
+    let there = context.ec2.snapshots(region, &Which::Automated).await?;
+    Ok(owed(&sources, &there, living, region, &rules(context, run)))
+}
+
+/// What copies are decided by, now.
+pub(crate) fn rules<'a, E, S>(context: &Context<'a, E, S>, run: &'a Run) -> CopyRules<'a> {
+    CopyRules {
+        home: context.home,
+        run: &run.id,
+        today: context.now.date_naive(),
+        lookback_days: context.settings.copy_lookback_days,
+        default_retention: context.settings.default_retention,
+    }
 }

@@ -1,17 +1,18 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     contract::{ExpireTask, Expiring, Manifest, Run},
-    copies::Living,
+    copies::{self, CopyTask, Living, is_source},
     error::{ErrorName, Failure},
-    expiry::{Candidate, KeptSources, Scope, Verdict, breaker, verdicts},
-    fleet::Instance,
-    ids::{Region, VolumeId},
+    expiry::{Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, verdicts},
+    fleet::{Instance, Snapshot},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{Ec2, Storage, Which},
+    tags::InstanceTags,
 };
 use serde_json::json;
 
-use crate::{Context, lines};
+use crate::{Context, copies::rules, lines};
 
 /// Snapshots in one message: few enough to be deleted within a few seconds.
 const BATCH: usize = 20;
@@ -20,25 +21,30 @@ const BATCH: usize = 20;
 pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
-    Context { ec2, storage, settings, now }: &Context<'_, E, S>,
+    context: &Context<'_, E, S>,
 ) -> Result<Manifest, Failure> {
-    let home = ec2.regions().await?.home;
-    let living = living_volumes(*ec2).await?;
+    let Context { ec2, storage, settings, home, now } = context;
+    let mut instances: Vec<Instance> = Vec::new();
+    ec2.each_instance(&mut |instance| instances.push(instance)).await?;
+    let living = living_volumes(*ec2, &instances).await?;
     let mut kept = KeptSources::default();
-    ec2.each_snapshot(&home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
-    let mut candidates = Vec::new();
-    ec2.each_snapshot(region, &Which::Own, &mut |snapshot| candidates.push(Candidate::from(&snapshot))).await?;
-
+    ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
     let today = now.date_naive();
-    let scope = Scope {
-        home: &home,
-        region,
-        today,
-        living: &living,
-        minimum_kept: settings.minimum_kept,
-        kept_sources: Some(&kept),
-    };
-    let judged = verdicts(&candidates, &scope);
+    let (mut candidates, mut due_sources) = (Vec::new(), Vec::new());
+    ec2.each_snapshot(region, &Which::Own, &mut |snapshot| {
+        let candidate = Candidate::from(&snapshot);
+        if region == *home && is_source(&candidate.tags) && candidate.tags.delete_on.is_some_and(|day| day <= today) {
+            due_sources.push(snapshot);
+        }
+        candidates.push(candidate);
+    })
+    .await?;
+
+    let scope =
+        Scope { home, region, today, living: &living, minimum_kept: settings.minimum_kept, kept_sources: Some(&kept) };
+    let mut judged = verdicts(&candidates, &scope);
+    let owed = sources_of_owed_copies(context, run, &due_sources, &Living::of(&instances)).await?;
+    keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
     let explained: Vec<String> = candidates
         .iter()
         .zip(&judged)
@@ -68,14 +74,48 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await
 }
 
+/// Those of the due sources that still owe a copy, or of which it cannot be known.
+async fn sources_of_owed_copies<E: Ec2, S: Storage>(
+    context: &Context<'_, E, S>,
+    run: &Run,
+    due: &[Snapshot],
+    living: &Living,
+) -> Result<BTreeSet<SnapshotId>, Failure> {
+    let mut by_region: BTreeMap<Region, Vec<Snapshot>> = BTreeMap::new();
+    for source in due {
+        for region in living.copy_regions(source).into_iter().filter(|region| region != context.home) {
+            by_region.entry(region).or_default().push(source.clone());
+        }
+    }
+    let enabled = if by_region.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
+    let mut owed = BTreeSet::new();
+    for (region, sources) in by_region.into_iter().filter(|(region, _)| enabled.contains(region)) {
+        match context.ec2.snapshots(&region, &Which::Automated).await {
+            Ok(there) => {
+                let found = copies::owed(&sources, &there, living, &region, &rules(context, run));
+                owed.extend(found.forgotten);
+                owed.extend(found.tasks.into_iter().filter_map(|task| match task {
+                    CopyTask::Copy { snapshot, .. } => Some(snapshot),
+                    CopyTask::Retag { .. } => None,
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
+                owed.extend(sources.into_iter().map(|source| source.id));
+            }
+        }
+    }
+    Ok(owed)
+}
+
 /// The volumes that exist and are still backed up: attached to a tagged instance, or detached for the moment.
-async fn living_volumes(ec2: &impl Ec2) -> Result<BTreeSet<VolumeId>, Failure> {
-    let mut instances: Vec<Instance> = Vec::new();
-    ec2.each_instance(&mut |instance| instances.push(instance)).await?;
-    let living = Living::of(&instances);
+async fn living_volumes(ec2: &impl Ec2, instances: &[Instance]) -> Result<BTreeSet<VolumeId>, Failure> {
+    // Those of an instance that is being terminated outlive it, or are gone at the next run.
+    let tagged: BTreeSet<&InstanceId> =
+        instances.iter().filter(|i| InstanceTags::read(&i.tags).0.wanted).map(|i| &i.id).collect();
     let mut volumes = BTreeSet::new();
     ec2.each_volume(&mut |volume| {
-        if volume.attached_to.is_empty() || volume.attached_to.iter().any(|instance| living.has(instance)) {
+        if volume.attached_to.is_empty() || volume.attached_to.iter().any(|instance| tagged.contains(instance)) {
             volumes.insert(volume.id);
         }
     })

@@ -45,7 +45,11 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         .await?;
         copy_regions.retain(|region| *region != regions.home && regions.enabled.contains(region));
     }
-    let expire_regions = if run.phases.expire { regions.enabled.into_iter().collect() } else { Vec::new() };
+    let swept = |region: &Region| settings.expire_regions.is_empty() || settings.expire_regions.contains(region);
+    let expire_regions = match run.phases.expire {
+        true => regions.enabled.into_iter().filter(swept).collect(),
+        false => Vec::new(),
+    };
     tracing::info!(run = run.id, instances = plans.len(), rejected = rejections.len(), "fleet discovered");
     Ok(FleetFound { manifest, copy_regions: copy_regions.into_iter().collect(), expire_regions })
 }

@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     contract::{DiscoverEvent, Run},
     error::{ErrorName, Failure},
+    ids::Region,
     ports::{Ec2, Storage},
     settings::Settings,
 };
@@ -34,6 +35,8 @@ pub struct Context<'a, E, S> {
     pub storage: &'a S,
     /// The stack's parameters.
     pub settings: &'a Settings,
+    /// The region of the stack.
+    pub home: &'a Region,
     /// Now.
     pub now: DateTime<Utc>,
 }

@@ -8,7 +8,8 @@ async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
     let storage = aws.bucket()?;
     direct(async |event, now| {
-        handle(event, &Context { ec2: &aws.ec2, storage: &storage, settings: &aws.settings, now }).await
+        handle(event, &Context { ec2: &aws.ec2, storage: &storage, settings: &aws.settings, home: &aws.home, now })
+            .await
     })
     .await
 }

@@ -52,7 +52,9 @@ fn due(ec2: &FakeEc2, place: &Region, count: u64) -> Vec<SnapshotId> {
 /// Takes one step, and sees that it only looked.
 async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Result<Value, Failure> {
     let settings = Settings::read(|_| None).unwrap();
-    let answer = handle(event, &Context { ec2, storage, settings: &settings, now: ec2.now.get() }).await;
+    let answer =
+        handle(event, &Context { ec2, storage, settings: &settings, home: &ec2.regions.home, now: ec2.now.get() })
+            .await;
     assert!(ec2.calls.borrow().iter().all(|(action, _)| action.starts_with("Describe")), "{:?}", ec2.calls);
     answer
 }
@@ -161,11 +163,8 @@ async fn a_list_that_could_not_be_completed_is_an_error_and_nothing_is_written()
     type Event = fn() -> DiscoverEvent;
     let steps: [(Event, &[&str]); 3] = [
         (instances, &["DescribeRegions", "DescribeInstances", "DescribeVolumes"]),
-        (copies, &["DescribeRegions", "DescribeInstances", "DescribeSnapshots", "DescribeSnapshots"]),
-        (
-            expired,
-            &["DescribeRegions", "DescribeInstances", "DescribeVolumes", "DescribeSnapshots", "DescribeSnapshots"],
-        ),
+        (copies, &["DescribeInstances", "DescribeSnapshots", "DescribeSnapshots"]),
+        (expired, &["DescribeInstances", "DescribeVolumes", "DescribeSnapshots", "DescribeSnapshots"]),
     ];
     for (event, looks) in steps {
         for (i, look) in looks.iter().enumerate() {
@@ -215,10 +214,10 @@ async fn every_snapshot_of_a_region_has_a_verdict_and_the_due_ones_travel_in_bat
     let (ec2, storage) = (account(), FakeStorage::default());
     let east = region("us-east-1");
     ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
-    let mine = due(&ec2, &home(), 46);
-    let by_hand = snapshot(&ec2, &home(), &[]);
     let old = [("CreatedOn", "2026-01-01"), ("DeleteOn", "2026-01-08"), ("KeepForever", ""), ("Type", "Automated")];
     let kept = snapshot(&ec2, &home(), &old);
+    let mine = due(&ec2, &home(), 46);
+    let by_hand = snapshot(&ec2, &home(), &[]);
     let from_home = [("BackupFromRegion", "eu-west-1"), ("DeleteOn", "2026-11-01"), ("SourceVolumeId", "vol-9")];
     let copy = snapshot(&ec2, &east, &from_home);
     let mut labels = tags(from_home);
@@ -278,5 +277,37 @@ async fn a_detached_volume_keeps_its_newest_snapshot_and_one_of_an_untagged_inst
         found::<Manifest>(&ec2, &storage, event).await;
         let batches: Vec<ExpireTask> = read_lines(&storage, "expire-eu-west-1.jsonl");
         assert_eq!(batches[0].snapshots.len(), planned);
+    }
+}
+
+#[tokio::test]
+async fn a_due_source_stays_while_its_copy_is_owed_or_cannot_be_looked_for() {
+    let east = region("us-east-1");
+    let labels = [
+        ("BackupCrossRegion", "us-east-1"),
+        ("CreatedOn", "2026-11-20"),
+        ("DeleteOn", "2026-11-21"),
+        ("RetentionCrossRegion", "30"),
+        ("Type", "Automated"),
+    ];
+    let sweep = || DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+    for (copied, readable, expired) in [(false, true, 0), (true, true, 1), (true, false, 0)] {
+        let (ec2, storage) = (account(), FakeStorage::default());
+        let source = snapshot(&ec2, &home(), &labels);
+        if copied {
+            let mut of_source: Tags = tags(labels);
+            of_source.extend(tags([("BackupFromRegion", "eu-west-1"), ("SourceSnapshotId", source.as_str())]));
+            ec2.add_snapshot(&east, None, Completed, of_source);
+        }
+        if !readable {
+            // The home region is described twice before.
+            ec2.fail_next("DescribeSnapshots", Fault::Spared);
+            ec2.fail_next("DescribeSnapshots", Fault::Spared);
+            ec2.fail_next("DescribeSnapshots", Fault::Refused("UnauthorizedOperation"));
+        }
+        let manifest: Manifest = found(&ec2, &storage, sweep()).await;
+        assert_eq!(manifest.count, expired, "copied {copied}, readable {readable}");
+        let verdict = &read_lines::<Value>(&storage, "verdicts-eu-west-1.jsonl")[0]["verdict"];
+        assert_eq!(verdict == "kept: a copy of it is owed", expired == 0, "{verdict}");
     }
 }

@@ -64,6 +64,8 @@ impl Run {
     /// Reads an execution's input; [`ErrorName::InvalidInput`] names the field and what is allowed.
     pub fn read(input: &Value, execution: &str, started: DateTime<Utc>) -> Result<Self, Failure> {
         let refuse = |field: &str, given: &Value, allowed: &str| {
+            let (field, given): (String, String) =
+                (field.chars().take(100).collect(), given.to_string().chars().take(200).collect());
             Failure::new(ErrorName::InvalidInput, format!("{field}: {given} was given: allowed is {allowed}"))
         };
         let Value::Object(fields) = input else {

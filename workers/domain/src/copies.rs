@@ -105,11 +105,6 @@ impl Living {
         living
     }
 
-    /// Whether an instance is among them.
-    pub fn has(&self, instance: &InstanceId) -> bool {
-        self.by_id.contains_key(instance)
-    }
-
     fn instance_of(&self, snapshot: &Snapshot, read: &SnapshotTags) -> Option<&InstanceTags> {
         let named = read.source_instance.as_ref().and_then(|id| self.by_id.get(id));
         named.or_else(|| self.by_id.get(self.by_volume.get(snapshot.volume.as_ref()?)?))

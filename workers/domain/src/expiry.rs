@@ -129,6 +129,8 @@ pub enum Keep {
     VolumeUnknown,
     /// It is one of the newest completed of a living volume (`MinimumKept`).
     Newest,
+    /// A copy of it is still owed, which may be wanted for longer than it is itself.
+    CopyOwed,
 }
 
 /// Why a snapshot is expired.
@@ -177,6 +179,7 @@ impl fmt::Display for Verdict {
             Self::Keep(Keep::SourceUnreadable) => write!(f, "kept: its source cannot be read"),
             Self::Keep(Keep::VolumeUnknown) => write!(f, "kept: its volume is not known"),
             Self::Keep(Keep::Newest) => write!(f, "kept: newest completed of a living volume"),
+            Self::Keep(Keep::CopyOwed) => write!(f, "kept: a copy of it is owed"),
             Self::Expire(Expire::Due(day)) => write!(f, "expired: due since {day}"),
             Self::Expire(Expire::Broken) => write!(f, "expired: broken"),
         }
@@ -194,6 +197,15 @@ pub fn verdicts(candidates: &[Candidate], scope: &Scope<'_>) -> Vec<Verdict> {
             Err(keep) => Verdict::Keep(keep),
         })
         .collect()
+}
+
+/// Keeps what is due and still owes a copy: without it the copy could never be made.
+pub fn keep_sources_of_owed_copies(candidates: &[Candidate], verdicts: &mut [Verdict], owed: &BTreeSet<SnapshotId>) {
+    for (candidate, verdict) in candidates.iter().zip(verdicts) {
+        if matches!(verdict, Verdict::Expire(Expire::Due(_))) && owed.contains(&candidate.id) {
+            *verdict = Verdict::Keep(Keep::CopyOwed);
+        }
+    }
 }
 
 /// The verdict on one snapshot, looked at again at the moment of deletion: the floor was settled when it was planned.
@@ -263,11 +275,11 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.living.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && ownership(candidate, scope).is_ok() {
-            // By the day of the data: a backlog is copied later than what is newer.
-            match candidate.tags.created_on {
-                None if candidate.tags.from_region.is_some() && kept > 0 => _ = newest.insert(index),
-                day => {
-                    let day = day.unwrap_or_else(|| candidate.started.date_naive());
+            // A copy by the day of its data: a backlog is copied later than what is newer. EC2 knows a snapshot's own day.
+            match (candidate.tags.from_region.is_some(), candidate.tags.created_on) {
+                (true, None) if kept > 0 => _ = newest.insert(index),
+                (is_copy, day) => {
+                    let day = day.filter(|_| is_copy).unwrap_or_else(|| candidate.started.date_naive());
                     by_volume.entry(volume).or_default().push((day, candidate.started, &candidate.id, index));
                 }
             }

@@ -233,7 +233,7 @@ impl Ec2 for FakeEc2 {
                 }
                 Which::MadeBy(wanted) => run == Some(wanted),
                 Which::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
-                Which::KeptForever => read.automated && read.keep_forever,
+                Which::KeptForever => read.keep_forever,
                 Which::PendingCopies => {
                     read.automated && read.from_region.is_some() && snapshot.state == SnapshotState::Pending
                 }

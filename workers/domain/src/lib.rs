@@ -1,6 +1,6 @@
 //! What the system decides, apart from every way of talking to AWS.
 //!
-//! The crate depends on serde, chrono and thiserror, and on nothing else: no AWS SDK, no async runtime.
+//! The crate depends on serde, serde_json, chrono and thiserror, and on nothing else: no AWS SDK, no async runtime.
 //! Nothing in it reads a clock or the environment; `now` comes in as an argument.
 //!
 //! Read in this order: [`tags`] (what operators write, what snapshots carry), [`fleet`] (what exists),

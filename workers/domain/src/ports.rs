@@ -29,7 +29,7 @@ pub enum Which {
     CopiesOf(Vec<SnapshotId>),
     /// The copies that are pending, of any automated source.
     PendingCopies,
-    /// Those with `Type=Automated` and `KeepForever`.
+    /// Those with `KeepForever`, whatever their `Type`.
     KeptForever,
 }
 

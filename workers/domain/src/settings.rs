@@ -19,6 +19,8 @@ pub struct Settings {
     pub max_expire_percent: u32,
     /// `CopyLookbackDays`: the age up to which an uncopied snapshot is still copied.
     pub copy_lookback_days: u32,
+    /// `ExpireRegions`: the regions to sweep; all that are enabled where it is empty.
+    pub expire_regions: Vec<Region>,
     /// `DestinationKmsKeys`: the key that copies to a region are encrypted with.
     pub destination_kms_keys: BTreeMap<Region, String>,
 }
@@ -55,8 +57,19 @@ impl Settings {
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
             max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
+            expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
         })
+    }
+}
+
+fn regions(list: &str) -> Result<Vec<Region>, SettingsProblem> {
+    let (found, problems) = crate::tags::regions(list);
+    match problems.into_iter().next() {
+        None => Ok(found),
+        Some(problem) => {
+            Err(SettingsProblem { name: "EXPIRE_REGIONS", value: problem.value, allowed: problem.allowed })
+        }
     }
 }
 

@@ -112,7 +112,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         instances: Vec::new(),
         copies: Vec::new(),
         expiries: Vec::new(),
-        rejected: read_lines(*storage, &run.key("rejected.jsonl")).await?,
+        rejected: Vec::new(),
         failures: Vec::new(),
     };
     let failed = |what: &str, error: &StateError| format!("{what}: {}: {}", error.error, error.message());
@@ -120,10 +120,22 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     summary.problems.extend(event.snapshot_failure.iter().map(|e| failed("the snapshots could not be begun", e)));
     summary.problems.extend(event.copy_failure.iter().map(|e| failed("the copies could not be run", e)));
     summary.problems.extend(event.expiry_failure.iter().map(|e| failed("the expiry could not be run", e)));
-    let map_runs = console.map_runs(&run.execution).await?;
+    let map_runs = match console.map_runs(&run.execution).await {
+        Ok(map_runs) => map_runs,
+        Err(failure) => {
+            summary.problems.push(format!("it cannot be known what failed on the way: {failure}"));
+            Vec::new()
+        }
+    };
     summary.failures = map_runs.iter().flat_map(failures).collect();
 
-    let Some(fleet) = &event.fleet else { return Ok(summary) };
+    let Some(fleet) = &event.fleet else {
+        if event.fleet_failure.is_none() {
+            summary.problems.push("the fleet was not listed".into());
+        }
+        return Ok(summary);
+    };
+    summary.rejected = read_lines(*storage, &run.key("rejected.jsonl")).await?;
     let mut instances: Vec<Instance> = Vec::new();
     ec2.each_instance(&mut |instance| instances.push(instance)).await?;
     let plans: Vec<InstancePlan> = read_manifest(*storage, &fleet.manifest).await?;
@@ -146,7 +158,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         summary.instances = instance_ends(&plans, &[], &copies_of_run);
     }
     for end in &event.expiries {
-        expiry_end(end, context, &map_runs, &mut summary).await?;
+        expiry_end(end, context, run, &map_runs, &mut summary).await?;
     }
     Ok(summary)
 }
@@ -204,7 +216,8 @@ async fn copies_end<E: Ec2, S: Storage, C>(
 
 async fn expiry_end<E: Ec2, S: Storage, C>(
     end: &RegionEnd,
-    Context { ec2, storage, .. }: &Context<'_, E, S, C>,
+    Context { ec2, storage, now, .. }: &Context<'_, E, S, C>,
+    run: &Run,
     map_runs: &[MapRun],
     summary: &mut Summary,
 ) -> Result<(), Failure> {
@@ -214,6 +227,8 @@ async fn expiry_end<E: Ec2, S: Storage, C>(
     }
     let Some(manifest) = &end.manifest else { return Ok(()) };
     let batches: Vec<ExpireTask> = read_manifest(*storage, manifest).await?;
+    let today = now.date_naive();
+    let of_another_day = batches.iter().any(|batch| batch.planned != today);
     let planned: Vec<Expiring> = batches.into_iter().flat_map(|batch| batch.snapshots).collect();
     let ids: Vec<SnapshotId> = planned.iter().map(|expiring| expiring.id.clone()).collect();
     let mut there = BTreeSet::new();
@@ -227,10 +242,12 @@ async fn expiry_end<E: Ec2, S: Storage, C>(
         }
     }
     let (left, deleted): (Vec<_>, Vec<_>) = planned.into_iter().partition(|expiring| there.contains(&expiring.id));
-    // What was kept on purpose is left, too; what failed shows in the Map Run.
-    let failed = map_runs.iter().filter(|m| m.label == EXPIRIES).flat_map(|m| &m.failures);
-    let here = failed.filter(|f| f.input.contains(&format!("\"{region}\""))).count();
-    if here > 0 && !left.is_empty() {
+    // What was kept on purpose is left, too; what failed shows in the Map Run, or may be among the items not read.
+    let expiries = || map_runs.iter().filter(|m| m.label == EXPIRIES);
+    let failed_here = expiries().flat_map(|m| &m.failures).any(|f| f.input.contains(&format!("\"{region}\"")));
+    let unread = expiries().any(|m| m.failed > m.failures.len() as u64);
+    // The worker carries out only today's plan: what was planned before midnight may have been dropped.
+    if (failed_here || unread || (of_another_day && !run.dry_run)) && !left.is_empty() {
         summary.problems.push(format!(
             "{region}: {} of {} due snapshots could not be deleted",
             left.len(),

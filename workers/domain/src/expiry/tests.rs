@@ -255,8 +255,10 @@ impl Case {
 
 /// The day of the data, where that is known.
 fn data_day(candidate: &Candidate) -> Option<NaiveDate> {
-    let original = candidate.tags.from_region.is_none();
-    candidate.tags.created_on.or_else(|| original.then(|| candidate.started.date_naive()))
+    match candidate.tags.from_region {
+        None => Some(candidate.started.date_naive()),
+        Some(_) => candidate.tags.created_on,
+    }
 }
 
 fn case() -> impl Strategy<Value = Case> {
