@@ -204,6 +204,14 @@ impl Cloud {
         self.call(&stack.region, "AmazonSQS.SendMessage", &message);
     }
 
+    /// Whether a queue holds no message, visible or not.
+    pub fn is_empty(&self, stack: &Stack, queue: &str) -> bool {
+        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
+        let body = json!({"QueueUrl": stack.output(queue), "AttributeNames": names});
+        let answer = self.call(&stack.region, "AmazonSQS.GetQueueAttributes", &body);
+        names.iter().all(|name| answer["Attributes"][name] == "0")
+    }
+
     /// Waits for a message in a queue; its body and its attributes.
     pub fn receive(&self, stack: &Stack, queue: &str) -> (Value, BTreeMap<String, String>) {
         let body = json!({"QueueUrl": stack.output(queue), "MessageAttributeNames": ["All"], "VisibilityTimeout": 600});

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, HOME, cloud, day, tagged};
+use crate::cloud::{Cloud, HOME, cloud, day, tagged, until};
 
 fn due(volume: &str, created: i64, more: Value) -> Value {
     let mut tags = json!({"Type": "Automated", "CreatedOn": day(created), "DeleteOn": day(created + 7)});
@@ -93,4 +93,89 @@ fn nothing_is_expired_when_the_fleet_cannot_be_listed() {
     assert_eq!(ended.error, "BackupIncomplete");
     assert!(ended.cause.contains("the fleet could not be listed: AccessDenied"), "{}", ended.cause);
     assert!(stays(&cloud, HOME, &id));
+}
+
+#[test]
+fn a_snapshot_is_looked_at_again_at_the_moment_of_deletion() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let source = cloud.add_snapshot(HOME, due("vol-0dead", -30, json!({"KeepForever": ""})));
+    let protected = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({"KeepForever": "since it was planned"})));
+    let prolonged = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({"DeleteOn": day(3)})));
+    let retyped = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({"Type": "Manual"})));
+    let yesterdays = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({})));
+    let gone = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({})));
+    let of_source = json!({"BackupFromRegion": HOME, "SourceSnapshotId": source, "SourceVolumeId": "vol-0dead"});
+    let copy = cloud.add_snapshot("us-east-1", due("vol-ffffffff", -30, of_source));
+    let message = |region: &str, planned: i64, ids: &[&String]| {
+        let snapshots: Vec<_> = ids.iter().map(|id| json!({"id": id, "why": {"due": day(-13)}})).collect();
+        json!({"version": 1, "task": {"region": region, "planned": day(planned), "snapshots": snapshots}}).to_string()
+    };
+    cloud.send(&stack, "ExpireQueueUrl", &message(HOME, -1, &[&yesterdays]));
+    cloud.send(&stack, "ExpireQueueUrl", &message("us-east-1", 0, &[&copy]));
+    cloud.send(&stack, "ExpireQueueUrl", &message(HOME, 0, &[&protected, &prolonged, &retyped, &gone]));
+    until("the queue is worked off", || cloud.is_empty(&stack, "ExpireQueueUrl").then_some(()));
+
+    let left = cloud.snapshot_ids(HOME);
+    for (id, what) in [(&source, "source"), (&protected, "protected"), (&prolonged, "prolonged"), (&retyped, "retyped")]
+    {
+        assert!(left.contains(id), "{what}");
+    }
+    assert!(left.contains(&yesterdays), "planned on another day");
+    assert!(stays(&cloud, "us-east-1", &copy), "its source carries KeepForever");
+    assert!(!left.contains(&gone));
+    assert_eq!(cloud.mutating_calls().len(), 1);
+}
+
+#[test]
+fn months_of_the_earlier_scripts_snapshots_are_taken_over_without_losing_one_that_was_wanted() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let promised = json!({"BackupCrossRegion": "us-east-1, us-west-2"});
+    let ids = cloud.add_instances(HOME, &json!([tagged(promised.clone(), 2)]));
+    let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+    for (volume, device) in ids[0].1.iter().zip(["/dev/sda1", "/dev/sdf"]) {
+        for age in 0..12 {
+            // Kept for a week; what is older than that was left over by a manager that died on the way.
+            for region in [HOME, "us-east-1", "us-west-2"] {
+                let more = if region == HOME { promised.clone() } else { json!({"BackupFromRegion": HOME}) };
+                let mut snapshot = due(volume, -age, more);
+                snapshot["description"] = json!(format!("db - {volume} ({device})"));
+                if region != HOME {
+                    snapshot["volume"] = json!("vol-ffffffff");
+                }
+                let list = if age < 7 { &mut wanted } else { &mut unwanted };
+                list.push((region, cloud.add_snapshot(region, snapshot)));
+            }
+        }
+        // As hands and faults of years leave them.
+        for odd in [
+            json!({"DeleteOn": "2026-13-45"}),
+            json!({"DeleteOn": ""}),
+            json!({"DeleteOn": "7 days"}),
+            json!({"Type": "automated"}),
+            json!({"Type": ""}),
+            json!({"KeepForever": "no"}),
+        ] {
+            wanted.push((HOME, cloud.add_snapshot(HOME, due(volume, -40, odd.clone()))));
+            let mut copy = due("vol-ffffffff", -40, odd);
+            copy["tags"]["BackupFromRegion"] = json!(HOME);
+            copy["description"] = json!(format!("db - {volume} ({device})"));
+            wanted.push(("us-west-2", cloud.add_snapshot("us-west-2", copy)));
+        }
+        // A copy without a description: it may be the last of a living volume.
+        let mut nameless = due("vol-ffffffff", -40, json!({"BackupFromRegion": HOME}));
+        nameless["description"] = json!("");
+        wanted.push(("us-east-1", cloud.add_snapshot("us-east-1", nameless)));
+    }
+    let ended = cloud.run(&stack, &json!({}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    for (region, id) in &wanted {
+        assert!(stays(&cloud, region, id), "{id} in {region} was wanted");
+    }
+    for (region, id) in &unwanted {
+        assert!(!stays(&cloud, region, id), "{id} in {region} was due");
+    }
+    let copied = cloud.calls("CopySnapshot").len();
+    assert_eq!(copied, 4, "today's two snapshots, to two regions, and nothing that had a copy");
 }
