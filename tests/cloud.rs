@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, OnceLock},
     thread::sleep,
@@ -79,7 +79,8 @@ impl Cloud {
     pub fn stack(&mut self, region: &str, parameters: &str) -> Stack {
         if !self.stacks.contains_key(region) {
             self.deploy(region, parameters);
-            let answer = self.form(region, "Action=DescribeStacks&StackName=ebs-snapshots&Version=2010-05-15");
+            let answer =
+                self.form(region, "cloudformation", "Action=DescribeStacks&StackName=ebs-snapshots&Version=2010-05-15");
             let outputs = between(&answer, "<OutputKey>", "</OutputKey>")
                 .into_iter()
                 .zip(between(&answer, "<OutputValue>", "</OutputValue>"))
@@ -138,12 +139,31 @@ impl Cloud {
         value
     }
 
-    fn form(&self, region: &str, body: &str) -> String {
+    /// What the deployed policy of a role of the template says to requests (tests/local/simulate.py).
+    pub fn simulate(&self, stack: &Stack, role: &str, cases: &Value) -> Vec<String> {
+        let resource = format!("Action=DescribeStackResource&StackName=ebs-snapshots&LogicalResourceId={role}");
+        let answer = self.form(&stack.region, "cloudformation", &format!("{resource}&Version=2010-05-15"));
+        let name = between(&answer, "<PhysicalResourceId>", "</PhysicalResourceId>").remove(0);
+        let get = format!("Action=GetRolePolicy&RoleName={name}&PolicyName=work&Version=2010-05-08");
+        let answer = self.form(&stack.region, "iam", &get);
+        let policy = between(&answer, "<PolicyDocument>", "</PolicyDocument>").remove(0);
+        let mut simulator = Command::new(format!("{}/ministack/bin/python", venvs()))
+            .arg("tests/local/simulate.py")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let asked = json!({"policy": policy, "cases": cases}).to_string();
+        simulator.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+        serde_json::from_slice(&simulator.wait_with_output().unwrap().stdout).expect("the policies are evaluated")
+    }
+
+    fn form(&self, region: &str, service: &str, body: &str) -> String {
         let request = self
             .http
             .post(&self.aws)
             .header("Content-Type", "application/x-www-form-urlencoded")
-            .header("Authorization", authorization(region, "cloudformation"));
+            .header("Authorization", authorization(region, service));
         request.send(body).unwrap().body_mut().read_to_string().unwrap()
     }
 

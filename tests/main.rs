@@ -12,4 +12,5 @@ mod backup;
 mod copies;
 mod expiry;
 mod input;
+mod roles;
 mod scope;

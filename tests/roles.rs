@@ -1,0 +1,112 @@
+//! The functions' deployed roles allow what the workers do, and nothing that must never happen.
+
+use serde_json::{Value, json};
+
+use crate::cloud::{HOME, cloud};
+
+/// Action, resource, context, whether it is allowed.
+type Case = (&'static str, &'static str, Value, bool);
+
+const SNAPSHOT: &str = "arn:aws:ec2:eu-west-1::snapshot/snap-0a";
+const ELSEWHERE: &str = "arn:aws:ec2:us-east-1::snapshot/snap-0a";
+/// The copy in a CopySnapshot has no id yet: its ARN ends in a literal `${*}`.
+const NEW_COPY: &str = "arn:aws:ec2:us-east-1::snapshot/${*}";
+
+fn judge(role: &str, cases: &[Case]) {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let asked: Vec<Value> = cases
+        .iter()
+        .map(|(action, resource, context, _)| json!({"action": action, "resource": resource, "context": context}))
+        .collect();
+    let decisions = cloud.simulate(&stack, role, &json!(asked));
+    for (decision, (action, resource, context, allowed)) in decisions.iter().zip(cases) {
+        assert_eq!(decision == "Allow", *allowed, "{role}: {action} on {resource} with {context}: {decision}");
+    }
+    assert_eq!(decisions.len(), cases.len());
+}
+
+#[test]
+fn expire_deletes_only_what_is_automated_and_not_kept_for_ever() {
+    let ours = || json!({"aws:ResourceTag/Type": "Automated"});
+    judge(
+        "ExpireRole",
+        &[
+            ("ec2:DeleteSnapshot", SNAPSHOT, ours(), true),
+            ("ec2:DeleteSnapshot", ELSEWHERE, ours(), true),
+            ("ec2:DeleteSnapshot", SNAPSHOT, json!({}), false),
+            ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Manual"}), false),
+            (
+                "ec2:DeleteSnapshot",
+                SNAPSHOT,
+                json!({"aws:ResourceTag/Type": "Automated", "aws:ResourceTag/KeepForever": ""}),
+                false,
+            ),
+            ("ec2:DescribeSnapshots", "*", json!({}), true),
+            ("ec2:CopySnapshot", NEW_COPY, json!({"aws:RequestTag/Type": "Automated"}), false),
+            ("ec2:CreateTags", SNAPSHOT, ours(), false),
+            ("ec2:DeleteVolume", "arn:aws:ec2:eu-west-1:000000000000:volume/vol-0a", json!({}), false),
+        ],
+    );
+}
+
+#[test]
+fn snapshot_creates_only_what_is_labelled_and_only_of_tagged_instances() {
+    let instance = "arn:aws:ec2:eu-west-1:000000000000:instance/i-0a";
+    let labelled = || json!({"aws:RequestTag/Type": "Automated"});
+    judge(
+        "SnapshotRole",
+        &[
+            ("ec2:CreateSnapshots", instance, json!({"aws:ResourceTag/Backup": "Yes"}), true),
+            ("ec2:CreateSnapshots", instance, json!({}), false),
+            ("ec2:CreateSnapshots", "arn:aws:ec2:eu-west-1:000000000000:volume/vol-0a", json!({}), true),
+            ("ec2:CreateSnapshots", SNAPSHOT, labelled(), true),
+            ("ec2:CreateSnapshots", SNAPSHOT, json!({}), false),
+            ("ec2:CreateSnapshot", SNAPSHOT, labelled(), true),
+            ("ec2:CreateTags", SNAPSHOT, json!({"ec2:CreateAction": "CreateSnapshots"}), true),
+            ("ec2:CreateTags", SNAPSHOT, json!({}), false),
+            ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+        ],
+    );
+}
+
+#[test]
+fn copy_makes_labelled_copies_and_sets_nothing_but_keep_forever() {
+    let retag = |keys: Value, own: &str| json!({"aws:ResourceTag/Type": own, "aws:TagKeys": keys});
+    judge(
+        "CopyRole",
+        &[
+            ("ec2:CopySnapshot", SNAPSHOT, json!({}), true),
+            ("ec2:CopySnapshot", NEW_COPY, json!({"aws:RequestTag/Type": "Automated"}), true),
+            ("ec2:CopySnapshot", NEW_COPY, json!({}), false),
+            ("ec2:CreateTags", NEW_COPY, json!({"ec2:CreateAction": "CopySnapshot"}), true),
+            ("ec2:CreateTags", ELSEWHERE, retag(json!(["KeepForever"]), "Automated"), true),
+            ("ec2:CreateTags", ELSEWHERE, retag(json!(["KeepForever", "DeleteOn"]), "Automated"), false),
+            ("ec2:CreateTags", ELSEWHERE, retag(json!(["DeleteOn"]), "Automated"), false),
+            ("ec2:CreateTags", ELSEWHERE, retag(json!(["KeepForever"]), "Manual"), false),
+            ("ec2:DeleteSnapshot", ELSEWHERE, json!({"aws:ResourceTag/Type": "Automated"}), false),
+            (
+                "kms:Decrypt",
+                "arn:aws:kms:us-east-1:000000000000:key/a",
+                json!({"kms:ViaService": "ec2.us-east-1.amazonaws.com"}),
+                true,
+            ),
+            ("kms:Decrypt", "arn:aws:kms:us-east-1:000000000000:key/a", json!({}), false),
+        ],
+    );
+}
+
+#[test]
+fn those_that_only_look_change_nothing() {
+    for role in ["DiscoverRole", "WaitCompleteRole", "ReportRole"] {
+        judge(
+            role,
+            &[
+                ("ec2:DescribeSnapshots", "*", json!({}), true),
+                ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+                ("ec2:CreateTags", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+                ("ec2:CopySnapshot", SNAPSHOT, json!({}), false),
+            ],
+        );
+    }
+}
