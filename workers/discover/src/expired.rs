@@ -45,11 +45,10 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let mut judged = verdicts(&candidates, &scope);
     let owed = sources_of_owed_copies(context, run, &due_sources, &Living::of(&instances)).await?;
     keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
-    let explained: Vec<String> = candidates
+    let explained = candidates
         .iter()
         .zip(&judged)
-        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}).to_string())
-        .collect();
+        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}).to_string());
     storage.write_manifest(run.key(&format!("verdicts-{region}.jsonl")), explained).await?;
 
     match breaker(&candidates, &judged, region, settings.max_expire_percent) {

@@ -128,10 +128,13 @@ pub trait Storage {
     fn bucket(&self) -> &str;
 
     /// Writes a manifest, a JSON line each.
-    async fn write_manifest(&self, key: String, lines: Vec<String>) -> Result<Manifest, Failure> {
-        let count = lines.len() as u64;
-        let mut body = lines.join("\n");
-        body.push('\n');
+    async fn write_manifest(&self, key: String, lines: impl IntoIterator<Item = String>) -> Result<Manifest, Failure> {
+        let (mut body, mut count) = (String::new(), 0);
+        for line in lines {
+            body.push_str(&line);
+            body.push('\n');
+            count += 1;
+        }
         self.write(&key, body).await?;
         Ok(Manifest { bucket: self.bucket().to_owned(), key, count })
     }
