@@ -79,8 +79,11 @@ impl Cloud {
     pub fn stack(&mut self, region: &str, parameters: &str) -> Stack {
         if !self.stacks.contains_key(region) {
             self.deploy(region, parameters);
-            let answer =
-                self.form(region, "cloudformation", "Action=DescribeStacks&StackName=ebs-snapshots&Version=2010-05-15");
+            let answer = self.form(
+                region,
+                "cloudformation",
+                &format!("Action=DescribeStacks&StackName={}&Version=2010-05-15", stack_name(region)),
+            );
             let outputs = between(&answer, "<OutputKey>", "</OutputKey>")
                 .into_iter()
                 .zip(between(&answer, "<OutputValue>", "</OutputValue>"))
@@ -94,7 +97,8 @@ impl Cloud {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         let overrides = format!("Architecture={architecture} PollSeconds=1 ScheduleState=DISABLED {parameters}");
         let done = Command::new("sam")
-            .args(["deploy", "--config-env", "local", "--region", region, "--parameter-overrides", overrides.trim()])
+            .args(["deploy", "--config-env", "local", "--region", region, "--stack-name", &stack_name(region)])
+            .args(["--parameter-overrides", overrides.trim()])
             .env("PATH", format!("{}/tools/bin:{}", venvs(), env::var("PATH").unwrap()))
             .envs([("AWS_ENDPOINT_URL", self.aws.as_str()), ("AWS_DEFAULT_REGION", region), ("SAM_CLI_TELEMETRY", "0")])
             .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
@@ -141,7 +145,8 @@ impl Cloud {
 
     /// What the deployed policy of a role of the template says to requests (tests/local/simulate.py).
     pub fn simulate(&self, stack: &Stack, role: &str, cases: &Value) -> Vec<String> {
-        let resource = format!("Action=DescribeStackResource&StackName=ebs-snapshots&LogicalResourceId={role}");
+        let resource =
+            format!("Action=DescribeStackResource&StackName={}&LogicalResourceId={role}", stack_name(&stack.region));
         let answer = self.form(&stack.region, "cloudformation", &format!("{resource}&Version=2010-05-15"));
         let name = between(&answer, "<PhysicalResourceId>", "</PhysicalResourceId>").remove(0);
         let get = format!("Action=GetRolePolicy&RoleName={name}&PolicyName=work&Version=2010-05-08");
@@ -316,6 +321,11 @@ pub fn tagged(tags: Value, volumes: usize) -> Value {
     let mut own = json!({"Backup": "Yes"});
     own.as_object_mut().unwrap().extend(tags.as_object().unwrap().clone());
     json!({"tags": own, "state": "running", "volumes": volumes})
+}
+
+/// Roles are global, and the local cloud names them by stack alone: two stacks of one name would share them.
+fn stack_name(region: &str) -> String {
+    format!("ebs-snapshots-{region}")
 }
 
 fn authorization(region: &str, service: &str) -> String {
