@@ -8,7 +8,8 @@ use serde_json::Value;
 fn definition() -> (String, Value) {
     let text = fs::read_to_string("statemachine/backup.asl.json").unwrap();
     // The substitutions that stand for numbers are unquoted.
-    let substituted = text.replace("${SnapshotConcurrency}", "1").replace("${CopyConcurrency}", "1");
+    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}"];
+    let substituted = numbers.iter().fold(text.clone(), |text, number| text.replace(number, "1"));
     let parsed = serde_json::from_str(&substituted).expect("JSON once its numbers are substituted");
     (text, parsed)
 }

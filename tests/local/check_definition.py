@@ -24,7 +24,7 @@ FALSE_MESSAGES = (
 def substituted(text):
     def value(match):
         name = match[1]
-        if name.endswith("Concurrency"):
+        if name.endswith(("Concurrency", "Seconds")):
             return "5"
         return "arn:aws:lambda:eu-west-1:111122223333:function:f" if name.endswith("Arn") else "name"
 

@@ -76,7 +76,7 @@ def deploy(venvs, urls, region):
         AWS_SECRET_ACCESS_KEY="test",
         SAM_CLI_TELEMETRY="0",
     )
-    parameters = f"Architecture={architecture} PollSeconds=1 ScheduleState=DISABLED"
+    parameters = f"Architecture={architecture} PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED"
     command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", parameters]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode != 0:

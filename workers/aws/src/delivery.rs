@@ -76,6 +76,8 @@ pub struct Rules {
     pub acts: bool,
     /// `maxReceiveCount` of the queue.
     pub most_receives: u32,
+    /// `RetrySeconds`.
+    pub retry_seconds: u32,
 }
 
 /// For so long a message that was put back by hand acts.
@@ -223,7 +225,7 @@ async fn settle<T: Serialize + About>(
             }
         }
         Outcome::Retry(failure) if delivery.receive_count < rules.most_receives => {
-            let seconds = retry_delay(delivery.receive_count);
+            let seconds = retry_delay(delivery.receive_count, rules.retry_seconds);
             tracing::warn!(message = delivery.id, about = about(), %failure, seconds, "retried");
             if let Some(token) = token {
                 log_lost(&delivery.id, ports.heartbeat(token).await);

@@ -135,7 +135,11 @@ where
         queue_url: required("QUEUE_URL")?,
         dead_letter_queue_url: required("DEAD_LETTER_QUEUE_URL")?,
     };
-    let rules = Rules { acts: acts == Acts::Yes, most_receives: required("MAX_RECEIVE_COUNT")?.parse()? };
+    let rules = Rules {
+        acts: acts == Acts::Yes,
+        most_receives: required("MAX_RECEIVE_COUNT")?.parse()?,
+        retry_seconds: aws.settings.retry_seconds,
+    };
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let now = Utc::now();

@@ -43,7 +43,7 @@ pub async fn handle(
     }
     let mut destinations = BTreeMap::new();
     for (region, sources) in sources {
-        destinations.insert(region, look(ec2, home, region, sources).await);
+        destinations.insert(region, look(ec2, home, region, sources, settings.copy_concurrency).await);
     }
     let mut outcomes = Vec::new();
     for task in &tasks {
@@ -76,7 +76,7 @@ pub async fn handle(
 
 /// What is in a destination before the batch acts.
 struct Destination {
-    /// The live copies of the batch's sources.
+    /// Copies of home, by their source: all of the batch's that count, where there is a slot to fill.
     copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
     /// This system's copies in flight, those that this batch began among them.
     in_flight: u32,
@@ -84,28 +84,39 @@ struct Destination {
     begun: BTreeSet<SnapshotId>,
 }
 
-/// For so long a copy that was just begun may not be described yet, in seconds.
-const NOT_YET_DESCRIBED: u32 = 60;
-
+/// Counts the copies in flight, which finds those of the batch's sources too.
+///
+/// Only where there is a slot to fill it looks for completed ones as well: EC2's filters are joined by *and*, so that
+/// one call cannot ask for both, and a region's completed copies are too many to list.
 async fn look(
     ec2: &impl Ec2,
     home: &Region,
     region: &Region,
-    sources: Vec<SnapshotId>,
+    mut sources: Vec<SnapshotId>,
+    limit: u32,
 ) -> Result<Destination, Ec2Error> {
-    let mut in_flight = 0;
-    ec2.each_snapshot(region, &Which::PendingCopies, &mut |_| in_flight += 1).await?;
-    let mut copies: BTreeMap<SnapshotId, Vec<Snapshot>> = BTreeMap::new();
-    ec2.each_snapshot(region, &Which::CopiesOf(sources), &mut |copy| {
+    let mut destination = Destination { copies: BTreeMap::new(), in_flight: 0, begun: BTreeSet::new() };
+    ec2.each_snapshot(region, &Which::PendingCopies, &mut |copy| {
+        destination.in_flight += 1;
+        destination.note(copy, home);
+    })
+    .await?;
+    sources.retain(|source| !destination.copies.contains_key(source));
+    if destination.in_flight < limit && !sources.is_empty() {
+        ec2.each_snapshot(region, &Which::CopiesOf(sources), &mut |copy| destination.note(copy, home)).await?;
+    }
+    Ok(destination)
+}
+
+impl Destination {
+    fn note(&mut self, copy: Snapshot, home: &Region) {
         let read = SnapshotTags::read(&copy.tags);
         if let (Some(source), Some(from)) = (read.source_snapshot, read.from_region)
             && from == home.as_str()
         {
-            copies.entry(source).or_default().push(copy);
+            self.copies.entry(source).or_default().push(copy);
         }
-    })
-    .await?;
-    Ok(Destination { copies, in_flight, begun: BTreeSet::new() })
+    }
 }
 
 async fn one(
@@ -126,7 +137,7 @@ async fn one(
     }
     // The same source once more in one batch: a redelivery, or another run.
     if destination.begun.contains(order.source) {
-        return Outcome::Later(spread(NOT_YET_DESCRIBED, order.source.as_str(), now));
+        return Outcome::Later(spread(settings.retry_seconds, order.source.as_str(), now));
     }
     if destination.in_flight >= settings.copy_concurrency {
         return Outcome::Later(spread(settings.poll_seconds, order.source.as_str(), now));

@@ -159,6 +159,8 @@ async fn a_batch_fills_the_free_slots_of_each_region_and_no_more() {
     assert!(outcomes[10..].iter().all(|o| matches!(o, Done(_))), "the other region goes on: {outcomes:?}");
     assert_eq!(ec2.count("CopySnapshot"), 8);
     assert_eq!(ec2.count("DescribeSnapshots"), 4, "two looks per region, whatever the batch's size");
+    handled(&ec2, &tasks[9..10]).await;
+    assert_eq!(ec2.count("DescribeSnapshots"), 5, "and one where there is no free slot");
 
     ec2.complete_all();
     let outcomes = handled(&ec2, &tasks[..10]).await;

@@ -45,9 +45,9 @@ pub fn poll_delay(started: DateTime<Utc>, now: DateTime<Utc>, poll_seconds: u32)
 
 /// The visibility time-out before the next delivery of a message that is retried, in seconds.
 ///
-/// At least 60 s: after a lost answer, EC2 needs time before a look shows what happened.
-pub fn retry_delay(receive_count: u32) -> u32 {
-    (60 << receive_count.saturating_sub(1).min(4)).min(LONGEST_DELAY)
+/// It begins with `retry_seconds` and doubles: after a lost answer, EC2 needs time before a look shows what happened.
+pub fn retry_delay(receive_count: u32, retry_seconds: u32) -> u32 {
+    retry_seconds.saturating_mul(1 << receive_count.saturating_sub(1).min(4)).min(LONGEST_DELAY)
 }
 
 /// `seconds`, up to half as much again: the same for the same key and moment, different for others.
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_retry_waits_a_minute_at_least_and_a_quarter_of_an_hour_at_most() {
-        assert_eq!((1..=6).map(retry_delay).collect::<Vec<_>>(), [60, 120, 240, 480, 900, 900]);
+        assert_eq!((1..=6).map(|count| retry_delay(count, 60)).collect::<Vec<_>>(), [60, 120, 240, 480, 900, 900]);
     }
 
     proptest! {

@@ -27,11 +27,17 @@ use serde_json::json;
 
 /// Data volumes that one `CreateSnapshots` can leave out (its documentation).
 const MOST_EXCLUDED: usize = 40;
-/// For so long a snapshot that was just begun may not be described yet, in seconds.
-const NOT_YET_DESCRIBED: u32 = 60;
 
 /// Answers a batch, one outcome per task.
-pub async fn handle(ec2: &impl Ec2, home: &Region, tasks: Vec<SnapshotTask>, now: DateTime<Utc>) -> Vec<Outcome> {
+///
+/// What this batch has begun may not be described for `retry_seconds`.
+pub async fn handle(
+    ec2: &impl Ec2,
+    home: &Region,
+    retry_seconds: u32,
+    tasks: Vec<SnapshotTask>,
+    now: DateTime<Utc>,
+) -> Vec<Outcome> {
     let mut instances_of_run: BTreeMap<&str, Vec<InstanceId>> = BTreeMap::new();
     for task in &tasks {
         instances_of_run.entry(&task.run).or_default().push(task.instance.instance.clone());
@@ -40,34 +46,28 @@ pub async fn handle(ec2: &impl Ec2, home: &Region, tasks: Vec<SnapshotTask>, now
     for (run, instances) in instances_of_run {
         made.insert(run, ec2.snapshots(home, &Which::OfRun(run.to_owned(), instances)).await);
     }
-    let (mut outcomes, mut tried) = (Vec::new(), BTreeSet::new());
+    let (mut outcomes, mut begun) = (Vec::new(), BTreeSet::new());
     for task in &tasks {
         outcomes.push(match &made[task.run.as_str()] {
-            Ok(made) => one(ec2, home, task, made, &mut tried, now).await,
+            // Once more in one batch, a redelivery or another execution: what the first begins is not described yet.
+            Ok(_) if !begun.insert((&task.run, &task.instance.instance)) => {
+                Outcome::Later(spread(retry_seconds, task.instance.instance.as_str(), now))
+            }
+            Ok(made) => one(ec2, home, task, made, now).await,
             Err(error) => after(error.clone(), task.instance.instance.as_str(), now),
         });
     }
     outcomes
 }
 
-/// `made` is what was there before the batch, `tried` the runs and instances that the batch has begun snapshots of.
-async fn one<'a>(
-    ec2: &impl Ec2,
-    home: &Region,
-    task: &'a SnapshotTask,
-    made: &[Snapshot],
-    tried: &mut BTreeSet<(&'a str, &'a InstanceId)>,
-    now: DateTime<Utc>,
-) -> Outcome {
+/// `made` is what was there before the batch.
+async fn one(ec2: &impl Ec2, home: &Region, task: &SnapshotTask, made: &[Snapshot], now: DateTime<Utc>) -> Outcome {
     let plan = &task.instance;
     let earlier = earlier(plan, made);
     let covered: BTreeSet<&VolumeId> = earlier.iter().filter_map(|s| s.volume.as_ref()).collect();
     let missing: Vec<&Attachment> = plan.volumes.iter().filter(|a| !covered.contains(&a.volume)).collect();
     let mut begun = Begun::of(home, earlier.iter().copied(), now);
     if !missing.is_empty() {
-        if !tried.insert((&task.run, &plan.instance)) {
-            return Outcome::Later(spread(NOT_YET_DESCRIBED, plan.instance.as_str(), now));
-        }
         let labels = SnapshotLabels {
             name: &plan.name,
             instance: &plan.instance,

@@ -49,7 +49,7 @@ fn db() -> SnapshotTask {
 }
 
 async fn handled(ec2: &FakeEc2, tasks: &[SnapshotTask]) -> Vec<Outcome> {
-    handle(ec2, &home(), tasks.to_vec(), ec2.now.get()).await
+    handle(ec2, &home(), 60, tasks.to_vec(), ec2.now.get()).await
 }
 
 fn begun(outcome: &Outcome) -> Begun {

@@ -109,8 +109,8 @@ fn delivery(number: usize, body: String) -> Delivery {
     Delivery { id, receipt, body, receive_count: 1, sent: at("2026-11-22T03:05:00Z") }
 }
 
-const ACTS: Rules = Rules { acts: true, most_receives: 5 };
-const LOOKS: Rules = Rules { acts: false, most_receives: 5 };
+const ACTS: Rules = Rules { acts: true, most_receives: 5, retry_seconds: 60 };
+const LOOKS: Rules = Rules { acts: false, most_receives: 5, retry_seconds: 60 };
 
 /// Delivers a batch at ten past three; returns what is delivered again, and how many tasks were worked on.
 async fn batch(line: &Line, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outcome]) -> (Vec<String>, usize) {
