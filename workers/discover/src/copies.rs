@@ -41,11 +41,5 @@ async fn owed_now<E: Ec2, S>(
 
 /// What copies are decided by, now.
 pub(crate) fn rules<'a, E, S>(context: &Context<'a, E, S>, run: &'a Run) -> CopyRules<'a> {
-    CopyRules {
-        home: context.home,
-        run: &run.id,
-        today: context.now.date_naive(),
-        lookback_days: context.settings.copy_lookback_days,
-        default_retention: context.settings.default_retention,
-    }
+    CopyRules::new(context.home, &run.id, context.settings, context.now.date_naive())
 }

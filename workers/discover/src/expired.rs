@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     contract::{ExpireTask, Expiring, Manifest, Run},
-    copies::{self, CopyTask, Living, is_source},
-    error::{ErrorName, Failure},
+    copies::{self, CopyRules, CopyTask, Living},
+    error::{Ec2Error, ErrorName, Failure},
     expiry::{Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, verdicts},
     fleet::{Instance, Snapshot},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{Ec2, Storage, Which},
-    tags::InstanceTags,
+    tags::{InstanceTags, SnapshotTags},
 };
 use serde_json::json;
 
@@ -30,10 +30,12 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let mut kept = KeptSources::default();
     ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
     let today = now.date_naive();
+    let (owners, rules) = (Living::of(&instances), rules(context, run));
     let (mut candidates, mut due_sources) = (Vec::new(), Vec::new());
     ec2.each_snapshot(region, &Which::Own, &mut |snapshot| {
         let candidate = Candidate::from(&snapshot);
-        if region == *home && is_source(&candidate.tags) && candidate.tags.delete_on.is_some_and(|day| day <= today) {
+        let due = candidate.tags.delete_on.is_some_and(|day| day <= today);
+        if due && region == *home && owners.wants_copies(&snapshot, &rules) {
             due_sources.push(snapshot);
         }
         candidates.push(candidate);
@@ -43,7 +45,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let scope =
         Scope { home, region, today, living: &living, minimum_kept: settings.minimum_kept, kept_sources: Some(&kept) };
     let mut judged = verdicts(&candidates, &scope);
-    let owed = sources_of_owed_copies(context, run, &due_sources, &Living::of(&instances)).await?;
+    let owed = sources_of_owed_copies(context, &due_sources, &owners, &rules).await?;
     keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
     let explained = candidates
         .iter()
@@ -76,9 +78,9 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
 /// Those of the due sources that still owe a copy, or of which it cannot be known.
 async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     context: &Context<'_, E, S>,
-    run: &Run,
     due: &[Snapshot],
     living: &Living,
+    rules: &CopyRules<'_>,
 ) -> Result<BTreeSet<SnapshotId>, Failure> {
     let mut by_region: BTreeMap<Region, Vec<Snapshot>> = BTreeMap::new();
     for source in due {
@@ -89,9 +91,9 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     let enabled = if by_region.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
     let mut owed = BTreeSet::new();
     for (region, sources) in by_region.into_iter().filter(|(region, _)| enabled.contains(region)) {
-        match context.ec2.snapshots(&region, &Which::Automated).await {
+        match copies_there(context.ec2, &region, &sources).await {
             Ok(there) => {
-                let found = copies::owed(&sources, &there, living, &region, &rules(context, run));
+                let found = copies::owed(&sources, &there, living, &region, rules);
                 owed.extend(found.forgotten);
                 owed.extend(found.tasks.into_iter().filter_map(|task| match task {
                     CopyTask::Copy { snapshot, .. } => Some(snapshot),
@@ -105,6 +107,20 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
         }
     }
     Ok(owed)
+}
+
+/// What of a destination may be a copy of these sources: a region holds too much to keep it all in memory.
+async fn copies_there(ec2: &impl Ec2, region: &Region, sources: &[Snapshot]) -> Result<Vec<Snapshot>, Ec2Error> {
+    let ids: BTreeSet<&SnapshotId> = sources.iter().map(|source| &source.id).collect();
+    let mut there = Vec::new();
+    ec2.each_snapshot(region, &Which::Automated, &mut |copy| {
+        // One that does not name its source is of the earlier scripts, and may be of any.
+        if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
+            there.push(copy);
+        }
+    })
+    .await?;
+    Ok(there)
 }
 
 /// The volumes that exist and are still backed up: attached to a tagged instance, or detached for the moment.

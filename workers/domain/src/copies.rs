@@ -14,6 +14,7 @@ use crate::{
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::Rejection,
     retention::RetentionDays,
+    settings::Settings,
     tags::{self, InstanceTags, SnapshotTags},
 };
 
@@ -80,6 +81,19 @@ pub struct CopyRules<'a> {
     pub default_retention: RetentionDays,
 }
 
+impl<'a> CopyRules<'a> {
+    /// Those of a stack with these settings.
+    pub fn new(home: &'a Region, run: &'a str, settings: &Settings, today: NaiveDate) -> Self {
+        Self {
+            home,
+            run,
+            today,
+            lookback_days: settings.copy_lookback_days,
+            default_retention: settings.default_retention,
+        }
+    }
+}
+
 /// The living instances that ask for backups, by id and by the volumes attached to them.
 #[derive(Debug, Default)]
 pub struct Living {
@@ -91,8 +105,7 @@ impl Living {
     /// Of the instances listed, those that live and are tagged.
     pub fn of(instances: &[Instance]) -> Self {
         let mut living = Self::default();
-        let gone = ["terminated", "shutting-down"];
-        for instance in instances.iter().filter(|i| !gone.contains(&i.state.as_str())) {
+        for instance in instances.iter().filter(|i| i.is_living()) {
             let (read, _) = InstanceTags::read(&instance.tags);
             if read.wanted {
                 for attachment in &instance.volumes {
@@ -119,10 +132,19 @@ impl Living {
         }
     }
 
-    fn copy_retention(&self, source: &Snapshot, read: &SnapshotTags, created_on: NaiveDate) -> Option<RetentionDays> {
+    /// For how long a copy of a source is kept.
+    fn copy_retention(&self, source: &Snapshot, read: &SnapshotTags, rules: &CopyRules<'_>) -> RetentionDays {
         let own = source.tags.get(tags::RETENTION_CROSS_REGION).and_then(|days| days.parse().ok());
         own.or_else(|| self.instance_of(source, read)?.retention_cross_region)
-            .or_else(|| RetentionDays::between(created_on, read.delete_on?))
+            .or_else(|| RetentionDays::between(read.created_on?, read.delete_on?))
+            .unwrap_or(rules.default_retention)
+    }
+
+    /// Whether a source asks for copies, and a copy of it would still be wanted tomorrow.
+    pub fn wants_copies(&self, source: &Snapshot, rules: &CopyRules<'_>) -> bool {
+        let read = SnapshotTags::read(&source.tags);
+        let wanted = |created_on| self.copy_retention(source, &read, rules).delete_on(created_on) > rules.today;
+        is_source(&read) && !self.copy_regions(source).is_empty() && read.created_on.is_none_or(wanted)
     }
 }
 
@@ -167,7 +189,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
             }
             continue;
         };
-        let retention = living.copy_retention(source, &read, created_on).unwrap_or(rules.default_retention);
+        let retention = living.copy_retention(source, &read, rules);
         if retention.delete_on(created_on) <= rules.today {
             continue;
         }

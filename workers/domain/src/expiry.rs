@@ -286,8 +286,14 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
         }
     }
     for mut all in by_volume.into_values() {
-        all.sort_unstable_by(|a, b| b.cmp(a));
-        newest.extend(all.into_iter().take(kept).map(|(.., index)| index));
+        all.sort_unstable();
+        // Two copies of one source are one backup: the older one counts, and the other only fills what is left.
+        let mut sources = BTreeSet::new();
+        let (first, surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(day, .., index)| {
+            let source = &candidates[*index].tags.source_snapshot;
+            source.as_ref().is_none_or(|source| sources.insert((source, *day)))
+        });
+        newest.extend(first.iter().rev().chain(surplus.iter().rev()).take(kept).map(|(.., index)| *index));
     }
     newest
 }

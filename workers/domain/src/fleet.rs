@@ -25,6 +25,13 @@ pub struct Instance {
     pub volumes: Vec<Attachment>,
 }
 
+impl Instance {
+    /// Whether it is there to be backed up: what is being terminated is not.
+    pub fn is_living(&self) -> bool {
+        !["terminated", "shutting-down"].contains(&self.state.as_str())
+    }
+}
+
 /// A volume at a device of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attachment {

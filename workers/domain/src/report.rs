@@ -154,9 +154,8 @@ fn rank(snapshot: &Snapshot) -> u8 {
 
 /// Which planned volumes have no completed snapshot: problems where they still exist, rejections where they do not.
 pub fn missing(ends: &[InstanceEnd], instances: &[Instance]) -> (Vec<String>, Vec<Rejection>) {
-    let gone = ["terminated", "shutting-down"];
     let living: BTreeMap<&InstanceId, &Instance> =
-        instances.iter().filter(|i| !gone.contains(&i.state.as_str())).map(|i| (&i.id, i)).collect();
+        instances.iter().filter(|i| i.is_living()).map(|i| (&i.id, i)).collect();
     // A volume that several instances share, or that has moved to another one, is owed all the same.
     let wanted = living.values().filter(|i| InstanceTags::read(&i.tags).0.wanted);
     let owing: BTreeSet<&VolumeId> = wanted.flat_map(|i| &i.volumes).map(|a| &a.volume).collect();

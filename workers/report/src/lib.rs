@@ -183,13 +183,7 @@ async fn copies_end<E: Ec2, S: Storage, C>(
             return Ok(Vec::new());
         }
     };
-    let rules = CopyRules {
-        home,
-        run: &run.id,
-        today: now.date_naive(),
-        lookback_days: settings.copy_lookback_days,
-        default_retention: settings.default_retention,
-    };
+    let rules = CopyRules::new(home, &run.id, settings, now.date_naive());
     let owed = owed(sources, &there, living, region, &rules);
     if !run.dry_run {
         summary.problems.extend(copy_problems(region, &owed));

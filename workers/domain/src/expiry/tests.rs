@@ -62,11 +62,21 @@ fn kept(sources: &[Snapshot]) -> KeptSources {
 }
 
 fn judged(held: &[Snapshot], place: &str, living: &[&str], kept: Option<&KeptSources>) -> Vec<Verdict> {
+    judged_with(1, held, place, living, kept)
+}
+
+fn judged_with(
+    minimum_kept: u32,
+    held: &[Snapshot],
+    place: &str,
+    living: &[&str],
+    kept: Option<&KeptSources>,
+) -> Vec<Verdict> {
     let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
     let living = living.iter().map(|volume| volume.parse().unwrap()).collect();
     let (home, region) = (region(HOME), region(place));
     let scope =
-        Scope { home: &home, region: &region, today: day(0), living: &living, minimum_kept: 1, kept_sources: kept };
+        Scope { home: &home, region: &region, today: day(0), living: &living, minimum_kept, kept_sources: kept };
     verdicts(&candidates, &scope)
 }
 
@@ -135,6 +145,22 @@ fn the_newest_of_a_living_volume_stays_in_every_region() {
     assert_eq!(expiring(&[late, copy("snap-b", 8)], "us-east-1", &["vol-1"]), ["snap-a"], "by the day of the data");
     let others = [with(copy("snap-a", 3), "BackupFromRegion", "eu-west-2"), copy("snap-b", 8)];
     assert!(expiring(&others, "us-east-1", &["vol-1"]).is_empty(), "another stack's takes nobody's place");
+}
+
+#[test]
+fn two_copies_of_one_source_are_one_backup() {
+    let later = |id: &str, of: &str, ago: i64| {
+        let copy = with(copy(id, ago), "SourceSnapshotId", of);
+        Snapshot { started: copy.started + TimeDelta::minutes(1), ..copy }
+    };
+    let there = [copy("snap-a", 7), later("snap-b", "snap-5", 7), later("snap-c", "snap-4", 8)];
+    let left = |minimum_kept| {
+        let verdicts = judged_with(minimum_kept, &there, "us-east-1", &["vol-1"], Some(&KeptSources::default()));
+        there.iter().zip(verdicts).filter(|(_, v)| !v.expires()).map(|(s, _)| s.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(1), ["snap-a"], "the older one counts");
+    assert_eq!(left(2), ["snap-a", "snap-c"], "the other takes no older backup's place");
+    assert_eq!(left(3), ["snap-a", "snap-b", "snap-c"], "and nothing goes that must stay");
 }
 
 #[test]
@@ -331,8 +357,11 @@ proptest! {
     fn what_expires_of_a_living_volume_has_as_many_newer_backups_as_it_must(case in case()) {
         for volume in &case.living {
             for (gone, _) in case.backups(volume).filter(|(_, verdict)| verdict.expires()) {
-                let newer = case.backups(volume).filter(|(c, v)| !v.expires() && data_day(c) >= data_day(gone)).count();
-                prop_assert!(newer >= case.minimum_kept as usize);
+                let staying = || case.backups(volume).filter(|(_, verdict)| !verdict.expires()).map(|(c, _)| c);
+                let newer = staying().filter(|c| data_day(c) >= data_day(gone)).count();
+                let source = |c: &Candidate| (c.tags.source_snapshot.clone(), data_day(c));
+                let surplus = gone.tags.source_snapshot.is_some() && staying().any(|c| source(c) == source(gone));
+                prop_assert!(newer >= case.minimum_kept as usize || surplus);
                 prop_assert!(case.minimum_kept == 0 || data_day(gone).is_some(), "it may have been the newest");
             }
         }
