@@ -5,6 +5,7 @@
 
 mod callback;
 mod console;
+mod dead_letters;
 mod delivery;
 mod ec2;
 mod explain;
@@ -13,5 +14,6 @@ mod runtime;
 mod storage;
 
 pub use console::{StepFunctions, Topic};
+pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
 pub use runtime::{Acts, Aws, StartError, direct, queue_worker};

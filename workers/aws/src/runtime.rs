@@ -9,6 +9,7 @@ use domain::{
     error::{ErrorName, Failure},
     ids::Region,
     outcome::Outcome,
+    ports::WorkQueue,
     settings::Settings,
 };
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     callback::Line,
     console::{StepFunctions, Topic},
+    dead_letters::DeadLetterQueues,
     delivery::{Delivery, Rules, deliver},
     ec2::Ec2Client,
     storage::Bucket,
@@ -63,6 +65,13 @@ impl Aws {
     /// Step Functions' record of executions.
     pub fn executions(&self) -> StepFunctions {
         StepFunctions(aws_sdk_sfn::Client::new(&self.config))
+    }
+
+    /// The dead-letter queues: `SNAPSHOT_DEAD_LETTER_QUEUE_URL`, and so on.
+    pub fn dead_letters(&self) -> Result<DeadLetterQueues, StartError> {
+        let url = |queue| required(&format!("{queue:?}_DEAD_LETTER_QUEUE_URL").to_uppercase()).map(|url| (queue, url));
+        let urls = WorkQueue::ALL.into_iter().map(url).collect::<Result<_, _>>()?;
+        Ok(DeadLetterQueues { client: aws_sdk_sqs::Client::new(&self.config), urls })
     }
 
     /// The notification topic, `NOTIFICATION_TOPIC_ARN`.

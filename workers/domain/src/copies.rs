@@ -66,6 +66,16 @@ pub struct Owed {
     pub surplus: Vec<SnapshotId>,
 }
 
+impl Owed {
+    /// Whether no copy of a source is owed, forgotten or in doubt.
+    pub fn leaves_out(&self, source: &SnapshotId) -> bool {
+        let copied = |task: &CopyTask| matches!(task, CopyTask::Copy { snapshot, .. } if snapshot == source);
+        !self.tasks.iter().any(copied)
+            && !self.forgotten.contains(source)
+            && !self.doubtful.iter().any(|rejection| rejection.subject == source.as_str())
+    }
+}
+
 /// What the copies of one home region are decided by.
 #[derive(Clone, Debug)]
 pub struct CopyRules<'a> {

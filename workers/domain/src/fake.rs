@@ -15,7 +15,10 @@ use crate::{
     fleet::{Attachment, Instance, Snapshot, SnapshotState, Tags, Volume},
     ids::{Region, SnapshotId, VolumeId},
     policy::Regions,
-    ports::{CopyOrder, CreateSet, Created, Ec2, Executions, MapRun, Notifications, Storage, Which},
+    ports::{
+        CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which,
+        WorkQueue,
+    },
     tags::{self, SnapshotTags},
 };
 
@@ -342,6 +345,26 @@ pub struct FakeConsole {
     pub sent: RefCell<Vec<(String, String)>>,
     /// Whether the topic refuses everything.
     pub topic_is_down: bool,
+    /// The dead letters.
+    pub letters: RefCell<Vec<DeadLetter>>,
+    /// Those that were put back.
+    pub put_back: RefCell<Vec<DeadLetter>>,
+}
+
+impl DeadLetters for FakeConsole {
+    async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure> {
+        Ok(self.letters.borrow().iter().filter(|letter| letter.queue == queue).cloned().collect())
+    }
+
+    async fn delete_letter(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        self.letters.borrow_mut().retain(|other| other != letter);
+        Ok(())
+    }
+
+    async fn put_back(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        self.put_back.borrow_mut().push(letter.clone());
+        Ok(())
+    }
 }
 
 impl Executions for FakeConsole {

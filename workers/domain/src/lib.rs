@@ -5,10 +5,11 @@
 //!
 //! Read in this order: [`tags`] (what operators write, what snapshots carry), [`fleet`] (what exists),
 //! [`policy`] (what a tagged instance asks for), [`copies`] (which copies are owed), [`expiry`] (what may be deleted),
-//! [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what follows from it).
+//! [`report`] and [`dead_letters`] (how a run ends), [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what follows from it).
 
 pub mod contract;
 pub mod copies;
+pub mod dead_letters;
 pub mod error;
 pub mod expiry;
 pub mod fake;

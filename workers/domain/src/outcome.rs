@@ -38,9 +38,12 @@ pub fn after(error: Ec2Error, key: &str, now: DateTime<Utc>) -> Outcome {
 /// a tenth of its age, at least `poll_seconds`, at most 900 s.
 ///
 /// So at most some 5 % of a long copy's slot is idle, whatever EC2 says of its progress.
+/// It ends at a multiple of `poll_seconds` since 1970, the nearest: what waits together is looked at together.
 pub fn poll_delay(started: DateTime<Utc>, now: DateTime<Utc>, poll_seconds: u32) -> u32 {
-    let elapsed = u32::try_from((now - started).num_seconds().max(0)).unwrap_or(u32::MAX);
-    (elapsed / 10).max(poll_seconds).min(LONGEST_DELAY)
+    let poll = i64::from(poll_seconds);
+    let pause = ((now - started).num_seconds() / 10).max(poll);
+    let next = (now.timestamp() + pause + poll / 2) / poll * poll;
+    u32::try_from(next - now.timestamp()).unwrap_or(LONGEST_DELAY).clamp(1, LONGEST_DELAY)
 }
 
 /// The visibility time-out before the next delivery of a message that is retried, in seconds.
@@ -73,10 +76,18 @@ mod tests {
 
     #[test]
     fn the_pause_grows_with_the_wait_within_its_bounds() {
-        assert_eq!(poll_delay(at(0), at(0), 15), 15);
-        assert_eq!(poll_delay(at(0), at(600), 15), 60);
-        assert_eq!(poll_delay(at(0), at(86_400), 15), 900);
-        assert_eq!(poll_delay(at(10), at(0), 15), 15, "a clock that is behind");
+        // 1,790,000,010 is a multiple of 15.
+        assert_eq!(poll_delay(at(10), at(10), 15), 15);
+        assert_eq!(poll_delay(at(10), at(610), 15), 60);
+        assert_eq!(poll_delay(at(10), at(86_410), 15), 900);
+        assert_eq!(poll_delay(at(20), at(10), 15), 15, "a clock that is behind");
+    }
+
+    #[test]
+    fn what_waits_together_is_looked_at_together() {
+        let next: Vec<i64> = (5..15).map(|second| second + i64::from(poll_delay(at(0), at(second), 15))).collect();
+        assert_eq!(next, [25; 10], "half a pause to one and a half");
+        assert_eq!(poll_delay(at(0), at(3), 1), 1);
     }
 
     #[test]

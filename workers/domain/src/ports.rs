@@ -4,6 +4,9 @@
 // The futures are awaited where they are made, in single-threaded workers: they need not be `Send`.
 #![allow(async_fn_in_trait)]
 
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
 use crate::{
     contract::Manifest,
     error::{Ec2Error, Failure},
@@ -170,6 +173,51 @@ pub struct MapRun {
 pub trait Executions {
     /// The Map Runs of an execution.
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure>;
+}
+
+/// A queue that a worker takes its tasks from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum WorkQueue {
+    /// Of `SnapshotTask`.
+    Snapshot,
+    /// Of `WaitTask`.
+    Wait,
+    /// Of `CopyTask`.
+    Copy,
+    /// Of `ExpireTask`.
+    Expire,
+}
+
+impl WorkQueue {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire];
+}
+
+/// A message in a dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The queue it was in before.
+    pub queue: WorkQueue,
+    /// By which it can be deleted.
+    pub handle: String,
+    /// The message.
+    pub body: String,
+    /// When it was put there; of one that SQS itself moved, when it was put into the queue before.
+    pub sent: DateTime<Utc>,
+    /// The name of the error; none on what SQS itself moved.
+    pub error: Option<String>,
+}
+
+/// The dead-letter queues.
+pub trait DeadLetters {
+    /// The messages of a queue, hidden from others for the moment.
+    async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure>;
+
+    /// Deletes a message.
+    async fn delete_letter(&self, letter: &DeadLetter) -> Result<(), Failure>;
+
+    /// Shows a message to others again.
+    async fn put_back(&self, letter: &DeadLetter) -> Result<(), Failure>;
 }
 
 /// Where the summary is sent.

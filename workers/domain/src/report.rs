@@ -14,6 +14,7 @@ use crate::{
     fleet::{Instance, Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::{InstancePlan, Rejection},
+    ports::WorkQueue,
     tags::{InstanceTags, SnapshotTags},
 };
 
@@ -39,6 +40,19 @@ pub struct Summary {
     pub rejected: Vec<Rejection>,
     /// What failed, as the Map Runs tell it.
     pub failures: Vec<String>,
+    /// One per dead-letter queue that was not empty.
+    pub dead_letters: Vec<DeadLettersEnd>,
+}
+
+/// What became of a dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLettersEnd {
+    /// The queue that they were in before.
+    pub queue: WorkQueue,
+    /// Those that were settled meanwhile, and are deleted.
+    pub settled: usize,
+    /// Those that are left, by the name of their error.
+    pub left: BTreeMap<String, usize>,
 }
 
 /// What became of an instance's volumes.
@@ -50,6 +64,13 @@ pub struct InstanceEnd {
     pub name: String,
     /// Its volumes.
     pub volumes: Vec<VolumeEnd>,
+}
+
+impl InstanceEnd {
+    /// Whether each of its volumes has a completed snapshot.
+    pub fn is_complete(&self) -> bool {
+        self.volumes.iter().all(|volume| volume.state == Some(SnapshotState::Completed))
+    }
 }
 
 /// What became of a volume.
@@ -284,6 +305,16 @@ impl Summary {
                     writeln!(out, "    {what}: {id}{of}")?;
                 }
             }
+        }
+        if !self.dead_letters.is_empty() {
+            writeln!(out, "\nDead letters:")?;
+        }
+        for DeadLettersEnd { queue, settled, left } in &self.dead_letters {
+            write!(out, "  {queue:?}: {settled} settled meanwhile and deleted, {} left", left.values().sum::<usize>())?;
+            for (error, count) in left {
+                write!(out, ", {count} {error}")?;
+            }
+            writeln!(out)?;
         }
         let rejected: Vec<String> = self.rejected.iter().map(ToString::to_string).collect();
         list(out, "Rejected", &rejected)?;

@@ -6,6 +6,7 @@
 //! It reads the run's manifests, looks at the snapshots and copies that carry the run's id, decides once more what
 //! every destination is owed, and asks the Map Runs what failed. It writes `summary.json` and `summary.txt`,
 //! sends the summary to the topic, and prints metrics. It changes nothing in EC2: a second report says the same.
+//! Dead letters that are settled meanwhile are deleted, so that their queue's alarm can tell of the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +14,18 @@ use chrono::{DateTime, Utc};
 use domain::{
     contract::{ExpireTask, Expiring, Manifest, RegionEnd, ReportEvent, Run, StateError},
     copies::{CopyRules, Living, owed},
+    dead_letters::Findings,
     error::{ErrorName, Failure},
     fleet::{Instance, Snapshot, SnapshotState},
     ids::{Region, SnapshotId},
     policy::InstancePlan,
-    ports::{Ec2, Executions, MapRun, Notifications, Storage, Which},
-    report::{CopiesEnd, ExpiryEnd, Summary, copy_problems, instance_ends, missing},
+    ports::{DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which, WorkQueue},
+    report::{CopiesEnd, DeadLettersEnd, ExpiryEnd, Summary, copy_problems, instance_ends, missing},
     settings::Settings,
     tags::{BACKUP_RUN, SnapshotTags},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What the state machine hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +62,14 @@ const LONGEST_MESSAGE: usize = 60_000;
 const LONGEST_CAUSE: usize = 8_000;
 
 /// Summarises a run.
-pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications>(
+pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications + DeadLetters>(
     event: ReportEvent,
     context: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
-    let summary = summarise(&event, context).await?;
+    let (mut summary, findings) = summarise(&event, context).await?;
+    if !event.run.dry_run {
+        clear_dead_letters(context.console, &findings, &mut summary).await;
+    }
     let (run, text) = (&event.run, summary.text());
     let json = serde_json::to_string_pretty(&summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
     context.storage.write(&run.key("summary.json"), json).await?;
@@ -101,9 +106,10 @@ fn cut(text: &str, most: usize) -> String {
 async fn summarise<E: Ec2, S: Storage, C: Executions>(
     event: &ReportEvent,
     context: &Context<'_, E, S, C>,
-) -> Result<Summary, Failure> {
+) -> Result<(Summary, Findings), Failure> {
     let Context { ec2, storage, console, home, now, .. } = context;
     let run = &event.run;
+    let mut findings = Findings { started: run.started, today: now.date_naive(), ..Findings::default() };
     let mut summary = Summary {
         run: run.clone(),
         home: (*home).clone(),
@@ -114,6 +120,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         expiries: Vec::new(),
         rejected: Vec::new(),
         failures: Vec::new(),
+        dead_letters: Vec::new(),
     };
     let failed = |what: &str, error: &StateError| format!("{what}: {}: {}", error.error, error.message());
     summary.problems.extend(event.fleet_failure.iter().map(|e| failed("the fleet could not be listed", e)));
@@ -133,7 +140,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         if event.fleet_failure.is_none() {
             summary.problems.push("the fleet was not listed".into());
         }
-        return Ok(summary);
+        return Ok((summary, findings));
     };
     summary.rejected = read_lines(*storage, &run.key("rejected.jsonl")).await?;
     let mut instances: Vec<Instance> = Vec::new();
@@ -143,14 +150,19 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     let mut copies_of_run = BTreeMap::new();
     if run.phases.copy {
         let sources = ec2.snapshots(home, &Which::Automated).await?;
+        findings.living = Living::of(&instances);
+        findings.note_unfinished(home, &sources);
         for end in &event.copies {
-            let there = copies_end(end, &sources, &Living::of(&instances), context, run, &mut summary).await?;
+            let there = copies_end(end, &sources, context, run, &mut summary, &mut findings).await?;
             copies_of_run.insert(end.region.clone(), there);
         }
+        findings.sources = Some(sources.into_iter().map(|source| (source.id.clone(), source)).collect());
     }
     if run.phases.snapshot && !run.dry_run {
         let made = ec2.snapshots(home, &Which::MadeBy(run.id.clone())).await?;
         summary.instances = instance_ends(&plans, &made, &copies_of_run);
+        let ends = summary.instances.iter().map(|end| (end.instance.clone(), end.is_complete()));
+        findings.instances = Some(ends.collect());
         let (problems, rejected) = missing(&summary.instances, &instances);
         summary.problems.extend(problems);
         summary.rejected.extend(rejected);
@@ -159,18 +171,19 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     }
     for end in &event.expiries {
         expiry_end(end, context, run, &map_runs, &mut summary).await?;
+        findings.swept.extend(end.manifest.is_some().then(|| end.region.clone()));
     }
-    Ok(summary)
+    Ok((summary, findings))
 }
 
 /// Looks once more at what a destination is owed; returns its copies.
 async fn copies_end<E: Ec2, S: Storage, C>(
     end: &RegionEnd,
     sources: &[Snapshot],
-    living: &Living,
     Context { ec2, settings, home, now, .. }: &Context<'_, E, S, C>,
     run: &Run,
     summary: &mut Summary,
+    findings: &mut Findings,
 ) -> Result<Vec<Snapshot>, Failure> {
     let region = &end.region;
     if let Some(error) = &end.failure {
@@ -184,7 +197,7 @@ async fn copies_end<E: Ec2, S: Storage, C>(
         }
     };
     let rules = CopyRules::new(home, &run.id, settings, now.date_naive());
-    let owed = owed(sources, &there, living, region, &rules);
+    let owed = owed(sources, &there, &findings.living, region, &rules);
     if !run.dry_run {
         summary.problems.extend(copy_problems(region, &owed));
     }
@@ -197,14 +210,16 @@ async fn copies_end<E: Ec2, S: Storage, C>(
         region: region.clone(),
         made: there.iter().filter(made_here).count(),
         owed: owed.tasks.len(),
-        forgotten: owed.forgotten,
-        surplus: owed.surplus,
+        forgotten: owed.forgotten.clone(),
+        surplus: owed.surplus.clone(),
     });
-    for doubtful in owed.doubtful {
-        if !summary.rejected.contains(&doubtful) {
-            summary.rejected.push(doubtful);
+    for doubtful in &owed.doubtful {
+        if !summary.rejected.contains(doubtful) {
+            summary.rejected.push(doubtful.clone());
         }
     }
+    findings.note_unfinished(region, &there);
+    findings.owed.insert(region.clone(), owed);
     Ok(there)
 }
 
@@ -252,6 +267,39 @@ async fn expiry_end<E: Ec2, S: Storage, C>(
         summary.expiries.push(ExpiryEnd { region: region.clone(), deleted, left });
     }
     Ok(())
+}
+
+/// Deletes the dead letters that are settled, and counts those that are left.
+///
+/// A queue that does not answer changes nothing of what the run did.
+async fn clear_dead_letters(queues: &impl DeadLetters, findings: &Findings, summary: &mut Summary) {
+    for queue in WorkQueue::ALL {
+        let letters = match queues.letters(queue).await {
+            Ok(letters) => letters,
+            Err(failure) => {
+                summary.failures.push(format!("the dead letters of {queue:?} could not be read: {failure}"));
+                continue;
+            }
+        };
+        let mut end = DeadLettersEnd { queue, settled: 0, left: BTreeMap::new() };
+        for letter in &letters {
+            let settled = findings.settle(letter);
+            if settled {
+                // Its task only: what SQS itself moved still has its token.
+                let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
+                tracing::info!(?queue, task = %body["task"], error = letter.error, "settled: a dead letter is deleted");
+                end.settled += 1;
+            } else {
+                let error = letter.error.clone().unwrap_or_else(|| ErrorName::WorkerCrashed.to_string());
+                *end.left.entry(error).or_default() += 1;
+            }
+            let done = if settled { queues.delete_letter(letter).await } else { queues.put_back(letter).await };
+            if let Err(failure) = done {
+                tracing::warn!(?queue, %failure, "a dead letter comes back by itself");
+            }
+        }
+        summary.dead_letters.extend((!letters.is_empty()).then_some(end));
+    }
 }
 
 /// The label of the Map over a region's expiry manifest.

@@ -3,12 +3,26 @@
 use aws::{Aws, StartError, direct};
 use domain::{
     error::Failure,
-    ports::{Executions, MapRun, Notifications},
+    ports::{DeadLetter, DeadLetters, Executions, MapRun, Notifications, WorkQueue},
 };
 use report::{Context, handle};
 
-/// What the report hears of Step Functions, and where it speaks.
-struct Console(aws::StepFunctions, aws::Topic);
+/// What the report hears of Step Functions and the dead-letter queues, and where it speaks.
+struct Console(aws::StepFunctions, aws::Topic, aws::DeadLetterQueues);
+
+impl DeadLetters for Console {
+    async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure> {
+        self.2.letters(queue).await
+    }
+
+    async fn delete_letter(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        self.2.delete_letter(letter).await
+    }
+
+    async fn put_back(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        self.2.put_back(letter).await
+    }
+}
 
 impl Executions for Console {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
@@ -25,7 +39,7 @@ impl Notifications for Console {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
-    let (storage, console) = (aws.bucket()?, Console(aws.executions(), aws.topic()?));
+    let (storage, console) = (aws.bucket()?, Console(aws.executions(), aws.topic()?, aws.dead_letters()?));
     let Aws { ec2, settings, home, .. } = &aws;
     direct(async |event, now| {
         handle(event, &Context { ec2, storage: &storage, console: &console, settings, home, now }).await

@@ -4,7 +4,7 @@ use domain::{
     fake::{FakeConsole, FakeEc2, FakeStorage, Fault},
     fleet::SnapshotState::{Completed, Error, Pending},
     policy::{Rejection, plan},
-    ports::FailedItem,
+    ports::{DeadLetter, FailedItem},
     tags::{copy_tags, tags},
 };
 
@@ -282,4 +282,38 @@ async fn the_metrics_count_what_the_summary_says() {
 fn a_text_is_cut_between_characters() {
     assert_eq!(cut("äöü", 3), "äöü");
     assert_eq!(cut("äöüx", 3), "äö…");
+}
+
+#[tokio::test]
+async fn dead_letters_that_are_settled_are_deleted_and_the_others_are_counted_and_shown_again() {
+    let mut night = night().await;
+    let letter = |queue, task: Value, error: Option<&str>| DeadLetter {
+        queue,
+        handle: "r".into(),
+        body: json!({"version": 1, "task": task}).to_string(),
+        sent: "2026-11-21T04:00:00Z".parse().unwrap(),
+        error: error.map(str::to_owned),
+    };
+    let source = night.ec2.held(&home())[0].id.clone();
+    let copy = |to: &Region| json!({"action": "copy", "region": to, "snapshot": source, "description": "", "tags": {}});
+    let wait = json!({"region": "us-west-2", "snapshots": ["snap-1"], "started": "2026-11-21T03:00:00Z"});
+    let left = [letter(WorkQueue::Wait, wait, None), letter(WorkQueue::Copy, json!("snap"), Some("BadMessage"))];
+    let mut all = left.to_vec();
+    all.push(letter(WorkQueue::Copy, copy(&east()), Some("AccessDenied")));
+    *night.console.letters.borrow_mut() = all.clone();
+    night.event.run.dry_run = true;
+    night.report().await.unwrap();
+    assert_eq!(*night.console.letters.borrow(), all, "a dry run touches none");
+
+    night.event.run.dry_run = false;
+    assert!(night.report().await.unwrap().complete, "what lies there is no reason by itself");
+    assert_eq!(*night.console.letters.borrow(), left);
+    assert_eq!(*night.console.put_back.borrow(), left);
+    let text = night.written("summary.txt");
+    for line in [
+        "Wait: 0 settled meanwhile and deleted, 1 left, 1 WorkerCrashed",
+        "Copy: 1 settled meanwhile and deleted, 1 left, 1 BadMessage",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -192,6 +192,7 @@ fn summary(plans: &[InstancePlan], made: &[Snapshot], copies: &BTreeMap<Region, 
         copies: vec![],
         expiries: vec![],
         rejected: vec![],
+        dead_letters: Vec::new(),
         failures: vec![],
     }
 }

@@ -1,0 +1,98 @@
+//! The dead-letter queues through the SDK.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_sqs::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{Message, MessageSystemAttributeName, QueueAttributeName},
+};
+use chrono::DateTime;
+use domain::{
+    error::{ErrorName, Failure},
+    ports::{DeadLetter, DeadLetters, WorkQueue},
+};
+
+use crate::explain::explain;
+
+/// Letters that are read in one run, per queue; the next run reads on.
+const MOST_LETTERS: usize = 1000;
+/// For so long what was read is hidden from others, in seconds: longer than it takes to read them all.
+const HIDDEN_FOR: i32 = 120;
+
+/// The dead-letter queues.
+pub struct DeadLetterQueues {
+    /// The client.
+    pub client: Client,
+    /// Their URLs.
+    pub urls: BTreeMap<WorkQueue, String>,
+}
+
+fn failed<E, R>(call: &str, error: SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    Failure::new(ErrorName::StorageFailed, format!("{call}: {}", explain(error)))
+}
+
+impl DeadLetterQueues {
+    async fn is_empty(&self, url: &str) -> Result<bool, Failure> {
+        let count = QueueAttributeName::ApproximateNumberOfMessages;
+        let request = self.client.get_queue_attributes().queue_url(url).attribute_names(count.clone());
+        let answer = request.send().await.map_err(|e| failed("GetQueueAttributes", e))?;
+        Ok(answer.attributes().and_then(|all| all.get(&count)).is_some_and(|count| count == "0"))
+    }
+}
+
+impl DeadLetters for DeadLetterQueues {
+    async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure> {
+        let url = &self.urls[&queue];
+        let mut letters = Vec::new();
+        if self.is_empty(url).await? {
+            return Ok(letters);
+        }
+        while letters.len() < MOST_LETTERS {
+            let request = self
+                .client
+                .receive_message()
+                .queue_url(url)
+                .max_number_of_messages(10)
+                .visibility_timeout(HIDDEN_FOR)
+                // A receive that waits asks all of SQS's servers, one that does not a sample (SQS developer guide).
+                .wait_time_seconds(1)
+                .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+                .message_attribute_names("Error");
+            let answer = request.send().await.map_err(|e| failed("ReceiveMessage", e))?;
+            if answer.messages().is_empty() {
+                break;
+            }
+            letters.extend(answer.messages().iter().filter_map(|message| read(queue, message)));
+        }
+        Ok(letters)
+    }
+
+    async fn delete_letter(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        let request = self.client.delete_message().queue_url(&self.urls[&letter.queue]).receipt_handle(&letter.handle);
+        request.send().await.map(|_| ()).map_err(|e| failed("DeleteMessage", e))
+    }
+
+    async fn put_back(&self, letter: &DeadLetter) -> Result<(), Failure> {
+        let request = self.client.change_message_visibility().queue_url(&self.urls[&letter.queue]);
+        let request = request.receipt_handle(&letter.handle).visibility_timeout(0);
+        request.send().await.map(|_| ()).map_err(|e| failed("ChangeMessageVisibility", e))
+    }
+}
+
+fn read(queue: WorkQueue, message: &Message) -> Option<DeadLetter> {
+    let sent = message.attributes()?.get(&MessageSystemAttributeName::SentTimestamp)?;
+    let error = message.message_attributes().and_then(|all| all.get("Error")?.string_value());
+    Some(DeadLetter {
+        queue,
+        handle: message.receipt_handle()?.to_owned(),
+        body: message.body()?.to_owned(),
+        // Milliseconds since 1970.
+        sent: DateTime::from_timestamp_millis(sent.parse().ok()?)?,
+        error: error.map(str::to_owned),
+    })
+}

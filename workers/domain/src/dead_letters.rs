@@ -1,0 +1,92 @@
+//! Which dead letters are settled: what they asked for holds meanwhile, or is not owed any more.
+//!
+//! A letter that is settled is deleted at the end of a run, so that the alarm of its queue clears and can tell of
+//! the next one. What cannot be decided from what the run has looked at stays, and so does what is no task at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    contract::{ExpireTask, Message, SnapshotTask, WaitTask},
+    copies::{CopyTask, Living, Owed},
+    fleet::{Snapshot, SnapshotState},
+    ids::{InstanceId, Region, SnapshotId},
+    ports::{DeadLetter, WorkQueue},
+};
+
+/// What a run has looked at when it reports.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// When the run was started: what failed since then stays to be read.
+    pub started: DateTime<Utc>,
+    /// Today, UTC.
+    pub today: NaiveDate,
+    /// The planned instances, and whether each of their volumes has its snapshot; `None` if none were to be made.
+    pub instances: Option<BTreeMap<InstanceId, bool>>,
+    /// The sources of the home region, by id; `None` if no copies were to be made.
+    pub sources: Option<BTreeMap<SnapshotId, Snapshot>>,
+    /// Whose word decides where a source is copied to.
+    pub living: Living,
+    /// What each destination that was looked at is owed.
+    pub owed: BTreeMap<Region, Owed>,
+    /// The snapshots that are not completed, in each region that was looked at.
+    pub unfinished: BTreeMap<Region, BTreeSet<SnapshotId>>,
+    /// The regions whose expiry was decided anew.
+    pub swept: BTreeSet<Region>,
+}
+
+impl Findings {
+    /// Takes note of what a region holds.
+    pub fn note_unfinished(&mut self, region: &Region, held: &[Snapshot]) {
+        let unfinished = held.iter().filter(|s| s.state != SnapshotState::Completed).map(|s| s.id.clone());
+        self.unfinished.insert(region.clone(), unfinished.collect());
+    }
+
+    /// Whether a letter is settled.
+    pub fn settle(&self, letter: &DeadLetter) -> bool {
+        let earlier = letter.sent < self.started;
+        match letter.queue {
+            WorkQueue::Copy => task(letter).is_some_and(|task| self.is_copied(&task)),
+            WorkQueue::Snapshot => earlier && task(letter).is_some_and(|task| self.is_snapshotted(&task)),
+            WorkQueue::Wait => earlier && task(letter).is_some_and(|task| self.is_complete(&task)),
+            WorkQueue::Expire => earlier && task(letter).is_some_and(|task| self.is_decided_anew(&task)),
+        }
+    }
+
+    fn is_copied(&self, task: &CopyTask) -> bool {
+        match task {
+            CopyTask::Copy { region, snapshot, .. } => {
+                let Some(sources) = &self.sources else { return false };
+                let Some(source) = sources.get(snapshot) else { return true };
+                !self.living.copy_regions(source).contains(region)
+                    || self.owed.get(region).is_some_and(|owed| owed.leaves_out(snapshot))
+            }
+            CopyTask::Retag { region, .. } => self.owed.get(region).is_some_and(|owed| !owed.tasks.contains(task)),
+        }
+    }
+
+    /// A later run has made a snapshot of each volume, or the instance is not backed up any more.
+    fn is_snapshotted(&self, task: &SnapshotTask) -> bool {
+        self.instances.as_ref().is_some_and(|planned| planned.get(&task.instance.instance).copied().unwrap_or(true))
+    }
+
+    /// What was waited for is completed or gone: a copy that broke is owed again by its source.
+    fn is_complete(&self, task: &WaitTask) -> bool {
+        let unfinished = self.unfinished.get(&task.region);
+        unfinished.is_some_and(|unfinished| !task.snapshots.iter().any(|id| unfinished.contains(id)))
+    }
+
+    fn is_decided_anew(&self, task: &ExpireTask) -> bool {
+        task.planned < self.today && self.swept.contains(&task.region)
+    }
+}
+
+/// The task of a letter; `None` for what is none.
+fn task<T: DeserializeOwned>(letter: &DeadLetter) -> Option<T> {
+    Message::read(&letter.body).ok().map(|message| message.task)
+}
+
+#[cfg(test)]
+mod tests;

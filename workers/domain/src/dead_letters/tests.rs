@@ -1,0 +1,155 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    fleet::{Attachment, Instance, Tags},
+    policy::Rejection,
+    tags::tags,
+};
+
+fn region(code: &str) -> Region {
+    code.parse().unwrap()
+}
+
+fn id(text: &str) -> SnapshotId {
+    text.parse().unwrap()
+}
+
+fn snapshot(name: &str, state: SnapshotState, own: Tags) -> Snapshot {
+    Snapshot {
+        id: id(name),
+        volume: Some("vol-1".parse().unwrap()),
+        state,
+        started: "2026-11-22T03:00:00Z".parse().unwrap(),
+        description: String::new(),
+        state_message: None,
+        tags: own,
+    }
+}
+
+fn letter(queue: WorkQueue, task: &Value) -> DeadLetter {
+    DeadLetter {
+        queue,
+        handle: "r".into(),
+        body: json!({"version": 1, "task": task}).to_string(),
+        sent: "2026-11-21T04:00:00Z".parse().unwrap(),
+        error: Some("AccessDenied".into()),
+    }
+}
+
+fn copy(source: &str, to: &str) -> DeadLetter {
+    letter(WorkQueue::Copy, &json!(copy_task(source, to)))
+}
+
+fn copy_task(source: &str, to: &str) -> CopyTask {
+    CopyTask::Copy { region: region(to), snapshot: id(source), description: "db".into(), tags: Tags::new() }
+}
+
+/// A night on which `i-1` and its `vol-1` were backed up; us-east-1 was looked at, us-west-2 could not be.
+fn findings() -> Findings {
+    let mut findings = Findings {
+        started: "2026-11-22T03:00:00Z".parse().unwrap(),
+        today: "2026-11-22".parse().unwrap(),
+        instances: Some([("i-1".parse().unwrap(), true), ("i-2".parse().unwrap(), false)].into()),
+        sources: Some(BTreeMap::new()),
+        living: Living::of(&[Instance {
+            id: "i-1".parse().unwrap(),
+            state: "running".into(),
+            tags: tags([("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, us-west-2")]),
+            root_device: None,
+            volumes: vec![Attachment { device: "/dev/sdf".into(), volume: "vol-1".parse().unwrap() }],
+        }]),
+        ..Findings::default()
+    };
+    let all = ["snap-1", "snap-2", "snap-3", "snap-4"];
+    let sources = all.map(|name| (id(name), snapshot(name, SnapshotState::Completed, Tags::new())));
+    findings.sources = Some(sources.into());
+    let owed = Owed {
+        tasks: vec![copy_task("snap-2", "us-east-1"), retag("snap-b")],
+        forgotten: vec![id("snap-3")],
+        doubtful: vec![Rejection::new(id("snap-4"), "in doubt")],
+        surplus: vec![],
+    };
+    findings.owed.insert(region("us-east-1"), owed);
+    findings
+}
+
+fn retag(copy: &str) -> CopyTask {
+    CopyTask::Retag { region: region("us-east-1"), snapshot: id(copy), keep_forever: "audit".into() }
+}
+
+#[test]
+fn a_copy_is_settled_when_it_is_no_longer_owed() {
+    let findings = findings();
+    for (source, to, settled) in [
+        ("snap-1", "us-east-1", true),  // Copied meanwhile.
+        ("snap-2", "us-east-1", false), // Still owed.
+        ("snap-3", "us-east-1", false), // Left the look-back.
+        ("snap-4", "us-east-1", false), // In doubt.
+        ("snap-9", "us-east-1", true),  // The source is gone.
+        ("snap-1", "us-west-2", false), // Nobody could look.
+        ("snap-1", "eu-north-1", true), // Nobody asks for it any more.
+    ] {
+        assert_eq!(findings.settle(&copy(source, to)), settled, "{source} to {to}");
+    }
+    assert!(findings.settle(&letter(WorkQueue::Copy, &json!(retag("snap-a")))));
+    assert!(!findings.settle(&letter(WorkQueue::Copy, &json!(retag("snap-b")))));
+    let without_copies = Findings { sources: None, owed: BTreeMap::new(), ..findings };
+    assert!(!without_copies.settle(&copy("snap-1", "us-east-1")), "the run did not look at copies");
+}
+
+#[test]
+fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
+    let mut findings = findings();
+    let held = [
+        snapshot("snap-a", SnapshotState::Completed, Tags::new()),
+        snapshot("snap-b", SnapshotState::Error, Tags::new()),
+        snapshot("snap-c", SnapshotState::Pending, Tags::new()),
+    ];
+    findings.note_unfinished(&region("us-east-1"), &held);
+    for (place, ids, settled) in [
+        ("us-east-1", vec!["snap-a", "snap-9"], true),
+        ("us-east-1", vec!["snap-a", "snap-b"], false),
+        ("us-east-1", vec!["snap-c"], false),
+        ("us-west-2", vec!["snap-a"], false),
+    ] {
+        let task = json!({"region": place, "snapshots": ids, "started": "2026-11-21T03:00:00Z"});
+        assert_eq!(findings.settle(&letter(WorkQueue::Wait, &task)), settled, "{ids:?} in {place}");
+    }
+}
+
+#[test]
+fn a_snapshot_is_settled_by_a_later_run_and_an_expiry_by_a_later_day() {
+    let mut findings = findings();
+    let snapshot = |instance: &str| {
+        let plan = json!({"instance": instance, "name": "db", "volumes": [], "retention": 7, "copyRegions": []});
+        letter(WorkQueue::Snapshot, &json!({"run": "20261121T030000Z", "instance": plan}))
+    };
+    assert!(task::<SnapshotTask>(&snapshot("i-1")).is_some(), "the letters of this test are tasks");
+    assert!(findings.settle(&snapshot("i-1")) && findings.settle(&snapshot("i-9")));
+    assert!(!findings.settle(&snapshot("i-2")), "it still has none");
+    findings.instances = None;
+    assert!(!findings.settle(&snapshot("i-1")));
+
+    findings.swept.insert(region("us-east-1"));
+    let expire =
+        |place: &str, day: &str| letter(WorkQueue::Expire, &json!({"region": place, "planned": day, "snapshots": []}));
+    assert!(findings.settle(&expire("us-east-1", "2026-11-21")));
+    assert!(!findings.settle(&expire("us-east-1", "2026-11-22")), "today's");
+    assert!(!findings.settle(&expire("us-west-2", "2026-11-21")), "not swept");
+}
+
+#[test]
+fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
+    let mut findings = findings();
+    findings.note_unfinished(&region("us-east-1"), &[]);
+    let task = json!({"region": "us-east-1", "snapshots": ["snap-a"], "started": "2026-11-22T03:00:00Z"});
+    let wait = letter(WorkQueue::Wait, &task);
+    assert!(findings.settle(&wait));
+    let now = DeadLetter { sent: findings.started, ..wait.clone() };
+    assert!(!findings.settle(&now));
+    for queue in WorkQueue::ALL {
+        let poison = DeadLetter { queue, body: "snap".into(), ..wait.clone() };
+        assert!(!findings.settle(&poison), "{queue:?}");
+    }
+}
