@@ -58,11 +58,11 @@ pub fn cloud() -> MutexGuard<'static, Cloud> {
 impl Cloud {
     fn start() -> Self {
         let venvs = venvs();
-        let logs = env::temp_dir().join(format!("ebs-snapshots-stories-{}", std::process::id()));
+        let logs = logs("stories");
         let mut process = Command::new(format!("{venvs}/moto/bin/python"))
             .arg("tests/local/cloud.py")
             .arg(format!("--ministack-python={venvs}/ministack/bin/python"))
-            .arg(format!("--log-dir={}", logs.display()))
+            .arg(format!("--log-dir={logs}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -153,15 +153,7 @@ impl Cloud {
         let get = format!("Action=GetRolePolicy&RoleName={name}&PolicyName=work&Version=2010-05-08");
         let answer = self.form(&stack.region, "iam", &get);
         let policy = between(&answer, "<PolicyDocument>", "</PolicyDocument>").remove(0);
-        let mut simulator = Command::new(format!("{}/ministack/bin/python", venvs()))
-            .arg("tests/local/simulate.py")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let asked = json!({"policy": policy, "cases": cases}).to_string();
-        simulator.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
-        serde_json::from_slice(&simulator.wait_with_output().unwrap().stdout).expect("the policies are evaluated")
+        ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
     }
 
     fn form(&self, region: &str, service: &str, body: &str) -> String {
@@ -289,6 +281,12 @@ impl Cloud {
     }
 }
 
+/// How a local cloud of its own, which enforces IAM, answers requests of deployed roles (tests/local/enforce.py).
+pub fn enforce(requests: &Value) -> Vec<String> {
+    let (venvs, logs) = (format!("--venvs={}", venvs()), format!("--log-dir={}", logs("enforce")));
+    ask("moto", &["tests/local/enforce.py", &venvs, &logs], requests)
+}
+
 impl Stack {
     /// An output of the template.
     pub fn output(&self, name: &str) -> &str {
@@ -337,6 +335,18 @@ fn authorization(region: &str, service: &str) -> String {
 
 fn between(text: &str, open: &str, close: &str) -> Vec<String> {
     text.split(open).skip(1).filter_map(|rest| Some(rest.split_once(close)?.0.to_owned())).collect()
+}
+
+/// Asks a program in Python, on its standard input.
+fn ask(environment: &str, program: &[&str], asked: &Value) -> Vec<String> {
+    let mut python = Command::new(format!("{}/{environment}/bin/python", venvs()));
+    let mut running = python.args(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    running.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
+    serde_json::from_slice(&running.wait_with_output().unwrap().stdout).expect("the program answers")
+}
+
+fn logs(of: &str) -> String {
+    env::temp_dir().join(format!("ebs-snapshots-{of}-{}", std::process::id())).display().to_string()
 }
 
 fn venvs() -> String {

@@ -1,8 +1,10 @@
 //! Expiry: what is due goes, what is wanted stays, and in doubt it stays.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, HOME, cloud, day, tagged, until};
+use crate::cloud::{Cloud, Ended, HOME, Stack, cloud, day, tagged, until};
 
 fn due(volume: &str, created: i64, more: Value) -> Value {
     let mut tags = json!({"Type": "Automated", "CreatedOn": day(created), "DeleteOn": day(created + 7)});
@@ -10,8 +12,25 @@ fn due(volume: &str, created: i64, more: Value) -> Value {
     json!({"volume": volume, "state": "completed", "startTime": format!("{}T03:00:00Z", day(created)), "tags": tags})
 }
 
+/// A due copy as this system labels them; its own volume id is arbitrary.
+fn due_copy(source: &str, volume: &str, created: i64) -> Value {
+    let more = json!({"BackupFromRegion": HOME, "SourceSnapshotId": source, "SourceVolumeId": volume});
+    due("vol-ffffffff", created, more)
+}
+
 fn stays(cloud: &Cloud, region: &str, id: &str) -> bool {
     cloud.snapshot_ids(region).contains(id)
+}
+
+fn summary(cloud: &Cloud, stack: &Stack, ended: &Ended) -> Value {
+    serde_json::from_str(&cloud.report(stack, ended, "summary.json")).unwrap()
+}
+
+/// The snapshots that EC2 was asked to delete, and what it answered.
+fn deletions(cloud: &Cloud) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let calls = cloud.calls("DeleteSnapshot");
+    calls.iter().map(|call| (text(&call["params"]["SnapshotId"]), text(&call["outcome"]))).collect()
 }
 
 #[test]
@@ -23,8 +42,7 @@ fn the_last_backup_of_a_living_volume_is_never_deleted() {
     let older = cloud.add_snapshot(HOME, due(living, -12, json!({})));
     let newest = cloud.add_snapshot(HOME, due(living, -10, json!({})));
     let gone = cloud.add_snapshot(HOME, due("vol-0dead", -10, json!({})));
-    let from_home = json!({"BackupFromRegion": HOME, "SourceSnapshotId": newest, "SourceVolumeId": living});
-    let copy = cloud.add_snapshot("us-west-2", due("vol-ffffffff", -10, from_home));
+    let copy = cloud.add_snapshot("us-west-2", due_copy(&newest, living, -10));
 
     let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
@@ -38,20 +56,49 @@ fn the_last_backup_of_a_living_volume_is_never_deleted() {
 }
 
 #[test]
+fn a_volume_keeps_its_newest_snapshot_while_it_is_backed_up_or_detached_for_the_moment() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let never = json!({"tags": {"Name": "test"}, "volumes": [{"device": "/dev/sda1"}]});
+    let fleet = cloud.add_instances(HOME, &json!([tagged(json!({}), 3), tagged(json!({}), 1), never]));
+    let (attached, detached, deleted) = (&fleet[0].1[0], &fleet[0].1[1], &fleet[0].1[2]);
+    let (untagged, never) = (&fleet[1].1[0], &fleet[2].1[0]);
+    cloud.control("detach", Some(&json!({"region": HOME, "volume": detached})));
+    cloud.control("delete-volume", Some(&json!({"region": HOME, "volume": deleted})));
+    cloud.control("tags", Some(&json!({"region": HOME, "id": fleet[1].0, "tags": {"Backup": "No"}})));
+    let described = |description: String, created: i64| {
+        let mut copy = due("vol-ffffffff", created, json!({"BackupFromRegion": HOME}));
+        copy["description"] = json!(description);
+        copy
+    };
+    let (mut wanted, mut unwanted) = (BTreeSet::new(), BTreeSet::new());
+    for (volume, lives) in [(attached, true), (detached, true), (deleted, false), (untagged, false), (never, false)] {
+        for created in [-12, -10] {
+            let own = cloud.add_snapshot(HOME, due(volume, created, json!({})));
+            let copy = cloud.add_snapshot("us-east-1", due_copy(&own, volume, created));
+            // Of the earlier scripts' copies, the description alone says what they are of.
+            let earlier = described(format!("db - {volume} (/dev/sda1)"), created);
+            let earlier = cloud.add_snapshot("us-west-2", earlier);
+            let list = if lives && created == -10 { &mut wanted } else { &mut unwanted };
+            list.extend([own, copy, earlier]);
+        }
+    }
+    wanted.insert(cloud.add_snapshot("us-west-2", described(format!("of {deleted}, I think"), -12)));
+    let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    let left = [HOME, "us-east-1", "us-west-2"].iter().flat_map(|region| cloud.snapshot_ids(region)).collect();
+    assert_eq!(wanted, left, "of {fleet:?}");
+    assert_eq!(deletions(&cloud).into_keys().collect::<BTreeSet<_>>(), unwanted);
+}
+
+#[test]
 fn a_copy_is_kept_because_its_source_carries_keep_forever() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
     let source = cloud.add_snapshot(HOME, due("vol-0a", -20, json!({"KeepForever": ""})));
     let other = cloud.add_snapshot(HOME, due("vol-0a", -3, json!({})));
-    let copy_of = |source: &str| {
-        due(
-            "vol-ffffffff",
-            -20,
-            json!({"BackupFromRegion": HOME, "SourceSnapshotId": source, "SourceVolumeId": "vol-0a"}),
-        )
-    };
-    let kept = cloud.add_snapshot("us-east-1", copy_of(&source));
-    let deleted = cloud.add_snapshot("us-east-1", copy_of(&other));
+    let kept = cloud.add_snapshot("us-east-1", due_copy(&source, "vol-0a", -20));
+    let deleted = cloud.add_snapshot("us-east-1", due_copy(&other, "vol-0a", -20));
     let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
     assert!(stays(&cloud, HOME, &source) && stays(&cloud, "us-east-1", &kept));
@@ -65,21 +112,17 @@ fn too_much_at_once_stops_the_region_and_nothing_else() {
     for age in 0..24 {
         cloud.add_snapshot(HOME, due("vol-0dead", -10 - age, json!({})));
     }
-    let copy = due(
-        "vol-ffffffff",
-        -10,
-        json!({"BackupFromRegion": HOME, "SourceVolumeId": "vol-0dead", "SourceSnapshotId": "snap-0b"}),
-    );
-    let elsewhere = cloud.add_snapshot("us-east-1", copy);
+    let elsewhere = cloud.add_snapshot("us-east-1", due_copy("snap-0b", "vol-0dead", -10));
     let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
     assert_eq!(ended.error, "BackupIncomplete");
     assert!(ended.cause.contains("MassExpire") && ended.cause.contains("24 of 24 snapshots"), "{}", ended.cause);
     assert_eq!(cloud.snapshots(HOME).len(), 24);
-    assert!(!stays(&cloud, "us-east-1", &elsewhere), "the other region is not stopped");
+    assert_eq!(deletions(&cloud), BTreeMap::from([(elsewhere, "ok".into())]), "the other region is not stopped");
 
     let allowed = cloud.run(&stack, &json!({"phases": ["expire"], "allowMassExpire": true}));
     assert_eq!(allowed.status, "SUCCEEDED", "{}", allowed.cause);
     assert!(cloud.snapshots(HOME).is_empty());
+    assert_eq!(summary(&cloud, &stack, &allowed)["run"]["allowMassExpire"], true);
 }
 
 #[test]
@@ -96,6 +139,131 @@ fn nothing_is_expired_when_the_fleet_cannot_be_listed() {
 }
 
 #[test]
+fn a_region_that_cannot_be_swept_is_named_and_does_not_stop_the_others() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let own = cloud.add_snapshot(HOME, due("vol-0dead", -10, json!({})));
+    let unreached = cloud.add_snapshot("us-east-1", due_copy(&own, "vol-0dead", -10));
+    let reached = cloud.add_snapshot("us-west-2", due_copy(&own, "vol-0dead", -10));
+    let fault = json!({"action": "DescribeSnapshots", "region": "us-east-1", "kind": "refuse", "times": 1000,
+        "code": "UnauthorizedOperation", "status": 403});
+    cloud.control("faults", Some(&fault));
+    let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(ended.error, "BackupIncomplete");
+    assert!(
+        ended.cause.starts_with("us-east-1: expiry: AccessDenied: DescribeSnapshots in us-east-1"),
+        "{}",
+        ended.cause
+    );
+    assert_eq!(ended.cause.matches("expiry").count(), 1, "{}", ended.cause);
+    assert!(stays(&cloud, "us-east-1", &unreached));
+    assert_eq!(deletions(&cloud), BTreeMap::from([(own, "ok".into()), (reached, "ok".into())]));
+}
+
+#[test]
+fn what_ec2_holds_is_left_and_said_and_the_rest_of_the_batch_goes() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    // Each deletion meets the first fault that is left; they are deleted in the order in which EC2 lists them.
+    let mut answers = BTreeMap::new();
+    for code in ["SnapshotLocked", "InvalidParameterValue"] {
+        cloud.control("faults", Some(&json!({"action": "DeleteSnapshot", "region": HOME, "code": code})));
+        answers.insert(cloud.add_snapshot(HOME, due("vol-0dead", -12, json!({}))), code.to_owned());
+    }
+    let mut of_an_image = due("vol-0dead", -12, json!({}));
+    of_an_image["inUse"] = json!(true);
+    answers.insert(cloud.add_snapshot(HOME, of_an_image), "InvalidSnapshot.InUse".into());
+    let held: BTreeSet<String> = answers.keys().cloned().collect();
+    for created in [-12, -10] {
+        answers.insert(cloud.add_snapshot(HOME, due("vol-0dead", created, json!({}))), "ok".into());
+    }
+    // Another one was quicker: what is gone is done.
+    let code = "InvalidSnapshot.NotFound";
+    cloud.control("faults", Some(&json!({"action": "DeleteSnapshot", "region": "us-east-1", "code": code})));
+    answers.insert(cloud.add_snapshot("us-east-1", due_copy("snap-0a", "vol-0dead", -12)), code.into());
+
+    let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(deletions(&cloud), answers);
+    assert_eq!(cloud.snapshot_ids(HOME), held);
+    assert!(cloud.is_empty(&stack, "ExpireDeadLetterQueueUrl"));
+    let summary = summary(&cloud, &stack, &ended);
+    let here = summary["expiries"].as_array().unwrap().iter().find(|end| end["region"] == HOME).unwrap();
+    let left = here["left"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned());
+    assert_eq!((left.collect(), here["deleted"].as_array().unwrap().len()), (held, 2));
+}
+
+#[test]
+fn a_dry_run_gives_every_snapshot_the_verdict_of_the_real_run_and_deletes_nothing() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    // What is pending stays so for the whole story.
+    cloud.control("settings", Some(&json!({"snapshotSeconds": 600})));
+    let living = &cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]))[0].1[0];
+    let in_state = |state: &str| {
+        let mut snapshot = due("vol-0dead", -12, json!({}));
+        snapshot["state"] = json!(state);
+        snapshot
+    };
+    let mut expected: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+    let mut add = |region: &'static str, snapshot: Value, verdict: &str| {
+        let id = cloud.add_snapshot(region, snapshot);
+        expected.entry(region).or_default().insert(id.clone(), verdict.to_owned());
+        id
+    };
+    let (since, later) = (format!("expired: due since {}", day(-5)), format!("kept: not due until {}", day(2)));
+    let dead = |more: Value| due("vol-0dead", -12, more);
+    add(HOME, dead(json!({"Type": "Manual"})), "kept: not Type=Automated");
+    add(HOME, dead(json!({"BackupFromRegion": "us-east-1"})), "kept: another home region's");
+    add(HOME, dead(json!({"DeleteOn": "soon"})), "kept: no readable DeleteOn");
+    let source = add(HOME, dead(json!({"KeepForever": ""})), "kept: KeepForever");
+    add(HOME, dead(json!({"DeleteOn": day(2)})), &later);
+    let owing = json!({"BackupCrossRegion": "us-west-2", "RetentionCrossRegion": "30"});
+    add(HOME, dead(owing), "kept: a copy of it is owed");
+    add(HOME, in_state("pending"), "kept: pending");
+    add(HOME, in_state("error"), "expired: broken");
+    let older = add(HOME, due(living, -12, json!({})), &since);
+    let newest = add(HOME, due(living, -10, json!({})), "kept: newest completed of a living volume");
+    add("us-east-1", dead(json!({})), "kept: another home region's");
+    // Of another day than the source that is kept, or it might be that one's copy.
+    let nameless = due("vol-0dead", -11, json!({"BackupFromRegion": HOME}));
+    add("us-east-1", nameless, "kept: its volume is not known");
+    add("us-east-1", due_copy(&source, "vol-0dead", -12), "kept: its source carries KeepForever");
+    add("us-east-1", due_copy(&older, living, -12), &since);
+    add("us-east-1", due_copy(&newest, living, -10), "kept: newest completed of a living volume");
+
+    let dry = cloud.run(&stack, &json!({"phases": ["expire"], "dryRun": true}));
+    assert_eq!(dry.status, "SUCCEEDED", "{}", dry.cause);
+    assert_eq!(cloud.mutating_calls(), Vec::<Value>::new());
+    let real = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(real.status, "SUCCEEDED", "{}", real.cause);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    for (region, expected) in expected {
+        let file = format!("verdicts-{region}.jsonl");
+        assert_eq!(cloud.report(&stack, &dry, &file), cloud.report(&stack, &real, &file), "{region}");
+        let lines = cloud.manifest(&stack, &real, &file);
+        let given = lines.iter().map(|line| (text(&line["snapshot"]), text(&line["verdict"])));
+        assert_eq!(given.collect::<BTreeMap<_, _>>(), expected, "{region}");
+        let kept = expected.into_iter().filter(|(_, verdict)| verdict.starts_with("kept")).map(|(id, _)| id);
+        assert_eq!(cloud.snapshot_ids(region), kept.collect(), "{region}");
+    }
+}
+
+#[test]
+fn a_stack_sweeps_only_the_regions_that_it_is_given() {
+    let mut cloud = cloud();
+    let stack = cloud.stack("eu-central-1", "ExpireRegions=eu-central-1");
+    let own = cloud.add_snapshot("eu-central-1", due("vol-0dead", -10, json!({})));
+    let mut copy = due_copy(&own, "vol-0dead", -10);
+    copy["tags"]["BackupFromRegion"] = json!("eu-central-1");
+    let copy = cloud.add_snapshot("us-east-1", copy);
+    let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(deletions(&cloud), BTreeMap::from([(own, "ok".into())]));
+    assert!(stays(&cloud, "us-east-1", &copy));
+}
+
+#[test]
 fn a_snapshot_is_looked_at_again_at_the_moment_of_deletion() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
@@ -105,8 +273,7 @@ fn a_snapshot_is_looked_at_again_at_the_moment_of_deletion() {
     let retyped = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({"Type": "Manual"})));
     let yesterdays = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({})));
     let gone = cloud.add_snapshot(HOME, due("vol-0dead", -20, json!({})));
-    let of_source = json!({"BackupFromRegion": HOME, "SourceSnapshotId": source, "SourceVolumeId": "vol-0dead"});
-    let copy = cloud.add_snapshot("us-east-1", due("vol-ffffffff", -30, of_source));
+    let copy = cloud.add_snapshot("us-east-1", due_copy(&source, "vol-0dead", -30));
     let message = |region: &str, planned: i64, ids: &[&String]| {
         let snapshots: Vec<_> = ids.iter().map(|id| json!({"id": id, "why": {"due": day(-13)}})).collect();
         json!({"version": 1, "task": {"region": region, "planned": day(planned), "snapshots": snapshots}}).to_string()

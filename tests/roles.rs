@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{HOME, cloud};
+use crate::cloud::{HOME, cloud, enforce};
 
 /// Action, resource, context, whether it is allowed.
 type Case = (&'static str, &'static str, Value, bool);
@@ -109,4 +109,47 @@ fn those_that_only_look_change_nothing() {
             ],
         );
     }
+}
+
+#[test]
+fn the_expire_role_reaches_its_own_queues_and_nothing_else_of_the_system() {
+    let queue = |name: &str| json!({"QueueUrl": format!("{{{name}}}")});
+    let message = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "MessageBody": "none"});
+    let receipt = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "ReceiptHandle": "none"});
+    let object = || json!({"Bucket": "{ReportBucket}", "Key": "runs/a/b/summary.json"});
+    let cases = [
+        ("ExpireRole", "sqs", "receive_message", queue("ExpireQueue"), "ok"),
+        // There is no such receipt, and it may say so.
+        ("ExpireRole", "sqs", "delete_message", receipt("ExpireQueue"), "ReceiptHandleIsInvalid"),
+        ("ExpireRole", "sqs", "send_message", message("ExpireQueue"), "ok"),
+        ("ExpireRole", "sqs", "send_message", message("ExpireDeadLetterQueue"), "ok"),
+        ("ExpireRole", "sqs", "purge_queue", queue("ExpireQueue"), "AccessDenied"),
+        ("ExpireRole", "sqs", "receive_message", queue("ExpireDeadLetterQueue"), "AccessDenied"),
+        ("ExpireRole", "sqs", "receive_message", queue("CopyQueue"), "AccessDenied"),
+        ("ExpireRole", "sqs", "delete_message", receipt("CopyQueue"), "AccessDenied"),
+        ("ExpireRole", "sqs", "send_message", message("CopyQueue"), "AccessDenied"),
+        ("ExpireRole", "s3", "put_object", object(), "AccessDenied"),
+        ("ExpireRole", "s3", "get_object", object(), "AccessDenied"),
+        ("ExpireRole", "s3", "delete_object", object(), "AccessDenied"),
+        ("ExpireRole", "lambda", "invoke", json!({"FunctionName": "{CopyFunction}"}), "AccessDeniedException"),
+        (
+            "ExpireRole",
+            "stepfunctions",
+            "start_execution",
+            json!({"stateMachineArn": "{BackupStateMachine}"}),
+            "AccessDeniedException",
+        ),
+        // The same bucket, and a role that may write to it: it is the role that decides.
+        ("DiscoverRole", "s3", "put_object", object(), "ok"),
+        ("DiscoverRole", "s3", "get_object", object(), "AccessDenied"),
+        ("DiscoverRole", "sqs", "receive_message", queue("ExpireQueue"), "AccessDenied"),
+    ];
+    let requests = cases.iter().map(|(role, service, call, parameters, _)| {
+        json!({"role": role, "service": service, "call": call, "parameters": parameters})
+    });
+    let answers = enforce(&requests.collect());
+    for (answer, (role, service, call, parameters, expected)) in answers.iter().zip(&cases) {
+        assert_eq!(answer, expected, "{role}: {service} {call} {parameters}");
+    }
+    assert_eq!(answers.len(), cases.len());
 }

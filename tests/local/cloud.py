@@ -1,13 +1,14 @@
 """The local cloud: MiniStack for AWS, and our EC2 endpoint, on the loopback interface.
 
-    python tests/local/cloud.py --ministack-python PATH --log-dir DIR [--settings JSON]
+    python tests/local/cloud.py --ministack-python PATH --log-dir DIR [--settings JSON] [--enforce-iam]
 
 Run it with the moto environment's Python; PATH is the MiniStack environment's.
 When both answer it prints one line of JSON, {"aws": URL, "ec2": URL}, and then
 runs until its standard input ends or it gets SIGTERM or SIGINT. Whatever ends
 it, MiniStack and the Lambda functions that MiniStack started end with it
 (leash.py says how). MiniStack's output goes to DIR/ministack.log, the EC2
-endpoint's own errors to DIR/ec2.log.
+endpoint's own errors to DIR/ec2.log. With --enforce-iam MiniStack verifies
+signatures and holds callers to their policies; the EC2 endpoint never does.
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main():
     parser.add_argument("--ministack-python", required=True, help="the Python of MiniStack's environment")
     parser.add_argument("--log-dir", required=True, type=Path, help="where logs and scratch files go")
     parser.add_argument("--settings", type=json.loads, default={}, help="the EC2 endpoint's settings, in JSON")
+    parser.add_argument("--enforce-iam", action="store_true", help="refuse what no policy allows")
     given = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
@@ -45,7 +47,7 @@ def main():
     region = os.environ.get("AWS_REGION", "eu-west-1")
     ec2_port = start_ec2(log_dir / "ec2.log", given.settings)
     aws_port = free_port()
-    leash = start_ministack(given.ministack_python, region, aws_port, ec2_port, log_dir, log)
+    leash = start_ministack(given.ministack_python, region, aws_port, ec2_port, given.enforce_iam, log_dir, log)
     try:
         group = leash.stdout.readline()
         wait_until_healthy(leash, aws_port, log)
@@ -79,7 +81,7 @@ def start_ec2(log_file, settings):
         sys.exit(f"--settings: {problem}")
 
 
-def ministack_environment(region, aws_port, ec2_port, scratch):
+def ministack_environment(region, aws_port, ec2_port, enforce_iam, scratch):
     """What MiniStack runs with, and the Lambda functions, which inherit it."""
     environment = dict(os.environ)
     environment.update(
@@ -94,6 +96,7 @@ def ministack_environment(region, aws_port, ec2_port, scratch):
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
         AWS_EC2_METADATA_DISABLED="true",
+        AUTH="true" if enforce_iam else "false",
         # Wait states and retry pauses take a tenth of their time.
         SFN_WAIT_SCALE="0.1",
         # Functions stay warm for as long as the local cloud runs.
@@ -108,7 +111,7 @@ def ministack_environment(region, aws_port, ec2_port, scratch):
     return environment
 
 
-def start_ministack(python, region, aws_port, ec2_port, log_dir, log):
+def start_ministack(python, region, aws_port, ec2_port, enforce_iam, log_dir, log):
     scratch = log_dir / f"ministack-{aws_port}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
@@ -118,7 +121,7 @@ def start_ministack(python, region, aws_port, ec2_port, log_dir, log):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
-            env=ministack_environment(region, aws_port, ec2_port, scratch),
+            env=ministack_environment(region, aws_port, ec2_port, enforce_iam, scratch),
             # Ctrl-C in a terminal reaches this process only, which ends the rest in order.
             start_new_session=True,
         )

@@ -21,13 +21,15 @@ class Stack:
         stacks = self.client("cloudformation").describe_stacks(StackName="ebs-snapshots")["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
 
-    def client(self, service):
+    def client(self, service, key="test", secret="test", token=None):
+        """A client of the account's root, or of whose credentials are given."""
         return boto3.client(
             service,
             region_name=self.region,
             endpoint_url=self.urls["aws"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
         )
 
     def ec2(self, path, body=None):
@@ -39,7 +41,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def deployed(venvs, log_dir, region="eu-west-1", settings=None):
+def deployed(venvs, log_dir, region="eu-west-1", settings=None, enforce_iam=False):
     """Starts a local cloud, deploys what `make build` has built, and stops everything at the end."""
     cloud = subprocess.Popen(
         [
@@ -48,6 +50,7 @@ def deployed(venvs, log_dir, region="eu-west-1", settings=None):
             f"--ministack-python={venvs}/ministack/bin/python",
             f"--log-dir={log_dir}",
             f"--settings={json.dumps(settings or {})}",
+            *(["--enforce-iam"] if enforce_iam else []),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
