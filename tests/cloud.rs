@@ -222,12 +222,21 @@ impl Cloud {
         self.call(&stack.region, "AmazonSQS.SendMessage", &message);
     }
 
-    /// Whether a queue holds no message, visible or not.
+    /// Whether a queue holds no message, visible, delivered or delayed.
     pub fn is_empty(&self, stack: &Stack, queue: &str) -> bool {
-        let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
-        let body = json!({"QueueUrl": stack.output(queue), "AttributeNames": names});
+        ["", "NotVisible", "Delayed"].iter().all(|kind| self.messages(stack, queue, kind) == 0)
+    }
+
+    /// The messages in a queue that can be received.
+    pub fn count(&self, stack: &Stack, queue: &str) -> u64 {
+        self.messages(stack, queue, "")
+    }
+
+    fn messages(&self, stack: &Stack, queue: &str, kind: &str) -> u64 {
+        let name = format!("ApproximateNumberOfMessages{kind}");
+        let body = json!({"QueueUrl": stack.output(queue), "AttributeNames": [name]});
         let answer = self.call(&stack.region, "AmazonSQS.GetQueueAttributes", &body);
-        names.iter().all(|name| answer["Attributes"][name] == "0")
+        answer["Attributes"][&name].as_str().unwrap().parse().unwrap()
     }
 
     /// Waits for a message in a queue; its body and its attributes.

@@ -96,15 +96,51 @@ fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
 }
 
 #[test]
+fn a_run_clears_the_dead_letters_that_are_settled_and_leaves_the_others() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1, us-west-2"}), 1)]));
+    let refuse = |action: &str, region: &str, times: u32| {
+        let fault = json!({"action": action, "region": region, "kind": "refuse", "code": "UnauthorizedOperation",
+            "status": 403, "times": times});
+        cloud.control("faults", Some(&fault));
+    };
+    for region in ["us-east-1", "us-west-2"] {
+        refuse("CopySnapshot", region, 1);
+    }
+    cloud.send(&stack, "CopyQueueUrl", "poison");
+    let dead = |queue: &str| cloud.count(&stack, queue);
+    assert_eq!(cloud.run(&stack, &json!({})).error, "BackupIncomplete");
+    until("the dead letters are there", || (dead("CopyDeadLetterQueueUrl") == 3).then_some(()));
+
+    // One destination is mended, the other is not.
+    refuse("CopySnapshot", "us-west-2", 1);
+    let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
+    assert!(ended.cause.contains("us-west-2 is owed 1 copy") && !ended.cause.contains("us-east-1"), "{}", ended.cause);
+    let summary = cloud.report(&stack, &ended, "summary.txt");
+    assert!(
+        summary.contains("Copy: 1 settled meanwhile and deleted, 3 left, 2 AccessDenied, 1 BadMessage"),
+        "{summary}"
+    );
+    until("they are shown again", || (dead("CopyDeadLetterQueueUrl") == 3).then_some(()));
+
+    let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    until("what is no task is left", || (dead("CopyDeadLetterQueueUrl") == 1).then_some(()));
+}
+
+#[test]
 fn keep_forever_on_a_snapshot_reaches_its_copy_at_the_next_run() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     assert_eq!(cloud.run(&stack, &json!({})).status, "SUCCEEDED");
     let id = cloud.snapshots(HOME)[0]["id"].clone();
+    let delete_on = cloud.snapshots("us-east-1")[0]["tags"]["DeleteOn"].clone();
     cloud.control("tags", Some(&json!({"region": HOME, "id": id, "tags": {"KeepForever": "audit"}})));
     assert_eq!(cloud.run(&stack, &json!({"phases": ["copy"]})).status, "SUCCEEDED");
-    assert_eq!(cloud.snapshots("us-east-1")[0]["tags"]["KeepForever"], "audit");
+    let copy = &cloud.snapshots("us-east-1")[0]["tags"];
+    assert_eq!((&copy["KeepForever"], &copy["DeleteOn"]), (&json!("audit"), &delete_on), "and no day was changed");
 }
 
 #[test]
