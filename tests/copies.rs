@@ -1,6 +1,6 @@
 //! Copies to other regions: all of them, never too many at once, never twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -33,6 +33,43 @@ fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_fl
     // Both at the same time: neither was far on before the other had begun, all the way through.
     let (east, west) = (&times["us-east-1"], &times["us-west-2"]);
     assert!((0..20).all(|i| east[i] < west[i + 10] && west[i] < east[i + 10]), "{east:?} {west:?}");
+}
+
+#[test]
+fn overlapping_executions_and_messages_put_back_by_hand_share_the_limit() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    // It is the workers that keep the limit here, not EC2.
+    cloud.control("settings", Some(&json!({"copyLimit": 20, "copySeconds": 2})));
+    let source = |name: String| {
+        let tags =
+            json!({"Type": "Automated", "CreatedOn": day(0), "DeleteOn": day(7), "BackupCrossRegion": "us-east-1"});
+        cloud.add_snapshot(HOME, json!({"volume": "vol-0a", "description": name, "tags": tags}))
+    };
+    let sources: Vec<String> = (0..20).map(|i| source(format!("db {i}"))).collect();
+    let execution = |name: &str| json!({"phases": ["copy"], "scheduledTime": format!("{}T{name}:00:00Z", day(0))});
+    let first = cloud.begin(&stack, &execution("01"));
+    until("the first one has filled the slots", || (cloud.calls("CopySnapshot").len() >= 5).then_some(()));
+    let second = cloud.begin(&stack, &execution("02"));
+    for (i, source) in sources.iter().enumerate().skip(10) {
+        let tags = json!({"Type": "Automated", "CreatedOn": day(0), "DeleteOn": day(7), "BackupFromRegion": HOME,
+            "SourceSnapshotId": source, "SourceVolumeId": "vol-0a"});
+        let task = json!({"action": "copy", "region": "us-east-1", "snapshot": source,
+            "description": format!("db {i}"), "tags": tags});
+        cloud.send(&stack, "CopyQueueUrl", &json!({"version": 1, "task": task}).to_string());
+    }
+    for execution in [first, second] {
+        let ended = cloud.end_of(&stack, execution);
+        assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    }
+    until("the messages are worked off", || cloud.is_empty(&stack, "CopyQueueUrl").then_some(()));
+    let copied: BTreeSet<String> =
+        cloud.snapshots("us-east-1").iter().map(|s| s["tags"]["SourceSnapshotId"].as_str().unwrap().into()).collect();
+    assert_eq!(copied, sources.into_iter().collect());
+    // Two counts at the same moment may both find the last free slot; each by itself would have brought fifteen.
+    let in_flight: Vec<u64> = cloud.calls("CopySnapshot").iter().map(|c| c["inFlight"].as_u64().unwrap()).collect();
+    assert!(in_flight.iter().filter(|n| **n > 5).count() * 4 <= in_flight.len(), "{in_flight:?}");
+    assert!(in_flight.iter().all(|n| *n < 10), "{in_flight:?}");
 }
 
 #[test]
