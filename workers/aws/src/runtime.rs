@@ -47,6 +47,8 @@ impl Aws {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(3))
             .operation_attempt_timeout(Duration::from_secs(20))
+            // With all of its attempts, less than the time-out of any function.
+            .operation_timeout(Duration::from_secs(45))
             .build();
         let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
         let home: Region = config.region().ok_or("AWS_REGION is not set")?.as_ref().parse()?;

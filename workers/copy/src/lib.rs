@@ -4,7 +4,8 @@
 //!
 //! - Delivered twice, or crashed after the call: the look finds the copy that the first call made, and adopts it.
 //!   Twice in one batch: the second waits for the next look.
-//! - An answer that was lost: the message comes back after a minute or more, and the look decides.
+//! - An answer that was lost: the message comes back after a minute or more, and the look decides. The rest of the
+//!   batch leaves that region alone.
 //! - Throttled, no free slot, or refused by EC2's own limit: later, spread out.
 //! - A source that is gone, a region that is not enabled, a key that is revoked: it fails by itself.
 //!
@@ -80,8 +81,10 @@ struct Destination {
     copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
     /// This system's copies in flight, those that this batch began among them.
     in_flight: u32,
-    /// The sources that this batch began to copy, as far as is known.
+    /// The sources that this batch began to copy.
     begun: BTreeSet<SnapshotId>,
+    /// Whether an answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
+    silent: bool,
 }
 
 /// Counts the copies in flight, which finds those of the batch's sources too.
@@ -95,7 +98,7 @@ async fn look(
     mut sources: Vec<SnapshotId>,
     limit: u32,
 ) -> Result<Destination, Ec2Error> {
-    let mut destination = Destination { copies: BTreeMap::new(), in_flight: 0, begun: BTreeSet::new() };
+    let mut destination = Destination { copies: BTreeMap::new(), in_flight: 0, begun: BTreeSet::new(), silent: false };
     ec2.each_snapshot(region, &Which::PendingCopies, &mut |copy| {
         destination.in_flight += 1;
         destination.note(copy, home);
@@ -135,21 +138,17 @@ async fn one(
         tracing::warn!(snapshot = %order.source, region = %order.to, "not copied: the copy would be expired already");
         return Outcome::Done(json!(begun));
     }
-    // The same source once more in one batch: a redelivery, or another run.
-    if destination.begun.contains(order.source) {
+    // The same source once more in one batch, a redelivery or another run; or a region that does not answer.
+    if destination.begun.contains(order.source) || destination.silent {
         return Outcome::Later(spread(settings.retry_seconds, order.source.as_str(), now));
     }
     if destination.in_flight >= settings.copy_concurrency {
         return Outcome::Later(spread(settings.poll_seconds, order.source.as_str(), now));
     }
-    let answer = ec2.copy(order).await;
-    // A copy whose answer was lost may be in flight, and holds its slot.
-    if answer.as_ref().map_or_else(|error| error.reaction() == Reaction::MayHaveHappened, |_| true) {
-        destination.in_flight += 1;
-        destination.begun.insert(order.source.clone());
-    }
-    match answer {
+    match ec2.copy(order).await {
         Ok(id) => {
+            destination.in_flight += 1;
+            destination.begun.insert(order.source.clone());
             begun.snapshots.push(id);
             Outcome::Done(json!(begun))
         }
@@ -158,6 +157,7 @@ async fn one(
                 // Full, with copies of others: the rest of the batch need not try.
                 destination.in_flight = destination.in_flight.max(settings.copy_concurrency);
             }
+            destination.silent = error.reaction() == Reaction::MayHaveHappened;
             after(error, order.source.as_str(), now)
         }
     }

@@ -4,7 +4,8 @@
 //!
 //! - Delivered twice, or crashed after the call: the second look finds what the first call made, and adopts it.
 //!   Twice in one batch: the second waits for the next look.
-//! - An answer that was lost: the message comes back after a minute or more, and the look decides.
+//! - An answer that was lost: the message comes back after a minute or more, and the look decides. So does the rest of
+//!   the batch, which leaves EC2 alone.
 //! - Throttled, or too soon after the volume's last snapshot: later.
 //! - An instance or volume that is gone: it fails by itself, the rest of the batch goes on.
 //!
@@ -46,16 +47,19 @@ pub async fn handle(
     for (run, instances) in instances_of_run {
         made.insert(run, ec2.snapshots(home, &Which::OfRun(run.to_owned(), instances)).await);
     }
-    let (mut outcomes, mut begun) = (Vec::new(), BTreeSet::new());
+    let (mut outcomes, mut begun, mut silent) = (Vec::new(), BTreeSet::new(), false);
     for task in &tasks {
-        outcomes.push(match &made[task.run.as_str()] {
+        let outcome = match &made[task.run.as_str()] {
             // Once more in one batch, a redelivery or another execution: what the first begins is not described yet.
-            Ok(_) if !begun.insert((&task.run, &task.instance.instance)) => {
+            // An answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
+            Ok(_) if silent || !begun.insert((&task.run, &task.instance.instance)) => {
                 Outcome::Later(spread(retry_seconds, task.instance.instance.as_str(), now))
             }
             Ok(made) => one(ec2, home, task, made, now).await,
             Err(error) => after(error.clone(), task.instance.instance.as_str(), now),
-        });
+        };
+        silent |= matches!(outcome, Outcome::Retry(_));
+        outcomes.push(outcome);
     }
     outcomes
 }
