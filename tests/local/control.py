@@ -175,6 +175,11 @@ def add_fault(given):
     return {}
 
 
+def leave_to_chance(given):
+    WORLD.leave_to_chance(given["seed"], given["faults"])
+    return {}
+
+
 ACTS = {
     ("POST", "reset"): reset,
     ("GET", "settings"): get_settings,
@@ -190,4 +195,5 @@ ACTS = {
     ("POST", "tags"): change_tags,
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,
+    ("POST", "chance"): leave_to_chance,
 }

@@ -96,6 +96,8 @@ class Endpoint:
         if kind == "refuse":
             code = fault.get("code", "InternalError")
             response = error(code, f"Refused, as was asked for: {code}", fault.get("status", 400))
+        elif kind == "down":
+            response = error("Unavailable", "The service is unavailable.", 503)
         elif not WORLD.is_enabled(region):
             response = error("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
         elif not WORLD.may_pass(action, region, params):

@@ -7,6 +7,7 @@ that every count in the log is exact, however many clients there are.
 
 import copy
 import os
+import random
 import threading
 import time
 
@@ -29,7 +30,7 @@ DEFAULTS = {
     "disabledRegions": ["ap-east-1"],
 }
 
-FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy")
+FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
 
 # Capacity and refill per second of EC2's request buckets, per action and region.
@@ -80,6 +81,10 @@ class Bucket:
         return True
 
 
+def fits(fault, action, region):
+    return fault["action"] in ("*", action) and fault["region"] in (None, region)
+
+
 class World:
     def __init__(self):
         self.lock = threading.RLock()
@@ -93,6 +98,8 @@ class World:
     def forget(self):
         self.settings = copy.deepcopy(self.start_settings)
         self.faults = []
+        self.chances = []  # faults that calls meet by chance, each with its share of them
+        self.dice = random.Random()
         self.calls = []
         self.buckets = {}
         self.copies = {}  # region -> copies that were pending when last looked at
@@ -115,6 +122,22 @@ class World:
         return len(pending)
 
     def add_fault(self, fault):
+        """Prepares a fault for the next `times` calls that fit it; one that is
+        "down" meets all calls for so many seconds. The action "*" fits all."""
+        fault = self.checked_fault(fault)
+        if fault["kind"] == "down":
+            fault["until"] = time.monotonic() + fault.get("seconds", 1)
+        self.faults.append(fault)
+
+    def leave_to_chance(self, seed, faults):
+        """Lets each call meet faults by chance, in place of those before: a fault
+        has the `share` of the calls that fit it, and then is prepared for the
+        call's region, whose next calls may meet the rest of it."""
+        chances = [(fault["share"], self.checked_fault({k: v for k, v in fault.items() if k != "share"}))
+                   for fault in faults]
+        self.dice, self.chances = random.Random(seed), chances
+
+    def checked_fault(self, fault):
         unknown = set(fault) - FAULT_FIELDS
         if unknown:
             raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
@@ -122,13 +145,20 @@ class World:
             raise ValueError(f"a fault's kind is one of {', '.join(FAULT_KINDS)}")
         if not fault.get("action"):
             raise ValueError("a fault needs an action")
-        self.faults.append({"kind": "refuse", "region": None, "times": 1, **fault})
+        return {"kind": "refuse", "region": None, "times": 1, **fault}
 
     def meet_fault(self, action, region):
-        """The first prepared fault that fits this call, used up once."""
+        """The first prepared fault that fits this call, used up once; one that
+        chance has just prepared comes last."""
+        for share, fault in self.chances:
+            if fits(fault, action, region) and self.dice.random() < share:
+                self.add_fault({**fault, "region": region})
+        now = time.monotonic()
+        self.faults = [fault for fault in self.faults if fault.get("until", now) >= now]
         for fault in self.faults:
-            if fault["action"] == action and fault["region"] in (None, region):
-                fault["times"] -= 1
+            if fits(fault, action, region):
+                if fault["kind"] != "down":
+                    fault["times"] -= 1
                 if fault["times"] <= 0:
                     self.faults.remove(fault)
                 return fault

@@ -118,6 +118,34 @@ class Faults(Scene):
         self.assertEqual(self.until("error", copy(source), AWAY)["StateMessage"], "Too bad")
         self.until("completed", copy(source), AWAY)
 
+    def test_a_region_is_down_for_a_while(self):
+        local("faults", {"action": "*", "region": HOME, "kind": "down", "seconds": SECONDS})
+        self.refused("Unavailable", self.attempt, status=503)
+        self.refused("Unavailable", client().describe_snapshots, status=503)
+        client(AWAY).describe_snapshots(MaxResults=5)
+        time.sleep(SECONDS)
+        self.attempt()
+
+    def test_faults_by_chance_are_the_same_for_the_same_seed(self):
+        def outcomes(seed):
+            burst = {"action": "CreateSnapshot", "kind": "refuse", "code": "RequestLimitExceeded", "times": 2}
+            local("chance", {"seed": seed, "faults": [{**burst, "share": 0.3}]})
+            for _ in range(20):
+                try:
+                    self.attempt()
+                except ClientError:
+                    pass
+            calls = [call["outcome"] for call in local("calls?action=CreateSnapshot")][-20:]
+            local("reset", {})
+            self.volume = instance()["volumes"][0]["id"]
+            return calls
+
+        first = outcomes(1)
+        self.assertEqual({"ok", "RequestLimitExceeded"}, set(first))
+        self.assertEqual(first, outcomes(1))
+        self.assertNotEqual(first, outcomes(2))
+        self.attempt()
+
     def test_an_unknown_fault_is_refused(self):
         with self.assertRaises(urllib.error.HTTPError) as caught:
             self.prepare(kind="meteor")
