@@ -20,7 +20,7 @@ say = @printf '\n== %s\n' "$(1)"
 
 .PHONY: help
 help: ## Show this list.
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
 demo: environments build ## Run the whole system on this machine, on a sample fleet.
@@ -31,6 +31,26 @@ demo: environments build ## Run the whole system on this machine, on a sample fl
 measure: environments build ## Print what a fault-free run costs in calls and transitions.
 	$(call say,A fault-free run: 50 instances and 100 copies of 20 times PollSeconds each (some 8 minutes))
 	@$(VENVS)/moto/bin/python tests/local/measure.py --venvs $(VENVS)
+
+.PHONY: measure-verdicts
+measure-verdicts: environments build ## Print what judging up to 100,000 snapshots takes.
+	$(call say,Discover by itself on prepared pages (some 3 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_verdicts.py
+
+.PHONY: measure-pace
+measure-pace: environments build ## Print how fast 1,000 snapshots expire within EC2's request limits.
+	$(call say,1000 due snapshots in one region (some 4 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_pace.py --venvs $(VENVS)
+
+.PHONY: measure-slots
+measure-slots: environments build ## Print how well the copy slots are used.
+	$(call say,Copies of 3 and 20 and 200 times PollSeconds (some 10 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_copies.py slots --venvs $(VENVS)
+
+.PHONY: measure-overlap
+measure-overlap: environments build ## Print what two executions make of the same copies.
+	$(call say,Two executions and ten messages put back by hand (some 4 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_copies.py overlap --venvs $(VENVS)
 
 .PHONY: test
 test: format lint unit check-local build check stories ## Run every check and every test; CI runs this.

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -32,6 +33,25 @@ class Stack:
             aws_session_token=token,
         )
 
+    def start(self, given):
+        """Starts an execution with this input; answers its ARN."""
+        return self.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["StateMachineArn"], input=json.dumps(given)
+        )["executionArn"]
+
+    def end(self, arn):
+        """Waits until an execution has ended; answers its status."""
+        states = self.client("stepfunctions")
+        while (status := states.describe_execution(executionArn=arn)["status"]) == "RUNNING":
+            time.sleep(0.2)
+        return status
+
+    def messages(self, output):
+        """How many messages a queue holds, those that are delayed or being worked on among them."""
+        names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+        held = self.client("sqs").get_queue_attributes(QueueUrl=self.outputs[output], AttributeNames=names)
+        return sum(int(held["Attributes"][name]) for name in names)
+
     def ec2(self, path, body=None):
         """Asks the EC2 endpoint's control API (control.py)."""
         data = None if body is None else json.dumps(body).encode()
@@ -41,8 +61,11 @@ class Stack:
 
 
 @contextlib.contextmanager
-def deployed(venvs, log_dir, region="eu-west-1", settings=None, enforce_iam=False):
-    """Starts a local cloud, deploys what `make build` has built, and stops everything at the end."""
+def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None, enforce_iam=False):
+    """Starts a local cloud, deploys what `make build` has built, and stops everything at the end.
+
+    `settings` are the EC2 endpoint's, `parameters` the template's.
+    """
     cloud = subprocess.Popen(
         [
             sys.executable,
@@ -61,14 +84,14 @@ def deployed(venvs, log_dir, region="eu-west-1", settings=None, enforce_iam=Fals
         if not line:
             sys.exit("the local cloud did not start")
         urls = json.loads(line)
-        deploy(venvs, urls, region)
+        deploy(venvs, urls, region, parameters or {})
         yield Stack(urls, region)
     finally:
         cloud.stdin.close()
         cloud.wait()
 
 
-def deploy(venvs, urls, region):
+def deploy(venvs, urls, region, parameters):
     architecture = "arm64" if os.uname().machine == "aarch64" else "x86_64"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment.update(
@@ -79,8 +102,9 @@ def deploy(venvs, urls, region):
         AWS_SECRET_ACCESS_KEY="test",
         SAM_CLI_TELEMETRY="0",
     )
-    parameters = f"Architecture={architecture} PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED"
-    command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", parameters]
+    parameters = {"Architecture": architecture, "PollSeconds": 1, "RetrySeconds": 2, "ScheduleState": "DISABLED", **parameters}
+    overrides = " ".join(f"{name}={value}" for name, value in parameters.items())
+    command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", overrides]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"sam deploy failed:\n{done.stdout}{done.stderr}")

@@ -1,0 +1,140 @@
+"""What becomes of the copy slots, from EC2's call log, as tables.
+
+    python tests/local/measure_copies.py slots --venvs DIR [--times 3 20 200] [--poll-seconds 1]
+    python tests/local/measure_copies.py overlap --venvs DIR
+
+`slots`: how much of CopyConcurrency is in use, for copies of so many times PollSeconds.
+`overlap`: two executions and messages put back by hand, all for the same copies.
+"""
+
+import argparse
+import collections
+import datetime
+import json
+import tempfile
+import time
+
+from stack import deployed
+
+HOME, AWAY = "eu-west-1", "us-east-1"
+SLOTS = 5  # CopyConcurrency
+# Long copies are few, so that the measurement ends.
+COPIES = {3: 40, 20: 25}
+LONG_COPIES = 10
+OVERLAP, BY_HAND, OVERLAP_SECONDS = 60, 10, 3
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures the slots of copies.")
+    parser.add_argument("what", choices=["slots", "overlap"])
+    parser.add_argument("--venvs", required=True, help="where make has put the Python environments")
+    parser.add_argument("--times", type=int, nargs="+", default=[3, 20, 200], help="copies of so many PollSeconds")
+    parser.add_argument("--poll-seconds", type=int, default=1, help="PollSeconds")
+    given = parser.parse_args()
+    scratch = tempfile.mkdtemp(prefix="ebs-snapshots-measure-")
+    settings = {"copyLimit": SLOTS, "copySeconds": 0}
+    with deployed(given.venvs, scratch, HOME, settings, {"PollSeconds": given.poll_seconds}) as stack:
+        # The functions' first calls start their processes.
+        prepare(stack, SLOTS, 0)
+        stack.end(stack.start({"phases": ["copy"]}))
+        if given.what == "slots":
+            measure_slots(stack, given.times, given.poll_seconds)
+        else:
+            measure_overlap(stack)
+
+
+def prepare(stack, count, seconds, lag=0):
+    """So many sources of one instance, none of them copied yet, in a region with nothing else."""
+    stack.ec2("reset", {})
+    stack.ec2("settings", {"copySeconds": seconds, "describeLagSeconds": lag})
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    tags = {
+        "Type": "Automated",
+        "CreatedOn": str(today),
+        "DeleteOn": str(today + datetime.timedelta(days=7)),
+        "BackupRun": f"{today:%Y%m%d}T000000Z",
+        "SourceInstanceId": "i-0000000000000000a",
+        "BackupCrossRegion": AWAY,
+    }
+    sources = [{"volume": f"vol-{number:017x}", "tags": tags} for number in range(count)]
+    stack.ec2("snapshots", {"region": HOME, "snapshots": sources})
+
+
+def table(*rows):
+    for row in rows:
+        print("".join(f"{cell:>15}" for cell in row), flush=True)
+
+
+# --- slots ---
+
+
+def measure_slots(stack, times, poll_seconds):
+    print(f"\nSlots: {SLOTS} copies at once")
+    table(("copy seconds", "PollSeconds", "copies", "seconds", "slots in use", "describes each", "changes each",
+           "most at once", "refused"))
+    for factor in times:
+        length, count = factor * poll_seconds, COPIES.get(factor, LONG_COPIES)
+        prepare(stack, count, length)
+        started = time.monotonic()
+        stack.end(stack.start({"phases": ["copy"]}))
+        seconds = time.monotonic() - started
+        calls = stack.ec2("calls")
+        copies = [call for call in calls if call["action"] == "CopySnapshot"]
+        begun = [call["at"] for call in copies if call["outcome"] == "ok"]
+        described = sum(call["action"] == "DescribeSnapshots" for call in calls)
+        changing = sum(not call["action"].startswith("Describe") for call in calls)
+        table((length, poll_seconds, len(begun), f"{seconds:.0f}", f"{utilisation(begun, length):.1%}",
+               f"{described / count:.2f}", f"{changing / count:.2f}", max(call["inFlight"] for call in copies),
+               len(copies) - len(begun)))
+
+
+def utilisation(begun, length):
+    """The share of the slots in use, on average, for as long as there is enough left to fill them."""
+    ends = sorted(at + length for at in begun)
+    first, last = min(begun), ends[len(ends) - SLOTS]
+    in_use = sum(min(at + length, last) - min(at, last) for at in begun)
+    return in_use / (SLOTS * (last - first))
+
+
+# --- overlap ---
+
+
+def measure_overlap(stack):
+    print(f"\nOverlap: two executions of {OVERLAP} copies of {OVERLAP_SECONDS} s, {BY_HAND} of them also by hand; "
+          f"EC2 allows {SLOTS} at once")
+    table(("lag seconds", "seconds", "copies", "in excess", "CopySnapshot", "limit refused", "share", "most at once",
+           "failed", "dead letters"))
+    for lag in (0, 0.5):
+        prepare(stack, OVERLAP, OVERLAP_SECONDS, lag)
+        bodies = [json.dumps({"version": 1, "task": task}) for task in owed(stack)[-BY_HAND:]]
+        started, now = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+        times = [now - datetime.timedelta(hours=ago) for ago in (1, 2)]
+        arns = [stack.start({"phases": ["copy"], "scheduledTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}) for at in times]
+        for body in bodies:
+            stack.client("sqs").send_message(QueueUrl=stack.outputs["CopyQueueUrl"], MessageBody=body)
+        failed = sum(stack.end(arn) != "SUCCEEDED" for arn in arns)
+        while stack.messages("CopyQueueUrl"):
+            time.sleep(0.2)
+        seconds = time.monotonic() - started
+        made = stack.ec2(f"snapshots?region={AWAY}")
+        of_source = collections.Counter(copy["tags"]["SourceSnapshotId"] for copy in made if copy["state"] != "error")
+        tried = stack.ec2("calls?action=CopySnapshot")
+        refused = sum(call["outcome"] == "ResourceLimitExceeded" for call in tried)
+        table((lag, f"{seconds:.0f}", of_source.total(), sum(number > 1 for number in of_source.values()), len(tried),
+               refused, f"{refused / len(tried):.1%}", max(call["inFlight"] for call in tried), failed,
+               stack.messages("CopyDeadLetterQueueUrl")))
+
+
+def owed(stack):
+    """The lines of the manifest that a dry run writes."""
+    arn = stack.start({"phases": ["copy"], "dryRun": True})
+    stack.end(arn)
+    bucket, s3 = stack.outputs["ReportBucketName"], stack.client("s3")
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="runs/")["Contents"]
+    ending = f"/{arn.rsplit(':', 1)[-1]}/copies-{AWAY}.jsonl"
+    key = next(item["Key"] for item in listed if item["Key"].endswith(ending))
+    return [json.loads(line) for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()]
+
+
+if __name__ == "__main__":
+    main()
