@@ -52,6 +52,12 @@ measure-overlap: environments build ## Print what two executions make of the sam
 	$(call say,Two executions and ten messages put back by hand (some 4 minutes))
 	@$(VENVS)/moto/bin/python tests/local/measure_copies.py overlap --venvs $(VENVS)
 
+.PHONY: soak
+soak: environments build ## Make 300 copies to three regions with every fault and killed workers (SOAK_SEED=n again).
+	$(call say,The soak (some 20 minutes))
+	@SOAK_COPIES=$${SOAK_COPIES:-300} LOCAL_CLOUD_VENVS=$(VENVS) \
+		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
+
 .PHONY: test
 test: format lint unit check-local build check stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)

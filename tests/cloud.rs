@@ -172,6 +172,12 @@ impl Cloud {
         answer["executionArn"].as_str().unwrap().to_owned()
     }
 
+    /// An execution's status at this moment.
+    pub fn status(&self, stack: &Stack, arn: &str) -> String {
+        let described = self.call(&stack.region, "AWSStepFunctions.DescribeExecution", &json!({"executionArn": arn}));
+        described["status"].as_str().unwrap().to_owned()
+    }
+
     /// Waits for an execution's end.
     pub fn end_of(&self, stack: &Stack, arn: String) -> Ended {
         let describe = || self.call(&stack.region, "AWSStepFunctions.DescribeExecution", &json!({"executionArn": arn}));
@@ -237,6 +243,30 @@ impl Cloud {
         let body = json!({"QueueUrl": stack.output(queue), "AttributeNames": [name]});
         let answer = self.call(&stack.region, "AmazonSQS.GetQueueAttributes", &body);
         answer["Attributes"][&name].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Sets for how long a delivered message is hidden, in seconds; the template's is 360.
+    pub fn hide_for(&self, stack: &Stack, queue: &str, seconds: u32) {
+        let attributes = json!({"VisibilityTimeout": seconds.to_string()});
+        let body = json!({"QueueUrl": stack.output(queue), "Attributes": attributes});
+        self.call(&stack.region, "AmazonSQS.SetQueueAttributes", &body);
+    }
+
+    /// Kills the processes of a function of the template, in the middle of whatever they do; how many they were.
+    pub fn kill_function(&self, name: &str) -> usize {
+        let ours = format!("AWS_ENDPOINT_URL={}\0", self.aws);
+        let of_function = |process: &std::path::Path| {
+            let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+            let environment = String::from_utf8_lossy(&environment).into_owned();
+            let mut names = environment.split('\0').filter_map(|entry| entry.strip_prefix("AWS_LAMBDA_FUNCTION_NAME="));
+            environment.contains(&ours) && names.any(|function| function.contains(&format!("-{name}-")))
+        };
+        let all = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+        let processes: Vec<_> = all.filter(|process| of_function(process)).collect();
+        for process in &processes {
+            Command::new("kill").arg("-9").arg(process.file_name().unwrap()).status().unwrap();
+        }
+        processes.len()
     }
 
     /// Waits for a message in a queue; its body and its attributes.

@@ -10,7 +10,9 @@ mod definition;
 
 mod backup;
 mod copies;
+mod exactly_once;
 mod expiry;
 mod input;
 mod roles;
 mod scope;
+mod soak;
