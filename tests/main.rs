@@ -13,6 +13,7 @@ mod copies;
 mod exactly_once;
 mod expiry;
 mod input;
+mod owed;
 mod roles;
 mod scope;
 mod soak;
