@@ -172,6 +172,18 @@ impl Cloud {
         answer["executionArn"].as_str().unwrap().to_owned()
     }
 
+    /// Runs a machine of one state, with the role of the deployed one.
+    pub fn run_alone(&self, stack: &Stack, name: &str, state: &Value) -> Ended {
+        let deployed = json!({"stateMachineArn": stack.output("StateMachineArn")});
+        let role = self.call(&stack.region, "AWSStepFunctions.DescribeStateMachine", &deployed)["roleArn"].clone();
+        let definition = json!({"StartAt": "Alone", "States": {"Alone": state}}).to_string();
+        let machine = json!({"name": name, "roleArn": role, "definition": definition});
+        let machine = self.call(&stack.region, "AWSStepFunctions.CreateStateMachine", &machine);
+        let start = json!({"stateMachineArn": machine["stateMachineArn"], "input": "{}"});
+        let begun = self.call(&stack.region, "AWSStepFunctions.StartExecution", &start);
+        self.end_of(stack, begun["executionArn"].as_str().unwrap().to_owned())
+    }
+
     /// An execution's status at this moment.
     pub fn status(&self, stack: &Stack, arn: &str) -> String {
         let described = self.call(&stack.region, "AWSStepFunctions.DescribeExecution", &json!({"executionArn": arn}));

@@ -92,6 +92,60 @@ fn two_copies_of_the_same_moment_are_one_and_a_surplus_that_is_reported_and_expi
 }
 
 #[test]
+fn two_sets_of_the_same_moment_are_one_and_a_surplus_that_is_reported_and_not_copied() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.control("settings", Some(&json!({"describeLagSeconds": 5})));
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
+    let run = |more: Value| {
+        let mut input = json!({"scheduledTime": format!("{}T00:00:00Z", day(0))});
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        cloud.run(&stack, &input)
+    };
+    let plan = cloud.manifest(&stack, &run(json!({"dryRun": true})), "instances.jsonl").remove(0);
+    let id = format!("{}T000000Z", day(0).format("%Y%m%d"));
+    let message = json!({"version": 1, "task": {"run": id, "instance": plan}}).to_string();
+    for times in [1, 2] {
+        cloud.send(&stack, "SnapshotQueueUrl", &message);
+        until("they are snapshotted", || (made(&cloud, "CreateSnapshots") == times).then_some(()));
+    }
+    cloud.control("settings", Some(&json!({"describeLagSeconds": 0})));
+    let completed = |s: &Value| s["state"] == "completed";
+    until("both are completed", || (cloud.snapshots(HOME).iter().filter(|s| completed(s)).count() == 2).then_some(()));
+    let ids: Vec<String> = cloud.snapshots(HOME).iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
+
+    let ended = run(json!({"phases": ["snapshot", "copy"]}));
+    assert_eq!((ended.status.as_str(), made(&cloud, "CreateSnapshots")), ("SUCCEEDED", 2), "{}", ended.cause);
+    assert_eq!(sources_copied(&cloud), ids[..1], "the older one counts");
+    let summary = cloud.report(&stack, &ended, "summary.txt");
+    assert!(summary.contains(&format!("{}: a second snapshot of its volume", ids[1])), "{summary}");
+}
+
+#[test]
+fn a_task_that_timed_out_leaves_no_message_that_acts() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.control("settings", Some(&json!({"copySeconds": 6})));
+    for _ in 0..5 {
+        let tags = automated(json!({"BackupFromRegion": HOME}));
+        cloud.add_snapshot("us-east-1", json!({"state": "pending", "tags": tags}));
+    }
+    let source = cloud.add_snapshot(HOME, json!({"volume": "vol-0a", "tags": automated(json!({}))}));
+    let mut body = by_hand(&source);
+    body["taskToken.$"] = json!("$$.Task.Token");
+    let task = json!({"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "End": true,
+        "TimeoutSeconds": 2, "Parameters": {"QueueUrl": stack.output("CopyQueueUrl"), "MessageBody": body}});
+    let ended = cloud.run_alone(&stack, "copy-in-two-seconds", &task);
+    assert_ne!(ended.status, "SUCCEEDED");
+    assert!(cloud.calls("DescribeSnapshots").len() > 1, "the worker has looked for a slot");
+    until("the slots are free", || {
+        cloud.snapshots("us-east-1").iter().all(|s| s["state"] == "completed").then_some(())
+    });
+    settled(&cloud, &stack, "Copy");
+    assert_eq!(cloud.calls("CopySnapshot").len(), 0);
+}
+
+#[test]
 fn nobody_acts_for_an_execution_that_does_not_wait_any_more() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");

@@ -4,6 +4,8 @@
 //! Faults and kills are drawn by `SOAK_SEED`, which is printed. `SOAK_COPIES` says how many copies there are in all,
 //! a small number in `make test`, 300 in `make soak`.
 
+#![allow(clippy::print_stdout)] // It says how it went.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,

@@ -174,7 +174,7 @@ pub fn is_source(read: &SnapshotTags) -> bool {
 /// (another stack's copies, snapshots made there) is passed over.
 pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &Region, rules: &CopyRules<'_>) -> Owed {
     let copies = Copies::of(there, rules.home);
-    let twins = twins(sources);
+    let (twins, surplus) = (twins(sources), surplus_snapshots(sources));
     let mut owed = Owed { surplus: copies.surplus(), ..Owed::default() };
     let mut ranked: Vec<(usize, CopyTask)> = Vec::new();
     let mut rank_of_volume: BTreeMap<Option<&VolumeId>, usize> = BTreeMap::new();
@@ -190,7 +190,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
         }
         let rank = rank_of_volume.entry(source.volume.as_ref()).or_default();
         *rank += 1;
-        if source.state != SnapshotState::Completed {
+        if source.state != SnapshotState::Completed || surplus.contains(&source.id) {
             continue;
         }
         let Some(created_on) = read.created_on else {
@@ -236,7 +236,22 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
     owed
 }
 
-/// The copy that counts for a source: of several, the oldest live one.
+/// The snapshots that a run made of a volume beyond the one that counts: two executions at the very same moment.
+pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
+    let mut by_volume: BTreeMap<(&VolumeId, &String), Vec<&Snapshot>> = BTreeMap::new();
+    for snapshot in made.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))) {
+        if let (Some(volume), Some(run)) = (&snapshot.volume, snapshot.tags.get(tags::BACKUP_RUN)) {
+            by_volume.entry((volume, run)).or_default().push(snapshot);
+        }
+    }
+    let beyond = |all: Vec<&Snapshot>| {
+        let counts = counting_copy(all.iter().copied()).map(|one| one.id.clone());
+        all.into_iter().map(|one| one.id.clone()).filter(move |id| Some(id) != counts.as_ref()).collect::<Vec<_>>()
+    };
+    by_volume.into_values().flat_map(beyond).collect()
+}
+
+/// The one that counts, of several copies of a source or snapshots of a volume in a run: of several, the oldest live one.
 pub fn counting_copy<'a>(copies: impl Iterator<Item = &'a Snapshot>) -> Option<&'a Snapshot> {
     copies.filter(|c| c.is_live()).min_by(|a, b| {
         let completed_first = |s: &Snapshot| s.state != SnapshotState::Completed;

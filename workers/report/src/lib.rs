@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use domain::{
     contract::{ExpireTask, Expiring, Manifest, RegionEnd, ReportEvent, Run, StateError},
-    copies::{CopyRules, Living, owed},
+    copies::{CopyRules, Living, owed, surplus_snapshots},
     dead_letters::Findings,
     error::{ErrorName, Failure},
     fleet::{Instance, Snapshot, SnapshotState},
     ids::{Region, SnapshotId},
-    policy::InstancePlan,
+    policy::{InstancePlan, Rejection},
     ports::{DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which, WorkQueue},
     report::{CopiesEnd, DeadLettersEnd, ExpiryEnd, Summary, copy_problems, instance_ends, missing},
     settings::Settings,
@@ -163,6 +163,9 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         summary.instances = instance_ends(&plans, &made, &copies_of_run);
         let ends = summary.instances.iter().map(|end| (end.instance.clone(), end.is_complete()));
         findings.instances = Some(ends.collect());
+        summary.rejected.extend(surplus_snapshots(&made).into_iter().map(|id| {
+            Rejection::new(id, "a second snapshot of its volume in this run: not copied, and expires on its own date")
+        }));
         let (problems, rejected) = missing(&summary.instances, &instances);
         summary.problems.extend(problems);
         summary.rejected.extend(rejected);

@@ -22,7 +22,7 @@ fn at(ago: u64, minute: i64) -> DateTime<Utc> {
 /// Completed, promised to us-east-1 and kept for 30 days.
 fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
     let mut own = tags([("Type", "Automated"), ("BackupCrossRegion", "us-east-1"), ("SourceInstanceId", "i-1")]);
-    own.extend([("CreatedOn".into(), day(ago).to_string()), ("BackupRun".into(), "r".into())]);
+    own.extend([("CreatedOn".into(), day(ago).to_string()), ("BackupRun".into(), format!("of {id}"))]);
     own.insert("DeleteOn".into(), (day(ago) + Days::new(30)).to_string());
     Snapshot {
         id: id.parse().unwrap(),
@@ -315,6 +315,7 @@ prop_compose! {
     ) -> (Vec<Snapshot>, Vec<Snapshot>, Vec<Instance>) {
         for (i, source) in sources.iter_mut().enumerate() {
             source.id = format!("snap-{i:x}").parse().unwrap();
+            source.tags.entry("BackupRun".into()).and_modify(|run| *run = format!("r{i}"));
         }
         let states = [SnapshotState::Completed, SnapshotState::Pending, SnapshotState::Error];
         let there = copies.into_iter().enumerate().filter_map(|(i, (of, state, keep))| {
@@ -409,4 +410,26 @@ proptest! {
         turned(&mut instances, turn, reverse);
         prop_assert_eq!(sorted(judged(&sources, &there, &instances)), first);
     }
+}
+
+#[test]
+fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
+    let of_run = |id: &str, run: &str, state| {
+        let started = format!("2026-11-22T03:00:0{}Z", id.as_bytes()[id.len() - 1] - b'0');
+        Snapshot {
+            id: id.parse().unwrap(),
+            volume: Some("vol-1".parse().unwrap()),
+            state,
+            started: started.parse().unwrap(),
+            description: String::new(),
+            state_message: None,
+            tags: tags::tags([("Type", "Automated"), ("BackupRun", run)]),
+        }
+    };
+    use SnapshotState::{Completed, Error, Pending};
+    let surplus = |made: &[Snapshot]| surplus_snapshots(made).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(surplus(&[of_run("snap-2", "a", Completed), of_run("snap-1", "a", Completed)]), ["snap-2"]);
+    assert_eq!(surplus(&[of_run("snap-1", "a", Pending), of_run("snap-2", "a", Completed)]), ["snap-1"]);
+    assert!(surplus(&[of_run("snap-1", "a", Error), of_run("snap-2", "a", Completed)]).is_empty());
+    assert!(surplus(&[of_run("snap-1", "a", Completed), of_run("snap-2", "b", Completed)]).is_empty());
 }
