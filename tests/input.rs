@@ -58,3 +58,21 @@ fn a_message_that_is_no_task_goes_to_the_dead_letter_queue_at_once() {
     assert!(attributes["Cause"].contains("not JSON"), "{attributes:?}");
     assert!(cloud.mutating_calls().is_empty());
 }
+
+#[test]
+fn every_kind_of_poison_reaches_the_dead_letter_queue_of_every_worker_with_its_reason() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    for worker in ["Snapshot", "Wait", "Copy", "Expire"] {
+        for (body, reason) in [
+            ("snap", "not JSON"),
+            (r#"{"version": 2, "task": {}}"#, "allowed is 1"),
+            (r#"{"version": 1}"#, "missing field"),
+        ] {
+            cloud.send(&stack, &format!("{worker}QueueUrl"), body);
+            let (_, attributes) = cloud.receive(&stack, &format!("{worker}DeadLetterQueueUrl"));
+            assert_eq!(attributes["Error"], "BadMessage", "{worker}: {body}");
+            assert!(attributes["Cause"].contains(reason), "{worker}: {attributes:?}");
+        }
+    }
+}
