@@ -12,9 +12,8 @@ use aws_sdk_ec2::{
 };
 use domain::{
     error::{Ec2Error, LOST_ANSWER, NOT_SENT},
-    fleet::{Attachment, Instance, Snapshot, SnapshotState, Tags, Volume},
+    fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{Region, SnapshotId},
-    policy::Regions,
     ports::{CopyOrder, CreateSet, Created, Ec2, Which},
     tags,
 };
@@ -174,7 +173,7 @@ fn read_instance(instance: &types::Instance) -> Option<Instance> {
 fn read_volume(volume: &types::Volume) -> Option<Volume> {
     Some(Volume {
         id: volume.volume_id()?.parse().ok()?,
-        backup: read_tags(volume.tags()).remove(tags::BACKUP),
+        tags: read_tags(volume.tags()),
         attached_to: volume.attachments().iter().filter_map(|a| a.instance_id()?.parse().ok()).collect(),
     })
 }
@@ -202,8 +201,7 @@ impl Ec2 for Ec2Client {
 
     async fn each_instance(&self, visit: &mut dyn FnMut(Instance)) -> Result<(), Ec2Error> {
         let client = self.client(&self.home);
-        let request = client.describe_instances().filters(filter("tag-key", [tags::BACKUP]));
-        let mut pages = request.into_paginator().page_size(PAGE).send();
+        let mut pages = client.describe_instances().into_paginator().page_size(PAGE).send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed("DescribeInstances", &self.home))?;
             for instance in page.reservations().iter().flat_map(|r| r.instances()) {

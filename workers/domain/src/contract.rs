@@ -6,15 +6,17 @@
 //! use domain::contract::Run;
 //! # let start = "2026-11-22T03:00:07Z".parse().unwrap();
 //! let input = serde_json::json!({"scheduledTime": "2026-11-22T03:00:00Z", "phases": ["copy"], "dryRun": false});
-//! let run = Run::read(&input, "arn:aws:states:eu-west-1:1:execution:backup:a1", start).unwrap();
+//! let run = Run::read(&input, "arn:aws:states:eu-west-1:1:execution:backup:a1", start, 20).unwrap();
 //! assert_eq!(run.id, "20261122T030000Z");
 //! assert!(run.phases.copy && !run.phases.expire);
 //!
-//! let refused = Run::read(&serde_json::json!({"phases": ["delete"]}), "arn", start).unwrap_err();
+//! let refused = Run::read(&serde_json::json!({"phases": ["delete"]}), "arn", start, 20).unwrap_err();
 //! assert!(refused.to_string().starts_with("InvalidInput: phases"));
 //! ```
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -45,24 +47,56 @@ pub struct Phases {
 pub struct Run {
     /// The scheduled time, such as `20261122T030000Z`. A name, shared by two executions of one schedule event.
     pub id: String,
+    /// The same as a time, as an input's `scheduledTime` takes it.
+    pub scheduled: DateTime<Utc>,
     /// The execution's ARN.
     pub execution: String,
     /// When the execution was started.
     pub started: DateTime<Utc>,
+    /// From then on no snapshot or copy is begun or waited for, so that the run ends with its report.
+    pub deadline: DateTime<Utc>,
     /// Discover everything, act on nothing.
     pub dry_run: bool,
     /// The phases.
     pub phases: Phases,
-    /// Delete even where the breaker would stop it.
-    pub allow_mass_expire: bool,
+    /// Where snapshots are deleted although the breaker would stop it.
+    pub allow_mass_expire: AllowMassExpire,
+    /// The execution that does the same at this moment; there is nothing to do for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_of: Option<String>,
 }
+
+/// Where the breaker is overruled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AllowMassExpire {
+    /// Everywhere, or nowhere.
+    Everywhere(bool),
+    /// In these regions.
+    Regions(BTreeSet<Region>),
+}
+
+impl AllowMassExpire {
+    /// Whether it is overruled there.
+    pub fn allows(&self, region: &Region) -> bool {
+        match self {
+            Self::Everywhere(allowed) => *allowed,
+            Self::Regions(regions) => regions.contains(region),
+        }
+    }
+}
+
+/// The forms of a run's id, and of the `scheduledTime` that repeats it.
+const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
 
 /// What an input may hold, for the messages.
 const FIELDS: &str = "scheduledTime, phases, dryRun, allowMassExpire";
 
 impl Run {
     /// Reads an execution's input; [`ErrorName::InvalidInput`] names the field and what is allowed.
-    pub fn read(input: &Value, execution: &str, started: DateTime<Utc>) -> Result<Self, Failure> {
+    ///
+    /// `run_hours` is the parameter `RunHours`.
+    pub fn read(input: &Value, execution: &str, started: DateTime<Utc>, run_hours: u32) -> Result<Self, Failure> {
         let refuse = |field: &str, given: &Value, allowed: &str| {
             let (field, given): (String, String) =
                 (field.chars().take(100).collect(), given.to_string().chars().take(200).collect());
@@ -79,29 +113,43 @@ impl Run {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(other) => Err(refuse(name, other, "true or false")),
         };
-        let scheduled = match fields.get("scheduledTime") {
-            None => started,
-            Some(given) => {
-                let wanted = "a time such as \"2026-11-22T03:00:00Z\", at most 24 hours ahead";
-                given
-                    .as_str()
-                    .and_then(|text| text.parse::<DateTime<Utc>>().ok())
-                    .filter(|time| *time - started <= TimeDelta::hours(24))
-                    .ok_or_else(|| refuse("scheduledTime", given, wanted))?
-            }
-        };
         let phases = match fields.get("phases") {
             None => Phases { snapshot: true, copy: true, expire: true },
             Some(given) => phases(given)
                 .ok_or_else(|| refuse("phases", given, "a list of one or more of snapshot, copy, expire"))?,
         };
+        let scheduled = match fields.get("scheduledTime") {
+            None => started,
+            Some(given) => {
+                let day = TimeDelta::hours(24);
+                let time = given.as_str().and_then(scheduled_time).filter(|time| *time - started <= day);
+                let wanted = "a time such as \"2026-11-22T03:00:00Z\" or \"20261122T030000Z\", at most 24 hours ahead";
+                let time = time.ok_or_else(|| refuse("scheduledTime", given, wanted))?;
+                if phases.snapshot && started - time > day {
+                    // It would adopt that run's snapshots, and make none of today.
+                    let wanted = "a time at most 24 hours back where the phases include snapshot; \
+                        {\"phases\": [\"copy\", \"expire\"]} takes any";
+                    return Err(refuse("scheduledTime", given, wanted));
+                }
+                time
+            }
+        };
+        let allow_mass_expire = match fields.get("allowMassExpire") {
+            None => AllowMassExpire::Everywhere(false),
+            Some(given) => serde_json::from_value(given.clone()).map_err(|_| {
+                refuse("allowMassExpire", given, "true, false, or a list of regions such as [\"eu-west-1\"]")
+            })?,
+        };
         Ok(Self {
-            id: scheduled.format("%Y%m%dT%H%M%SZ").to_string(),
+            id: scheduled.format(RUN_ID).to_string(),
+            scheduled,
             execution: execution.to_owned(),
             started,
+            deadline: started + TimeDelta::hours(run_hours.into()),
             dry_run: flag("dryRun")?,
             phases,
-            allow_mass_expire: flag("allowMassExpire")?,
+            allow_mass_expire,
+            duplicate_of: None,
         })
     }
 
@@ -112,6 +160,12 @@ impl Run {
         let execution = self.execution.rsplit(':').next().unwrap_or_default();
         format!("runs/{}/{execution}/{name}", self.id)
     }
+}
+
+/// A time as people write it, or as a run's id has it; whole seconds, which is all that the id tells apart.
+fn scheduled_time(text: &str) -> Option<DateTime<Utc>> {
+    let id = || NaiveDateTime::parse_from_str(text, RUN_ID).ok().map(|time| time.and_utc());
+    text.parse::<DateTime<Utc>>().ok().or_else(id)?.with_nanosecond(0)
 }
 
 fn phases(given: &Value) -> Option<Phases> {
@@ -153,6 +207,11 @@ pub enum DiscoverEvent {
     },
     /// Write the instances manifest.
     DiscoverInstances {
+        /// The run.
+        run: Run,
+    },
+    /// Write down the fleet as it is before anything is expired.
+    ListFleetAgain {
         /// The run.
         run: Run,
     },
@@ -254,6 +313,9 @@ pub struct ReportEvent {
     /// Why it failed.
     #[serde(default)]
     pub fleet_failure: Option<StateError>,
+    /// Why the fleet could not be listed once more: then nothing was expired.
+    #[serde(default)]
+    pub fleet_again_failure: Option<StateError>,
     /// Why the Map over the instances could not run.
     #[serde(default)]
     pub snapshot_failure: Option<StateError>,
@@ -360,6 +422,9 @@ pub struct Message<T> {
     pub task_token: Option<String>,
     /// What to do.
     pub task: T,
+    /// When its run ends: from then on the task ends with [`ErrorName::OutOfTime`]. None on what was put back by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
     /// When it was first sent; where it is missing, SQS knows when it was put into the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<DateTime<Utc>>,
@@ -384,13 +449,15 @@ mod tests {
     use serde_json::json;
 
     fn read(input: Value) -> Result<Run, Failure> {
-        Run::read(&input, "arn:aws:states:eu-west-1:1:execution:b:e1", "2026-11-22T03:00:07Z".parse().unwrap())
+        Run::read(&input, "arn:aws:states:eu-west-1:1:execution:b:e1", "2026-11-22T03:00:07Z".parse().unwrap(), 20)
     }
 
     #[test]
     fn an_empty_input_is_a_full_run_now() {
         let run = read(json!({})).unwrap();
-        assert_eq!((run.id.as_str(), run.dry_run, run.allow_mass_expire), ("20261122T030007Z", false, false));
+        assert_eq!((run.id.as_str(), run.dry_run), ("20261122T030007Z", false));
+        assert!(!run.allow_mass_expire.allows(&"eu-west-1".parse().unwrap()));
+        assert_eq!(run.deadline.to_string(), "2026-11-22 23:00:07 UTC");
         assert_eq!(run.phases, Phases { snapshot: true, copy: true, expire: true });
         assert_eq!(run.key("instances.jsonl"), "runs/20261122T030007Z/e1/instances.jsonl");
     }
@@ -402,7 +469,9 @@ mod tests {
             (json!({"phases": []}), "phases", "one or more"),
             (json!({"phases": "copy"}), "phases", "a list"),
             (json!({"dryRun": "yes"}), "dryRun", "true or false"),
-            (json!({"allowMassExpire": 1}), "allowMassExpire", "true or false"),
+            (json!({"allowMassExpire": 1}), "allowMassExpire", "a list of regions"),
+            (json!({"allowMassExpire": ["mars"]}), "allowMassExpire", "a list of regions"),
+            (json!({"scheduledTime": "2026-11-21T03:00:06Z"}), "scheduledTime", "24 hours back"),
             (json!({"scheduledTime": "tomorrow"}), "scheduledTime", "24 hours"),
             (json!({"scheduledTime": "2026-11-24T03:00:00Z"}), "scheduledTime", "24 hours"),
             (json!({"phase": ["copy"]}), "phase", "phases"),
@@ -412,6 +481,25 @@ mod tests {
             assert_eq!(failure.name, ErrorName::InvalidInput, "{input}");
             assert!(failure.cause.starts_with(field) && failure.cause.contains(allowed), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_run_is_repeated_by_its_time_and_by_its_id_and_copies_of_any_time() {
+        for given in ["2026-11-21T18:00:00Z", "20261121T180000Z", "2026-11-21T19:00:00+01:00"] {
+            assert_eq!(read(json!({"scheduledTime": given})).unwrap().id, "20261121T180000Z", "{given}");
+        }
+        let old = json!({"scheduledTime": "2026-01-02T03:00:00Z", "phases": ["copy", "expire"]});
+        assert_eq!(read(old).unwrap().id, "20260102T030000Z");
+    }
+
+    #[test]
+    fn the_breaker_is_overruled_only_where_the_input_says() {
+        let (here, there): (Region, Region) = ("eu-west-1".parse().unwrap(), "us-east-1".parse().unwrap());
+        let allowed = read(json!({"allowMassExpire": ["eu-west-1"]})).unwrap().allow_mass_expire;
+        assert!(allowed.allows(&here) && !allowed.allows(&there));
+        assert!(read(json!({"allowMassExpire": true})).unwrap().allow_mass_expire.allows(&there));
+        let back: AllowMassExpire = serde_json::from_value(json!(allowed)).unwrap();
+        assert_eq!(back, allowed);
     }
 
     #[test]

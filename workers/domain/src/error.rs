@@ -32,6 +32,12 @@ macro_rules! error_names {
 error_names! {
     /// The execution's input has an unknown field, phase or type.
     InvalidInput,
+    /// A parameter of the stack cannot be used.
+    InvalidSettings,
+    /// Another execution of the same run, with another input, has not ended yet.
+    RunInProgress,
+    /// The run's deadline is over: what is left is made by the next run.
+    OutOfTime,
     /// A message that is no task: not JSON, a field missing, an unknown version.
     BadMessage,
     /// A message put back by hand more than 24 hours ago.

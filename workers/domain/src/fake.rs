@@ -12,9 +12,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
-    fleet::{Attachment, Instance, Snapshot, SnapshotState, Tags, Volume},
+    fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{Region, SnapshotId, VolumeId},
-    policy::Regions,
     ports::{
         CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which,
         WorkQueue,
@@ -40,8 +39,8 @@ pub struct FakeEc2 {
     pub regions: Regions,
     /// Instances of the home region.
     pub instances: RefCell<Vec<Instance>>,
-    /// `Backup` tags of volumes of the home region.
-    pub volume_tags: RefCell<BTreeMap<VolumeId, String>>,
+    /// Tags of volumes of the home region.
+    pub volume_tags: RefCell<BTreeMap<VolumeId, Tags>>,
     /// Volumes of the home region that are attached to nothing.
     pub detached: RefCell<Vec<VolumeId>>,
     /// Snapshots by region.
@@ -194,22 +193,22 @@ impl Ec2 for FakeEc2 {
 
     async fn each_instance(&self, visit: &mut dyn FnMut(Instance)) -> Result<(), Ec2Error> {
         self.enter("DescribeInstances", &self.regions.home)?;
-        self.instances.borrow().iter().filter(|i| i.tags.contains_key(tags::BACKUP)).cloned().for_each(visit);
+        self.instances.borrow().iter().cloned().for_each(visit);
         Ok(())
     }
 
     async fn each_volume(&self, visit: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error> {
         self.enter("DescribeVolumes", &self.regions.home)?;
         let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
-        let backup = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned();
+        let tags = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned().unwrap_or_default();
         for id in self.detached.borrow().iter() {
-            volumes.insert(id.clone(), Volume { id: id.clone(), backup: backup(id), attached_to: vec![] });
+            volumes.insert(id.clone(), Volume { id: id.clone(), tags: tags(id), attached_to: vec![] });
         }
         for instance in self.instances.borrow().iter() {
             for attachment in &instance.volumes {
                 let id = &attachment.volume;
                 let volume = volumes.entry(id.clone());
-                let new = || Volume { id: id.clone(), backup: backup(id), attached_to: vec![] };
+                let new = || Volume { id: id.clone(), tags: tags(id), attached_to: vec![] };
                 volume.or_insert_with(new).attached_to.push(instance.id.clone());
             }
         }

@@ -1,17 +1,40 @@
 //! What exists in EC2, in the words of this system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{InstanceId, SnapshotId, VolumeId};
+use crate::ids::{InstanceId, Region, SnapshotId, VolumeId};
 
 /// Tag keys and values, as EC2 has them: both are case-sensitive.
 pub type Tags = BTreeMap<String, String>;
 
-/// An instance that carries a `Backup` tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The regions of the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regions {
+    /// The region this stack is deployed in.
+    pub home: Region,
+    /// Those that can be used.
+    pub enabled: BTreeSet<Region>,
+    /// Those that exist and were not opted into.
+    pub disabled: BTreeSet<Region>,
+}
+
+/// What exists in the home region, listed completely or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// The regions of the account.
+    pub regions: Regions,
+    /// All instances, with a `Backup` tag or without.
+    pub instances: Vec<Instance>,
+    /// All volumes, attached or not.
+    pub volumes: Vec<Volume>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
@@ -42,12 +65,13 @@ pub struct Attachment {
 }
 
 /// An EBS volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Volume {
     /// Its id.
     pub id: VolumeId,
-    /// The value of its `Backup` tag.
-    pub backup: Option<String>,
+    /// Its tags.
+    pub tags: Tags,
     /// The instances it is attached to: none, one, or several (Multi-Attach).
     pub attached_to: Vec<InstanceId>,
 }
@@ -89,5 +113,54 @@ impl Snapshot {
     /// Pending or completed: what can still be, or already is, a backup.
     pub fn is_live(&self) -> bool {
         matches!(self.state, SnapshotState::Pending | SnapshotState::Completed)
+    }
+}
+
+/// The one that counts, of several snapshots of a volume in one run, or of several copies of one source.
+///
+/// It is the oldest that is pending or completed; of equal age, the one whose id comes first. Whether it is completed
+/// already makes no difference, so that the answer does not change when an older one is completed later.
+/// What is in `error` counts as nothing.
+pub fn counting<'a>(alike: impl IntoIterator<Item = &'a Snapshot>) -> Option<&'a Snapshot> {
+    alike.into_iter().filter(|s| s.is_live()).min_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(id: &str, minute: u32, state: SnapshotState) -> Snapshot {
+        Snapshot {
+            id: id.parse().unwrap(),
+            volume: None,
+            state,
+            started: format!("2026-11-22T03:{minute:02}:00Z").parse().unwrap(),
+            description: String::new(),
+            state_message: None,
+            tags: Tags::new(),
+        }
+    }
+
+    #[test]
+    fn the_oldest_live_one_counts_in_whatever_order_they_are_listed() {
+        use SnapshotState::{Completed, Error, Other, Pending};
+        let alike = [
+            snapshot("snap-5", 0, Error),
+            snapshot("snap-4", 1, Other),
+            snapshot("snap-3", 2, Pending),
+            snapshot("snap-2", 3, Completed),
+            snapshot("snap-1", 3, Completed),
+        ];
+        for first in 0..alike.len() {
+            let shuffled = || alike.iter().cycle().skip(first).take(alike.len());
+            assert_eq!(
+                counting(shuffled()).unwrap().id.as_str(),
+                "snap-3",
+                "pending, and older than what is completed"
+            );
+            let backwards: Vec<_> = shuffled().filter(|s| s.state == Completed).collect();
+            assert_eq!(counting(backwards.into_iter().rev()).unwrap().id.as_str(), "snap-1");
+        }
+        assert_eq!(counting(&alike[..2]), None);
     }
 }

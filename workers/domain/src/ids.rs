@@ -73,7 +73,7 @@ macro_rules! name {
 name!(
     /// A region code: lower-case words and a number, joined by hyphens (`us-gov-west-1`).
     ///
-    /// That the region exists and is enabled is a different question, see [`crate::policy::Regions`].
+    /// That the region exists and is enabled is a different question, see [`crate::fleet::Regions`].
     Region,
     "a region code such as eu-west-1",
     |text| {

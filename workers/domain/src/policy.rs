@@ -8,22 +8,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Attachment, Instance, Volume},
+    fleet::{Attachment, Instance, Regions, Volume},
     ids::{InstanceId, Region, VolumeId},
     retention::RetentionDays,
     tags::{self, InstanceTags, TagProblem},
 };
-
-/// The regions of the account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Regions {
-    /// The region this stack is deployed in.
-    pub home: Region,
-    /// Those that can be used.
-    pub enabled: BTreeSet<Region>,
-    /// Those that exist and were not opted into.
-    pub disabled: BTreeSet<Region>,
-}
 
 impl Regions {
     /// Why snapshots cannot be copied there; `None` if they can.
@@ -128,11 +117,9 @@ pub fn plan(
         let copy_regions = usable(&read.copy_regions, regions, &mut problems);
         problems.iter().for_each(|problem| reject(problem));
 
-        let (excluded, wanted): (Vec<_>, Vec<_>) = instance
-            .volumes
-            .iter()
-            .cloned()
-            .partition(|a| tags::leaves_out(volumes.get(&a.volume).and_then(|v| v.backup.as_deref())));
+        let (excluded, wanted): (Vec<_>, Vec<_>) = instance.volumes.iter().cloned().partition(|a| {
+            tags::leaves_out(volumes.get(&a.volume).and_then(|v| v.tags.get(tags::BACKUP).map(String::as_str)))
+        });
         if wanted.is_empty() {
             reject(&match excluded.len() {
                 0 => "the instance has no EBS volume: only EBS volumes can be snapshotted".to_owned(),
@@ -202,7 +189,7 @@ mod tests {
         };
         let volumes = left_out
             .iter()
-            .map(|id| Volume { id: id.parse().unwrap(), backup: Some("no".into()), attached_to: vec![] })
+            .map(|id| Volume { id: id.parse().unwrap(), tags: tags([("Backup", "no")]), attached_to: vec![] })
             .map(|volume| (volume.id.clone(), volume))
             .collect();
         let (plans, rejections) = plan(instances, &volumes, &regions, 7.try_into().unwrap());

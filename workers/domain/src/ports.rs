@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     contract::Manifest,
     error::{Ec2Error, Failure},
-    fleet::{Attachment, Instance, Snapshot, Tags, Volume},
+    fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
-    policy::Regions,
 };
 
 /// Which snapshots to describe; always of this account.
@@ -82,7 +81,7 @@ pub trait Ec2 {
     /// The regions of the account.
     async fn regions(&self) -> Result<Regions, Ec2Error>;
 
-    /// Hands every instance of the home region with a `Backup` tag to `visit`.
+    /// Hands every instance of the home region to `visit`.
     async fn each_instance(&self, visit: &mut dyn FnMut(Instance)) -> Result<(), Ec2Error>;
 
     /// Hands every volume of the home region to `visit`.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub poll_seconds: u32,
     /// `RetrySeconds`: the pause before what failed, or may have happened, is looked at again; 1 to 900.
     pub retry_seconds: u32,
+    /// `RunHours`: after so many hours a run begins, and waits for, no more snapshots and copies; 1 to 30.
+    pub run_hours: u32,
     /// `MinimumKept`: completed snapshots per volume and region that are never deleted.
     pub minimum_kept: u32,
     /// `MaxExpirePercent`: the share of a region's snapshots that one run may delete; 1 to 100.
@@ -57,6 +59,7 @@ impl Settings {
             copy_concurrency: number("COPY_CONCURRENCY", 5, 1..=20)?,
             poll_seconds: number("POLL_SECONDS", 15, 1..=900)?,
             retry_seconds: number("RETRY_SECONDS", 60, 1..=900)?,
+            run_hours: number("RUN_HOURS", 20, 1..=30)?,
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
             max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,

@@ -335,6 +335,23 @@ pub fn copy_tags(source: &Snapshot, home: &Region, run: &str, created_on: NaiveD
     ours
 }
 
+/// Characters of a snapshot's description, at most (EC2's own error text says so).
+const MAX_DESCRIPTION: usize = 255;
+
+/// The description of an instance's snapshots: `Name - i-…`, of at most 255 printable ASCII characters.
+///
+/// What is not ASCII becomes `?`, and a long name is cut; the tag `Name` keeps it as it is.
+pub fn description(name: &str, instance: &InstanceId) -> String {
+    let end = format!(" - {instance}");
+    printable(name).chars().take(MAX_DESCRIPTION - end.len()).chain(end.chars()).collect()
+}
+
+/// A description that EC2 takes, of one that was given otherwise.
+pub fn printable(text: &str) -> String {
+    let allowed = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
+    text.chars().map(allowed).take(MAX_DESCRIPTION).collect()
+}
+
 /// Where the source's volume was: from `Devices`, else from the earlier scripts' description `Name - vol-… (device)`.
 pub fn device_of(snapshot: &Snapshot) -> Option<String> {
     let volume = snapshot.volume.as_ref()?;

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    contract::Phases,
+    contract::{AllowMassExpire, Phases},
     copies::CopyTask,
     expiry::Expire,
     fleet::{Attachment, Tags},
@@ -183,7 +183,10 @@ fn summary(plans: &[InstancePlan], made: &[Snapshot], copies: &BTreeMap<Region, 
             started: now(),
             dry_run: false,
             phases: Phases { snapshot: true, copy: true, expire: true },
-            allow_mass_expire: false,
+            allow_mass_expire: AllowMassExpire::Everywhere(false),
+            scheduled: "2026-11-22T03:00:00Z".parse().unwrap(),
+            deadline: "2026-11-22T23:00:00Z".parse().unwrap(),
+            duplicate_of: None,
         },
         home: region("eu-west-1"),
         ended: now(),

@@ -157,3 +157,13 @@ proptest! {
         prop_assert_eq!(read.source_instance.as_ref(), Some(labels.instance));
     }
 }
+
+#[test]
+fn a_description_has_255_printable_ascii_characters_at_most() {
+    let id: InstanceId = "i-0123456789abcdef0".parse().unwrap();
+    assert_eq!(description("Zürich-DB\t1", &id), "Z?rich-DB?1 - i-0123456789abcdef0");
+    let long = description(&"é".repeat(256), &id);
+    assert_eq!(long.len(), 255);
+    assert!(long.ends_with("? - i-0123456789abcdef0") && long.is_ascii());
+    assert_eq!(printable(&"x".repeat(300)).len(), 255);
+}
