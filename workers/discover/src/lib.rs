@@ -5,15 +5,17 @@
 //! | step | writes | returns |
 //! |---|---|---|
 //! | `StartRun` | nothing | the [`Run`], or `InvalidInput` |
-//! | `DiscoverInstances` | `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
+//! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
-//! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `expire-REGION.jsonl` | the manifest, or `MassExpire` |
+//! | `ListFleetAgain` | `fleet-again.json` | nothing |
+//! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `left-REGION.jsonl`, `expire-REGION.jsonl`, `holds/REGION` | the manifest, or `MassExpire` |
 //!
 //! Whatever it reads it reads to the end: a list that could not be completed is an error, never a shorter list.
 //! It changes nothing in EC2, so a second invocation, or one after a crash, gives the same.
 
 mod copies;
 mod expired;
+mod fleet;
 mod instances;
 
 use chrono::{DateTime, Utc};
@@ -25,7 +27,7 @@ use domain::{
     settings::Settings,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What discover works with.
 pub struct Context<'a, E, S> {
@@ -44,9 +46,15 @@ pub struct Context<'a, E, S> {
 /// Answers one step.
 pub async fn handle<E: Ec2, S: Storage>(event: DiscoverEvent, context: &Context<'_, E, S>) -> Result<Value, Failure> {
     match event {
-        DiscoverEvent::StartRun { input, execution, started } => answer(&Run::read(&input, &execution, started)?),
+        DiscoverEvent::StartRun { input, execution, started } => {
+            answer(&Run::read(&input, &execution, started, context.settings.run_hours)?)
+        }
         DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
         DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),
+        DiscoverEvent::ListFleetAgain { run } => {
+            fleet::list(&run, fleet::AGAIN, context.ec2, context.storage).await?;
+            Ok(json!({}))
+        }
         DiscoverEvent::DiscoverExpired { run, region } => answer(&expired::discover(&run, &region, context).await?),
     }
 }

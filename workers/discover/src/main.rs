@@ -7,7 +7,7 @@ use discover::{Context, handle};
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
     let storage = aws.bucket()?;
-    direct(async |event, now| {
+    direct(&aws, async |event, now| {
         handle(event, &Context { ec2: &aws.ec2, storage: &storage, settings: &aws.settings, home: &aws.home, now })
             .await
     })

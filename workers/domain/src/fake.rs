@@ -12,8 +12,9 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
+    expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
-    ids::{Region, SnapshotId, VolumeId},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{
         CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which,
         WorkQueue,
@@ -43,6 +44,8 @@ pub struct FakeEc2 {
     pub volume_tags: RefCell<BTreeMap<VolumeId, Tags>>,
     /// Volumes of the home region that are attached to nothing.
     pub detached: RefCell<Vec<VolumeId>>,
+    /// What images and locks hold of each region's snapshots.
+    pub held_from_outside: RefCell<BTreeMap<Region, Holders>>,
     /// Snapshots by region.
     pub snapshots: RefCell<BTreeMap<Region, Vec<Snapshot>>>,
     /// The time at which things are begun.
@@ -70,6 +73,7 @@ impl FakeEc2 {
             instances: RefCell::default(),
             volume_tags: RefCell::default(),
             detached: RefCell::default(),
+            held_from_outside: RefCell::default(),
             snapshots: RefCell::default(),
             now: Cell::new(now),
             copy_limit: Cell::new(5),
@@ -174,6 +178,23 @@ impl FakeEc2 {
         if lost { Err(self.error(action, region, LOST_ANSWER)) } else { Ok(answer) }
     }
 
+    fn all_volumes(&self) -> Vec<Volume> {
+        let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
+        let tags = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned().unwrap_or_default();
+        for id in self.detached.borrow().iter() {
+            volumes.insert(id.clone(), Volume { id: id.clone(), tags: tags(id), attached_to: vec![] });
+        }
+        for instance in self.instances.borrow().iter() {
+            for attachment in &instance.volumes {
+                let id = &attachment.volume;
+                let volume = volumes.entry(id.clone());
+                let new = || Volume { id: id.clone(), tags: tags(id), attached_to: vec![] };
+                volume.or_insert_with(new).attached_to.push(instance.id.clone());
+            }
+        }
+        volumes.into_values().collect()
+    }
+
     fn begin(&self, region: &Region, volume: Option<&VolumeId>, description: &str, own: &Tags) -> SnapshotId {
         let id = self.add_snapshot(region, volume, SnapshotState::Pending, own.clone());
         self.change(|snapshot| {
@@ -199,21 +220,26 @@ impl Ec2 for FakeEc2 {
 
     async fn each_volume(&self, visit: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error> {
         self.enter("DescribeVolumes", &self.regions.home)?;
-        let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
-        let tags = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned().unwrap_or_default();
-        for id in self.detached.borrow().iter() {
-            volumes.insert(id.clone(), Volume { id: id.clone(), tags: tags(id), attached_to: vec![] });
-        }
-        for instance in self.instances.borrow().iter() {
-            for attachment in &instance.volumes {
-                let id = &attachment.volume;
-                let volume = volumes.entry(id.clone());
-                let new = || Volume { id: id.clone(), tags: tags(id), attached_to: vec![] };
-                volume.or_insert_with(new).attached_to.push(instance.id.clone());
-            }
-        }
-        volumes.into_values().for_each(visit);
+        self.all_volumes().into_iter().for_each(visit);
         Ok(())
+    }
+
+    async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error> {
+        self.enter("DescribeVolumes", &self.regions.home)?;
+        let volumes: Vec<Volume> = self.all_volumes().into_iter().filter(|v| ids.contains(&v.id)).collect();
+        let having: BTreeSet<&InstanceId> = volumes.iter().flat_map(|v| &v.attached_to).collect();
+        if having.is_empty() {
+            return Ok((volumes, Vec::new()));
+        }
+        self.enter("DescribeInstances", &self.regions.home)?;
+        let instances = self.instances.borrow().iter().filter(|i| having.contains(&i.id)).cloned().collect();
+        Ok((volumes, instances))
+    }
+
+    async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error> {
+        self.enter("DescribeImages", region)?;
+        self.enter("DescribeLockedSnapshots", region)?;
+        Ok(self.held_from_outside.borrow().get(region).cloned().unwrap_or_default())
     }
 
     async fn each_snapshot(
@@ -235,6 +261,12 @@ impl Ec2 for FakeEc2 {
                 }
                 Which::MadeBy(wanted) => run == Some(wanted),
                 Which::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
+                Which::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
+                Which::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
+                    .into_iter()
+                    .flatten()
+                    .chain(tags::described(&snapshot.description).map(|a| a.volume).as_ref())
+                    .any(|volume| volumes.contains(volume)),
                 Which::KeptForever => read.keep_forever,
                 Which::PendingCopies => {
                     read.automated && read.from_region.is_some() && snapshot.state == SnapshotState::Pending
@@ -295,6 +327,9 @@ impl Ec2 for FakeEc2 {
     async fn delete(&self, region: &Region, snapshot: &SnapshotId) -> Result<(), Ec2Error> {
         let action = "DeleteSnapshot";
         let lost = self.enter(action, region)?;
+        if self.held_from_outside.borrow().get(region).is_some_and(|held| held.contains_key(snapshot)) {
+            return Err(self.error(action, region, "InvalidSnapshot.InUse"));
+        }
         let mut all = self.snapshots.borrow_mut();
         let held = all.entry(region.clone()).or_default();
         let before = held.len();
@@ -328,6 +363,11 @@ impl Storage for FakeStorage {
 
     async fn read(&self, key: &str) -> Result<Option<String>, Failure> {
         Ok(self.0.borrow().get(key).cloned())
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Failure> {
+        self.0.borrow_mut().remove(key);
+        Ok(())
     }
 
     fn bucket(&self) -> &str {

@@ -6,8 +6,8 @@ use snapshot::handle;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
-    queue_worker(&aws, Acts::Yes, async |tasks, now| {
-        handle(&aws.ec2, &aws.home, aws.settings.retry_seconds, tasks, now).await
+    queue_worker(&aws, Acts::Yes, async |tasks, invocation| {
+        handle(&aws.ec2, &aws.home, aws.settings.retry_seconds, tasks, invocation.now).await
     })
     .await
 }
