@@ -14,6 +14,7 @@ MAX_EXCLUDED_VOLUMES = 40
 MAX_TAGS = 50
 MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
+MAX_DESCRIPTION = 255
 KEY_NOT_ACCESSIBLE = "Given key ID is not accessible"
 
 
@@ -40,6 +41,18 @@ def checked_tags(tags):
     return checked
 
 
+def checked_description(text):
+    if len(text) > MAX_DESCRIPTION:
+        raise refusal("InvalidParameterValue",
+                      f"Value ({text}) for parameter Description is invalid. "
+                      f"The maximum length is {MAX_DESCRIPTION} characters.")
+    # EC2 says this of security groups' descriptions; that it holds for snapshots is likely, not documented.
+    if not all(" " <= letter <= "~" for letter in text):
+        raise refusal("InvalidParameterValue",
+                      f"Value ({text}) for parameter Description is invalid. Character sets beyond ASCII are not supported.")
+    return text
+
+
 def presigned_facts(url):
     """What the call log says of a pre-signed URL, which is a credential and is
     itself never written down."""
@@ -64,7 +77,10 @@ class SnapshotCalls:
             tags += specification.get("Tags", [])
         return checked_tags(tags)
 
-    def _begin(self, volumes, tags):
+    def _description(self):
+        return checked_description(self._get_param("Description") or "")
+
+    def _begin(self, volumes, tags, description):
         """A snapshot of each volume with one start time, or none of any."""
         backend, pause, now = self.ec2_backend, WORLD.settings["perVolumeSeconds"], time.monotonic()
         for volume in volumes:
@@ -79,7 +95,7 @@ class SnapshotCalls:
         for volume in volumes:
             WORLD.last_snapshot[self.region, volume.id] = now
             snapshot = TimedSnapshot(
-                backend, VolumeStub(volume.id, volume.size), self._get_param("Description"),
+                backend, VolumeStub(volume.id, volume.size), description,
                 WORLD.settings["snapshotSeconds"], encrypted=volume.encrypted,
                 kms_key_id=volume.kms_key_id, start_time=start_time)
             of_volume = backend.tags.get(volume.id, {}) if copied else {}
@@ -91,13 +107,13 @@ class SnapshotCalls:
 
     def create_snapshot(self):
         self.error_on_dryrun()
-        tags = self._snapshot_tags()
+        tags, description = self._snapshot_tags(), self._description()
         volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
-        return answer("CreateSnapshot", self._begin([volume], tags)[0])
+        return answer("CreateSnapshot", self._begin([volume], tags, description)[0])
 
     def create_snapshots(self):
         self.error_on_dryrun()
-        tags = self._snapshot_tags()
+        tags, description = self._snapshot_tags(), self._description()
         specification = self._get_param("InstanceSpecification", {})
         identifier = specification.get("InstanceId")
         excluded = specification.get("ExcludeDataVolumeIds", [])
@@ -122,7 +138,7 @@ class SnapshotCalls:
         if not wanted:
             raise refusal("InvalidParameterValue", f"Instance '{identifier}' has no volumes to snapshot.")
         # EC2 names the state otherwise here than in its other answers.
-        begun = [{"state": one.pop("status"), **one} for one in self._begin(wanted, tags)]
+        begun = [{"state": one.pop("status"), **one} for one in self._begin(wanted, tags, description)]
         return answer("CreateSnapshots", {"snapshotSet": begun})
 
     def _copy_source(self):
@@ -136,7 +152,7 @@ class SnapshotCalls:
 
     def copy_snapshot(self):
         self.error_on_dryrun()
-        tags = self._snapshot_tags()
+        tags, description = self._snapshot_tags(), self._description()
         destination = self._get_param("DestinationRegion")
         if destination and destination != self.region:
             raise refusal("InvalidParameterValue",
@@ -156,7 +172,7 @@ class SnapshotCalls:
         if WORLD.copy_fault is not None:
             message = WORLD.copy_fault.get("stateMessage") or KEY_NOT_ACCESSIBLE
         snapshot = TimedSnapshot(
-            self.ec2_backend, VolumeStub(COPY_VOLUME, source.volume.size), self._get_param("Description"),
+            self.ec2_backend, VolumeStub(COPY_VOLUME, source.volume.size), description,
             WORLD.settings["copySeconds"], encrypted=encrypted,
             kms_key_id=(key or default_key(self.region)) if encrypted else None,
             ends="error" if message else "completed", state_message=message)

@@ -66,6 +66,21 @@ class Creating(Scene):
         self.refused("InvalidParameterValue", client().create_snapshot, VolumeId=instance()["volumes"][0]["id"],
                      TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "x", "Value": "1"}]}])
 
+    def test_descriptions_are_short_and_plain(self):
+        made, source = instance(), snapshots({"volume": "vol-1"})[0]
+        calls = (
+            lambda text: client().create_snapshot(VolumeId=made["volumes"][0]["id"], Description=text),
+            lambda text: client().create_snapshots(InstanceSpecification={"InstanceId": made["id"]}, Description=text),
+            lambda text: copy(source, Description=text),
+        )
+        for call in calls:
+            for text in ("x" * 256, "Z\u00fcrich-DB - i-1", "two\nlines", "\x7f"):
+                self.assertIn("Description", self.refused("InvalidParameterValue", call, text))
+        self.assertEqual(len(local("snapshots")), 1)
+        for call in calls:
+            call(" ~" + "x" * 253)
+            call("")
+
     def test_a_new_snapshot_is_described_late(self):
         local("settings", {"describeLagSeconds": SECONDS})
         one = client().create_snapshot(VolumeId=instance()["volumes"][0]["id"])["SnapshotId"]
