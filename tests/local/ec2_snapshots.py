@@ -1,8 +1,8 @@
 """The calls that create, copy, tag and delete snapshots, as EBS answers them."""
 
 import time
-from urllib.parse import parse_qs, urlsplit
 
+import ec2_presigned
 from ec2_answers import answer, snapshot_shape, tag_set
 from ec2_describe import refusal
 from ec2_resources import TimedSnapshot, VolumeStub, backend_of, default_key, forget
@@ -51,17 +51,6 @@ def checked_description(text):
         raise refusal("InvalidParameterValue",
                       f"Value ({text}) for parameter Description is invalid. Character sets beyond ASCII are not supported.")
     return text
-
-
-def presigned_facts(url):
-    """What the call log says of a pre-signed URL, which is a credential and is
-    itself never written down."""
-    query = parse_qs(urlsplit(url or "").query)
-    return {
-        "presigned": bool(url),
-        "presignedAction": query.get("Action") == ["CopySnapshot"],
-        "presignedSignature": bool(query.get("X-Amz-Signature")),
-    }
 
 
 class SnapshotCalls:
@@ -157,6 +146,10 @@ class SnapshotCalls:
         if destination and destination != self.region:
             raise refusal("InvalidParameterValue",
                           f"DestinationRegion {destination} is not the region that was called, {self.region}.")
+        presigned = ec2_presigned.facts({name: values[0] for name, values in self.querystring.items()})
+        if presigned["presignedBytes"] > ec2_presigned.MAX_BYTES:
+            raise refusal("InvalidParameterValue",
+                          f"The parameter PresignedUrl is invalid: it is longer than {ec2_presigned.MAX_BYTES} bytes.")
         source = self._copy_source()
         key, limit = self._get_param("KmsKeyId"), WORLD.settings["copyLimit"]
         encrypted = source.encrypted or bool(self._get_param("Encrypted", False))
@@ -166,9 +159,7 @@ class SnapshotCalls:
         if WORLD.in_flight(self.region) >= limit:
             raise refusal("ResourceLimitExceeded",
                           f"Too many snapshot copies in progress. The limit is {limit} for this destination region.")
-        message = None
-        if source.encrypted and not all(presigned_facts(self._get_param("PresignedUrl")).values()):
-            message = KEY_NOT_ACCESSIBLE
+        message = KEY_NOT_ACCESSIBLE if source.encrypted and not ec2_presigned.is_good(presigned) else None
         if WORLD.copy_fault is not None:
             message = WORLD.copy_fault.get("stateMessage") or KEY_NOT_ACCESSIBLE
         snapshot = TimedSnapshot(

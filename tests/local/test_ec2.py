@@ -3,12 +3,11 @@
     python -m unittest discover -s tests/local
 """
 
-import json
 import threading
 import time
 
 from botocore.exceptions import ClientError
-from scene import AWAY, HOME, SECONDS, SIGNED, Scene, client, copy, described, found, instance, local, snapshots, tags
+from scene import AWAY, HOME, SECONDS, Scene, client, copy, described, found, instance, local, snapshots, tags
 
 
 class Creating(Scene):
@@ -135,16 +134,6 @@ class Copying(Scene):
         self.assertEqual(self.refused("ResourceLimitExceeded", copy, source),
                          "Too many snapshot copies in progress. The limit is 5 for this destination region.")
         copy(source, to="us-west-2")
-
-    def test_an_encrypted_source_needs_a_presigned_url(self):
-        source = snapshots({"volume": "vol-1", "encrypted": True})[0]
-        without, with_url = copy(source), copy(source, PresignedUrl=SIGNED)
-        self.assertEqual(self.until("error", without, AWAY)["StateMessage"], "Given key ID is not accessible")
-        self.assertTrue(self.until("completed", with_url, AWAY)["Encrypted"])
-        calls = local("calls?action=CopySnapshot")
-        self.assertEqual([call["presigned"] for call in calls], [False, True])
-        self.assertTrue(calls[1]["presignedAction"] and calls[1]["presignedSignature"])
-        self.assertNotIn("00ff", json.dumps(calls))
 
     def test_a_key_encrypts_the_copy(self):
         source = snapshots({"volume": "vol-1"})[0]
