@@ -4,6 +4,7 @@
     ec2_resources.py  volumes, instances and snapshots
     ec2_snapshots.py  creating, copying, tagging and deleting snapshots
     ec2_presigned.py  the pre-signed URL of a copy
+    ec2_holds.py      images and locks, for which snapshots cannot be deleted
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     control.py        the control API that stories set the scene with
@@ -25,6 +26,7 @@ import control
 import ec2_presigned
 from ec2_answers import error_body
 from ec2_describe import DescribeCalls
+from ec2_holds import HoldCalls
 from ec2_resources import backend_of
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
@@ -39,7 +41,7 @@ MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
 UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
 
 
-class LocalEC2Response(SnapshotCalls, DescribeCalls, EC2Response):
+class LocalEC2Response(SnapshotCalls, HoldCalls, DescribeCalls, EC2Response):
     """moto's EC2 with our actions before its own."""
 
     def get_region_from_url(self, request, full_url):

@@ -5,6 +5,7 @@ import time
 import ec2_presigned
 from ec2_answers import answer, snapshot_shape, tag_set
 from ec2_describe import refusal
+from ec2_holds import refuse_if_held
 from ec2_resources import TimedSnapshot, VolumeStub, backend_of, default_key, forget
 from ec2_state import COPY_VOLUME, WORLD
 from moto.core.responses import EmptyResult
@@ -173,9 +174,7 @@ class SnapshotCalls:
     def delete_snapshot(self):
         self.error_on_dryrun()
         snapshot = self.ec2_backend.get_snapshot(self._get_param("SnapshotId"))
-        if snapshot.in_use:
-            raise refusal("InvalidSnapshot.InUse",
-                          f"The snapshot {snapshot.id} is currently in use by ami-00000000000000000")
+        refuse_if_held(self.region, snapshot)
         forget(self.ec2_backend, self.ec2_backend.snapshots, snapshot.id)
         return EmptyResult()
 
