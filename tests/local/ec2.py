@@ -5,6 +5,7 @@
     ec2_snapshots.py  creating, copying, tagging and deleting snapshots
     ec2_presigned.py  the pre-signed URL of a copy
     ec2_holds.py      images and locks, for which snapshots cannot be deleted
+    ec2_volumes.py    detaching volumes
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     control.py        the control API that stories set the scene with
@@ -30,6 +31,7 @@ from ec2_holds import HoldCalls
 from ec2_resources import backend_of
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
+from ec2_volumes import VolumeCalls
 from moto.ec2 import urls
 from moto.ec2.responses import EC2Response
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -41,7 +43,7 @@ MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
 UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
 
 
-class LocalEC2Response(SnapshotCalls, HoldCalls, DescribeCalls, EC2Response):
+class LocalEC2Response(SnapshotCalls, VolumeCalls, HoldCalls, DescribeCalls, EC2Response):
     """moto's EC2 with our actions before its own."""
 
     def get_region_from_url(self, request, full_url):

@@ -142,6 +142,40 @@ class Copying(Scene):
         self.refused("InvalidParameterDependency", copy, source, KmsKeyId="arn:aws:kms:us-east-1:1:key/k")
 
 
+class Detaching(Scene):
+    def attachments(self, volume):
+        return [one["InstanceId"] for one in client().describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"]]
+
+    def test_the_only_instance_need_not_be_named(self):
+        made = instance(volumes=3)
+        boot, first, second = (one["id"] for one in made["volumes"])
+        said = client().detach_volume(VolumeId=first)
+        self.assertEqual((said["VolumeId"], said["InstanceId"], said["Device"], said["State"]),
+                         (first, made["id"], made["volumes"][1]["device"], "detaching"))
+        client().detach_volume(VolumeId=second, InstanceId=made["id"], Device=made["volumes"][2]["device"])
+        self.assertEqual([self.attachments(one) for one in (boot, first, second)], [[made["id"]], [], []])
+        shown = client().describe_instances(InstanceIds=[made["id"]])["Reservations"][0]["Instances"][0]
+        self.assertEqual([one["Ebs"]["VolumeId"] for one in shown["BlockDeviceMappings"]], [boot])
+        self.assertEqual(self.refused("IncorrectState", client().detach_volume, VolumeId=first),
+                         f"Volume '{first}' is in the 'available' state.")
+
+    def test_one_of_several_has_to_be_named(self):
+        first, second, third = instance(), instance(), instance()
+        volume = first["volumes"][1]["id"]
+        local("attach", {"region": HOME, "instance": second["id"], "volume": volume, "device": "/dev/sdz"})
+        self.refused("MissingParameter", client().detach_volume, VolumeId=volume)
+        self.refused("InvalidAttachment.NotFound", client().detach_volume, VolumeId=volume, InstanceId=third["id"])
+        client().detach_volume(VolumeId=volume, InstanceId=second["id"])
+        self.assertEqual(self.attachments(volume), [first["id"]])
+
+    def test_what_is_not_there_is_refused(self):
+        volume = instance()["volumes"][0]["id"]
+        self.refused("InvalidVolume.NotFound", client().detach_volume, VolumeId="vol-0123456789abcdef0")
+        self.refused("InvalidInstanceID.NotFound", client().detach_volume, VolumeId=volume,
+                     InstanceId="i-0123456789abcdef0")
+        self.refused("InvalidAttachment.NotFound", client().detach_volume, VolumeId=volume, Device="/dev/sdx")
+
+
 class Describing(Scene):
     def test_filters(self):
         first, second, third = snapshots(
