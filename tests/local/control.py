@@ -119,14 +119,20 @@ def moment(text):
 
 def add_snapshots(given):
     """Prepared snapshots. One without a volume is a copy, and has the volume id
-    that EC2 gives to copies; a pending one lives on as if it had begun now."""
+    that EC2 gives to copies. A pending one lives on as if it had begun now,
+    whatever its start time is, and for as many seconds as it says itself, or the
+    settings. All are described at once, but for those that say that they lag."""
     backend, added = backend_of(given["region"]), []
     for wanted in given["snapshots"]:
         state = wanted.get("state", "completed")
         if state not in ("completed", "pending", "error"):
             raise ValueError("a snapshot's state is completed, pending or error")
         volume = wanted.get("volume") or COPY_VOLUME
-        seconds = WORLD.settings["copySeconds" if volume == COPY_VOLUME else "snapshotSeconds"]
+        seconds = wanted.get("seconds", WORLD.settings["copySeconds" if volume == COPY_VOLUME else "snapshotSeconds"])
+        if "seconds" in wanted and state != "pending":
+            raise ValueError("only a pending snapshot has seconds")
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
+            raise ValueError("a snapshot's seconds are a number, and not negative")
         started = moment(wanted.get("startTime"))
         # moto keeps its times in UTC and without a zone.
         started = started and started.replace(tzinfo=None)
@@ -135,7 +141,7 @@ def add_snapshots(given):
             seconds if state == "pending" else 0,
             encrypted=wanted.get("encrypted", False), kms_key_id=wanted.get("kmsKeyId"),
             ends="error" if state == "error" else "completed",
-            state_message=wanted.get("stateMessage"), start_time=started, lags=False)
+            state_message=wanted.get("stateMessage"), start_time=started, lags=wanted.get("lag", False))
         snapshot.in_use = wanted.get("inUse", False)
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
