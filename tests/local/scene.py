@@ -91,7 +91,7 @@ class Scene(unittest.TestCase):
         return caught.exception.response["Error"]["Message"]
 
     def until(self, state, identifier, region=HOME):
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 10
         while (now := described(identifier, region))["State"] != state:
             self.assertLess(time.monotonic(), deadline, f"{identifier} is {now['State']}, not {state}")
             time.sleep(0.02)

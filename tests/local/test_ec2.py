@@ -7,11 +7,12 @@ import threading
 import time
 
 from botocore.exceptions import ClientError
-from scene import AWAY, HOME, SECONDS, Scene, client, copy, described, found, instance, local, snapshots, tags
+from scene import AWAY, HOME, Scene, client, copy, described, found, instance, local, snapshots, tags
 
 
 class Creating(Scene):
     def test_a_set_is_pending_then_completed(self):
+        local("settings", {"snapshotSeconds": 1})
         made = instance()
         answer = client().create_snapshots(
             InstanceSpecification={"InstanceId": made["id"]}, Description="nightly",
@@ -81,11 +82,11 @@ class Creating(Scene):
             call("")
 
     def test_a_new_snapshot_is_described_late(self):
-        local("settings", {"describeLagSeconds": SECONDS})
+        local("settings", {"describeLagSeconds": 60})
         one = client().create_snapshot(VolumeId=instance()["volumes"][0]["id"])["SnapshotId"]
         self.refused("InvalidSnapshot.NotFound", described, one)
         self.assertEqual(found(), set())
-        time.sleep(SECONDS)
+        local("settings", {"describeLagSeconds": 0})
         self.assertEqual(found(), {one})
 
     def test_deleting(self):
@@ -97,6 +98,7 @@ class Creating(Scene):
 
 class Copying(Scene):
     def test_a_copy_has_only_the_tags_it_is_given(self):
+        local("settings", {"copySeconds": 1})
         source = snapshots({"volume": "vol-1", "tags": {"Name": "web"}})[0]
         one = copy(source, TagSpecifications=tags(BackupFromRegion=HOME), Description="copy", DestinationRegion=AWAY)
         now = described(one, AWAY)
@@ -106,7 +108,8 @@ class Copying(Scene):
         self.assertEqual(found(), {source})
 
     def test_sources_that_cannot_be_copied(self):
-        pending, broken = snapshots({"volume": "vol-1", "state": "pending"}, {"volume": "vol-2", "state": "error"})
+        pending, broken = snapshots({"volume": "vol-1", "state": "pending", "seconds": 60},
+                                    {"volume": "vol-2", "state": "error"})
         self.refused("IncorrectState", copy, pending)
         self.refused("IncorrectState", copy, broken)
         self.refused("InvalidSnapshot.NotFound", copy, "snap-0123456789abcdef0")
