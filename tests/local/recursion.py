@@ -62,6 +62,11 @@ class Chains:
         with self.lock:
             self.detections.append(found)
 
+    def forget(self):
+        with self.lock:
+            self.given.clear()
+            self.detections.clear()
+
     def listed(self):
         with self.lock:
             return list(self.detections)

@@ -16,6 +16,7 @@ NOT_ACCESSIBLE = "Given key ID is not accessible"
 class Presigned(Scene):
     def setUp(self):
         super().setUp()
+        local("settings", {"copySeconds": 0.05})
         self.plain, self.encrypted = snapshots({"volume": "vol-1"}, {"volume": "vol-2", "encrypted": True})
 
     def logged(self):
