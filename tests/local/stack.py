@@ -61,11 +61,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None, enforce_iam=False):
-    """Starts a local cloud, deploys what `make build` has built, and stops everything at the end.
-
-    `settings` are the EC2 endpoint's, `parameters` the template's.
-    """
+def running(venvs, log_dir, settings=None, enforce_iam=False):
+    """Starts a local cloud, answers its URLs, and stops everything at the end. `settings` are the EC2 endpoint's."""
     cloud = subprocess.Popen(
         [
             sys.executable,
@@ -83,12 +80,19 @@ def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None,
         line = cloud.stdout.readline()
         if not line:
             sys.exit("the local cloud did not start")
-        urls = json.loads(line)
-        deploy(venvs, urls, region, parameters or {})
-        yield Stack(urls, region)
+        yield json.loads(line)
     finally:
         cloud.stdin.close()
+        cloud.stdout.close()
         cloud.wait()
+
+
+@contextlib.contextmanager
+def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None, enforce_iam=False):
+    """A local cloud with what `make build` has built; `parameters` are the template's."""
+    with running(venvs, log_dir, settings, enforce_iam) as urls:
+        deploy(venvs, urls, region, parameters or {})
+        yield Stack(urls, region)
 
 
 def deploy(venvs, urls, region, parameters):
