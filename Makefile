@@ -107,6 +107,7 @@ release: checkout environments ## Build the functions as they are deployed (arm6
 check: environments ## Check the template and the state machine's definition.
 	$(call say,Template and state machine)
 	@$(SAM) validate --lint
+	@$(VENVS)/tools/bin/python tests/local/check_template.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
 .PHONY: check-local
