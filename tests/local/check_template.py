@@ -98,10 +98,12 @@ def functions(template):
 
 
 def named(value):
-    """The resource that a reference names, whichever form it has."""
+    """The resource that a reference, or a text that begins with one, names."""
     if "Ref" in value:
         return value["Ref"]
-    return value["Fn::GetAtt"][0] if "Fn::GetAtt" in value else None
+    if "Fn::Sub" in value:
+        return re.match(r"(?:\$\{(\w+))?", value["Fn::Sub"])[1]
+    return value["Fn::GetAtt"][0]
 
 
 def as_list(value):
