@@ -94,9 +94,7 @@ impl Cloud {
     }
 
     fn deploy(&self, region: &str, parameters: &str) {
-        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let overrides =
-            format!("Architecture={architecture} PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED {parameters}");
+        let overrides = format!("PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED {parameters}");
         let done = Command::new("sam")
             .args(["deploy", "--config-env", "local", "--region", region, "--stack-name", &stack_name(region)])
             .args(["--parameter-overrides", overrides.trim()])

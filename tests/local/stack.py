@@ -96,7 +96,6 @@ def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None,
 
 
 def deploy(venvs, urls, region, parameters):
-    architecture = "arm64" if os.uname().machine == "aarch64" else "x86_64"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment.update(
         PATH=f"{venvs}/tools/bin:{environment['PATH']}",
@@ -106,7 +105,7 @@ def deploy(venvs, urls, region, parameters):
         AWS_SECRET_ACCESS_KEY="test",
         SAM_CLI_TELEMETRY="0",
     )
-    parameters = {"Architecture": architecture, "PollSeconds": 1, "RetrySeconds": 2, "ScheduleState": "DISABLED", **parameters}
+    parameters = {"PollSeconds": 1, "RetrySeconds": 2, "ScheduleState": "DISABLED", **parameters}
     overrides = " ".join(f"{name}={value}" for name, value in parameters.items())
     command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", overrides]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
