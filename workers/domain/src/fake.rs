@@ -3,12 +3,14 @@
 //! It keeps state, it can be told to fail, and it remembers every call. Snapshots and copies stay pending until
 //! [`FakeEc2::complete_all`]. What only a real service shows is tested on the local cloud instead.
 
+mod claims;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
@@ -20,6 +22,8 @@ use crate::{
     },
     tags::{self, SnapshotTags},
 };
+
+pub use claims::{ClaimFault, FakeClaims, FakeExecutionStates};
 
 /// What becomes of the next call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub struct FakeEc2 {
     pub now: Cell<DateTime<Utc>>,
     /// Copies in flight per destination, at most.
     pub copy_limit: Cell<usize>,
+    /// For so long what was begun is not described (EC2 is eventually consistent).
+    pub describe_lag: Cell<TimeDelta>,
     /// Every call: action and region.
     pub calls: RefCell<Vec<(&'static str, Region)>>,
     /// The key that each copy was ordered with.
@@ -73,6 +79,7 @@ impl FakeEc2 {
             snapshots: RefCell::default(),
             now: Cell::new(now),
             copy_limit: Cell::new(5),
+            describe_lag: Cell::new(TimeDelta::zero()),
             calls: RefCell::default(),
             copy_keys: RefCell::default(),
             faults: RefCell::default(),
@@ -236,12 +243,11 @@ impl Ec2 for FakeEc2 {
                 Which::MadeBy(wanted) => run == Some(wanted),
                 Which::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
                 Which::KeptForever => read.keep_forever,
-                Which::PendingCopies => {
-                    read.automated && read.from_region.is_some() && snapshot.state == SnapshotState::Pending
-                }
+                Which::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
             }
         };
-        self.held(region).into_iter().filter(chosen).for_each(visit);
+        let described = |s: &Snapshot| s.started + self.describe_lag.get() <= self.now.get();
+        self.held(region).into_iter().filter(|s| described(s) && chosen(s)).for_each(visit);
         Ok(())
     }
 
