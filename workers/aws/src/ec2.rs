@@ -122,10 +122,9 @@ fn filters(which: &Which) -> Vec<Vec<Filter>> {
             .collect(),
         Which::KeptForever => vec![vec![filter("tag-key", [tags::KEEP_FOREVER])]],
         // Whatever their `Type`: it may have been changed by hand.
-        Which::PendingCopies => vec![vec![
-            filter("tag-key", [tags::BACKUP_FROM_REGION]),
-            filter("status", ["pending"]),
-        ]],
+        Which::PendingCopies => {
+            vec![vec![filter("tag-key", [tags::BACKUP_FROM_REGION]), filter("status", ["pending"])]]
+        }
     }
 }
 

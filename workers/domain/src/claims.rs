@@ -34,6 +34,9 @@ use crate::{
 /// The time-out of the functions that hold claims, as `template.yaml` has it.
 pub const FUNCTION_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
+/// For so long after it began an invocation begins to make something: the answer to a later call could miss its end.
+pub const ACTS_FOR: TimeDelta = TimeDelta::seconds(30);
+
 /// For so long an id that is not described may only be late (EC2 is eventually consistent).
 pub const MAY_BE_LATE: TimeDelta = TimeDelta::minutes(10);
 

@@ -347,10 +347,11 @@ impl World {
         pause().await;
         let made = id.into_iter().map(|id| Made { id, volume: None, at: now }).collect::<Vec<_>>();
         let done = !made.is_empty();
-        match fate {
-            Fate::Answered | Fate::Refused => held.close(&claims, made).await.is_ok() && done,
-            Fate::Lost | Fate::NeverSent => held.leave_open(&claims, vec![]).await.is_ok() && false,
-        }
+        let (written, done) = match fate {
+            Fate::Answered | Fate::Refused => (held.close(&claims, made).await, done),
+            Fate::Lost | Fate::NeverSent => (held.leave_open(&claims, vec![]).await, false),
+        };
+        written.is_ok() && done
     }
 }
 
