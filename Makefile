@@ -11,7 +11,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENVS := $(CACHE)/venvs
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
-# As SAM names architectures. The local cloud runs the functions as processes of this machine.
+# As SAM names architectures. The local cloud runs the functions as processes of this machine, so they are built from a
+# copy of the template that names its architecture; it lies beside the template, whose paths are relative.
+LOCAL_TEMPLATE := .template-local.yaml
 ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
 CARGO_FLAGS := --workspace --locked --target $(TARGET)
 
@@ -84,9 +86,12 @@ build: checkout environments ## Build the functions for this machine, without op
 	@# The binaries of the workspace first, in one go: sam build then asks cargo for one after the other.
 	@cargo build $(CARGO_FLAGS) --bins --quiet
 	@# Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
-	@CARGO_LAMBDA_COMPILER=cargo SAM_BUILD_MODE=debug $(SAM) build --config-env local \
-		--parameter-overrides Architecture=$(ARCHITECTURE) > .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
-	@rm -f .aws-sam.log
+	@trap 'rm -f $(LOCAL_TEMPLATE) .aws-sam.log' EXIT; \
+	sed 's/^\( *Architectures: \)\[arm64\]$$/\1[$(ARCHITECTURE)]/' template.yaml > $(LOCAL_TEMPLATE); \
+	grep -q '^ *Architectures: \[$(ARCHITECTURE)\]$$' $(LOCAL_TEMPLATE) || \
+		{ echo 'template.yaml has no line "Architectures: [arm64]" to replace'; exit 1; }; \
+	CARGO_LAMBDA_COMPILER=cargo SAM_BUILD_MODE=debug $(SAM) build --template-file $(LOCAL_TEMPLATE) \
+		> .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
 
 .PHONY: release
 release: checkout environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
@@ -102,6 +107,7 @@ release: checkout environments ## Build the functions as they are deployed (arm6
 check: environments ## Check the template and the state machine's definition.
 	$(call say,Template and state machine)
 	@$(SAM) validate --lint
+	@$(VENVS)/tools/bin/python tests/local/check_template.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
 .PHONY: check-local

@@ -14,15 +14,16 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
         "KeepForever": "audit", "CostCenter": "7"});
     let ids = cloud.add_instances(HOME, &json!([tagged(own, 2)]));
     let (instance, volumes) = &ids[0];
-    let ended = cloud.run(&stack, &json!({"scheduledTime": "2026-01-02T03:00:00Z"}));
+    // Any time of the last day names the run; every date comes from the clock at the act.
+    let ended = cloud.run(&stack, &json!({"scheduledTime": format!("{}T00:00:00Z", day(0))}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
 
-    let snapshots = cloud.snapshots(HOME);
+    let (snapshots, run) = (cloud.snapshots(HOME), format!("{}T000000Z", day(0).format("%Y%m%d")));
     assert_eq!(snapshots.len(), 2);
     for (snapshot, device) in snapshots.iter().zip(["/dev/sda1", "/dev/sdf"]) {
         assert_eq!(snapshot["state"], "completed");
         let expected = json!({
-            "BackupCrossRegion": "us-east-1", "BackupRun": "20260102T030000Z", "CreatedOn": day(0), "DeleteOn": day(14),
+            "BackupCrossRegion": "us-east-1", "BackupRun": run, "CreatedOn": day(0), "DeleteOn": day(14),
             "Devices": format!("/dev/sda1={} /dev/sdf={}", volumes[0], volumes[1]), "KeepForever": "audit",
             "Name": "db", "RetentionCrossRegion": "3", "SourceInstanceId": instance, "Type": "Automated",
         });
@@ -30,7 +31,7 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
         let copies = cloud.snapshots("us-east-1");
         let copy = copies.iter().find(|c| c["tags"]["SourceSnapshotId"] == snapshot["id"]).unwrap();
         let expected = json!({
-            "BackupFromRegion": HOME, "BackupRun": "20260102T030000Z", "CreatedOn": day(0), "DeleteOn": day(3),
+            "BackupFromRegion": HOME, "BackupRun": run, "CreatedOn": day(0), "DeleteOn": day(3),
             "KeepForever": "audit", "Name": "db", "RetentionCrossRegion": "3", "SourceDevice": device,
             "SourceInstanceId": instance, "SourceSnapshotId": snapshot["id"], "SourceVolumeId": snapshot["volume"],
             "Type": "Automated",
@@ -46,7 +47,7 @@ fn a_second_execution_of_the_same_schedule_event_creates_nothing() {
     let stack = cloud.stack(HOME, "");
     let fleet = (0..4).map(|_| tagged(json!({"BackupCrossRegion": "us-east-1,us-west-2"}), 2)).collect::<Vec<_>>();
     cloud.add_instances(HOME, &json!(fleet));
-    let input = json!({"scheduledTime": "2026-01-02T03:00:00Z"});
+    let input = json!({"scheduledTime": format!("{}T00:00:00Z", day(0))});
     assert_eq!(cloud.run(&stack, &input).status, "SUCCEEDED");
     let before = cloud.mutating_calls().len();
     assert_eq!(before, 4 + 16, "one CreateSnapshots an instance, one CopySnapshot a copy");

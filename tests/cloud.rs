@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     io::{BufRead, BufReader, Write},
+    ops::{Deref, DerefMut},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, OnceLock},
     thread::sleep,
@@ -19,9 +20,13 @@ pub const HOME: &str = "eu-west-1";
 /// Longer than any story takes; shorter than anyone waits.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Calls of EC2 that a story that failed prints.
+const LAST_CALLS: usize = 30;
+
 /// The local cloud. It stops when this process ends: its standard input is closed then.
 pub struct Cloud {
     _process: Child,
+    logs: String,
     aws: String,
     ec2: String,
     http: ureq::Agent,
@@ -43,8 +48,41 @@ pub struct Ended {
     pub cause: String,
 }
 
-/// The local cloud, with an empty EC2 and empty queues.
-pub fn cloud() -> MutexGuard<'static, Cloud> {
+/// The local cloud, for one story. A story that fails prints where its logs are, and the last calls of EC2.
+pub struct Story(MutexGuard<'static, Cloud>);
+
+impl Deref for Story {
+    type Target = Cloud;
+
+    fn deref(&self) -> &Cloud {
+        &self.0
+    }
+}
+
+impl DerefMut for Story {
+    fn deref_mut(&mut self) -> &mut Cloud {
+        &mut self.0
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What is printed is shown with the story that failed. Nothing here may panic once more.
+            eprintln!("The logs of the local cloud are in {}", self.logs);
+            let calls = self.http.get(format!("{}/_local/calls", self.ec2)).call();
+            let calls: Option<Value> = calls.ok().and_then(|mut answer| answer.body_mut().read_json().ok());
+            let calls = calls.and_then(|calls| calls.as_array().cloned()).unwrap_or_default();
+            eprintln!("The last calls of EC2, of {} in all:", calls.len());
+            for call in &calls[calls.len().saturating_sub(LAST_CALLS)..] {
+                eprintln!("  {call}");
+            }
+        }
+    }
+}
+
+/// The local cloud, with an empty EC2, empty queues, and nothing held or claimed.
+pub fn cloud() -> Story {
     static CLOUD: OnceLock<Mutex<Cloud>> = OnceLock::new();
     let shared = CLOUD.get_or_init(|| Mutex::new(Cloud::start()));
     // A story that failed leaves a poisoned lock; the next one starts from an empty EC2.
@@ -52,7 +90,8 @@ pub fn cloud() -> MutexGuard<'static, Cloud> {
     cloud.stack(HOME, "");
     cloud.control("reset", Some(&json!({})));
     cloud.purge();
-    cloud
+    cloud.forget_objects();
+    Story(cloud)
 }
 
 impl Cloud {
@@ -72,7 +111,7 @@ impl Cloud {
         let urls: Value = serde_json::from_str(&line).expect("the local cloud starts");
         let url = |name: &str| urls[name].as_str().unwrap().to_owned();
         let http = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { _process: process, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
+        Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
     }
 
     /// The stack of a home region, deployed when it is first asked for.
@@ -94,9 +133,7 @@ impl Cloud {
     }
 
     fn deploy(&self, region: &str, parameters: &str) {
-        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        let overrides =
-            format!("Architecture={architecture} PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED {parameters}");
+        let overrides = format!("PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED {parameters}");
         let done = Command::new("sam")
             .args(["deploy", "--config-env", "local", "--region", region, "--stack-name", &stack_name(region)])
             .args(["--parameter-overrides", overrides.trim()])
@@ -115,6 +152,33 @@ impl Cloud {
                 self.call(&stack.region, "AmazonSQS.PurgeQueue", &json!({"QueueUrl": url, "Name": name}));
             }
         }
+    }
+
+    /// Removes what earlier stories left in the report buckets that decides about later ones.
+    fn forget_objects(&self) {
+        self.post_aws("_local/reset", &json!({}));
+        for stack in self.stacks.values() {
+            let bucket = stack.output("ReportBucketName");
+            for prefix in ["holds/", "claims/"] {
+                let listing = self.get(&format!("{}/{bucket}?list-type=2&prefix={prefix}", self.aws));
+                for key in between(&listing, "<Key>", "</Key>") {
+                    let request = self.http.delete(format!("{}/{bucket}/{key}", self.aws));
+                    request.header("Authorization", authorization(HOME, "s3")).call().unwrap();
+                }
+            }
+        }
+    }
+
+    /// The chains of messages that Lambda's detection of loops has stopped (tests/local/recursion.py).
+    pub fn stopped_chains(&self) -> Vec<Value> {
+        let answer = self.http.get(format!("{}/_local/recursive", self.aws)).call().unwrap().body_mut().read_json();
+        answer.unwrap()
+    }
+
+    /// Asks the control API of the rest of the local cloud (tests/local/aws.py).
+    pub fn post_aws(&self, path: &str, body: &Value) {
+        let answer = self.http.post(format!("{}/{path}", self.aws)).send_json(body).unwrap();
+        assert!(answer.status().is_success(), "{path}");
     }
 
     /// Asks the EC2 endpoint's control API (tests/local/control.py).
@@ -180,6 +244,19 @@ impl Cloud {
         let machine = json!({"name": name, "roleArn": role, "definition": definition});
         let machine = self.call(&stack.region, "AWSStepFunctions.CreateStateMachine", &machine);
         let start = json!({"stateMachineArn": machine["stateMachineArn"], "input": "{}"});
+        let begun = self.call(&stack.region, "AWSStepFunctions.StartExecution", &start);
+        self.end_of(stack, begun["executionArn"].as_str().unwrap().to_owned())
+    }
+
+    /// Runs a changed copy of the deployed machine.
+    pub fn run_changed(&self, stack: &Stack, name: &str, change: impl Fn(&mut Value), input: &Value) -> Ended {
+        let deployed = json!({"stateMachineArn": stack.output("StateMachineArn")});
+        let deployed = self.call(&stack.region, "AWSStepFunctions.DescribeStateMachine", &deployed);
+        let mut definition: Value = serde_json::from_str(deployed["definition"].as_str().unwrap()).unwrap();
+        change(&mut definition);
+        let machine = json!({"name": name, "roleArn": deployed["roleArn"], "definition": definition.to_string()});
+        let machine = self.call(&stack.region, "AWSStepFunctions.CreateStateMachine", &machine);
+        let start = json!({"stateMachineArn": machine["stateMachineArn"], "input": input.to_string()});
         let begun = self.call(&stack.region, "AWSStepFunctions.StartExecution", &start);
         self.end_of(stack, begun["executionArn"].as_str().unwrap().to_owned())
     }

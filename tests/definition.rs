@@ -101,6 +101,34 @@ fn every_error_name_is_one_that_the_code_has() {
 }
 
 #[test]
+fn every_wait_but_for_expiry_ends_at_the_deadline_of_the_run() {
+    let (_, whole) = definition();
+    assert_eq!(
+        whole["TimeoutSeconds"],
+        48 * 3600,
+        "the run's deadline, 30 hours at most, twelve for the sweep, and some"
+    );
+    for (name, state) in machines(&whole).into_iter().flat_map(states) {
+        if let Some(body) = state["Parameters"].get("MessageBody") {
+            let deadline = body.get("deadline.$").and_then(Value::as_str);
+            assert_eq!(deadline, (name != "Expire").then_some("$.deadline"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_more_than_four_discovers_run_at_once_and_all_regions_copy_at_once() {
+    let (_, whole) = definition();
+    let concurrency = |name: &str| whole["States"][name]["MaxConcurrency"].clone();
+    assert_eq!([concurrency("PlanCopies"), concurrency("ExpireRegions")], [4, 4]);
+    assert_eq!(concurrency("CopyToRegions"), 0, "a region that waits for others would starve each night");
+    assert!(
+        !states(&whole["States"]["CopyToRegions"]["ItemProcessor"])
+            .any(|(_, s)| s["Resource"] == "arn:aws:states:::lambda:invoke")
+    );
+}
+
+#[test]
 fn every_wait_for_a_worker_has_a_time_out_and_a_heartbeat() {
     let (_, whole) = definition();
     let mut waits = 0;

@@ -52,17 +52,17 @@ fn the_last_backup_of_a_living_volume_is_never_deleted() {
     assert!(stays(&cloud, "us-west-2", &copy), "the newest copy there");
     let verdicts = cloud.report(&stack, &ended, &format!("verdicts-{HOME}.jsonl"));
     let line = verdicts.lines().find(|line| line.contains(&newest)).unwrap();
-    assert!(line.contains("newest completed of a living volume"), "{line}");
+    assert!(line.contains("newest completed of a volume that exists"), "{line}");
 }
 
 #[test]
-fn a_volume_keeps_its_newest_snapshot_while_it_is_backed_up_or_detached_for_the_moment() {
+fn a_volume_that_exists_keeps_its_newest_snapshot_and_one_of_which_no_tag_speaks_is_a_problem() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
     let never = json!({"tags": {"Name": "test"}, "volumes": [{"device": "/dev/sda1"}]});
     let fleet = cloud.add_instances(HOME, &json!([tagged(json!({}), 3), tagged(json!({}), 1), never]));
     let (attached, detached, deleted) = (&fleet[0].1[0], &fleet[0].1[1], &fleet[0].1[2]);
-    let (untagged, never) = (&fleet[1].1[0], &fleet[2].1[0]);
+    let (given_up, never) = (&fleet[1].1[0], &fleet[2].1[0]);
     cloud.control("detach", Some(&json!({"region": HOME, "volume": detached})));
     cloud.control("delete-volume", Some(&json!({"region": HOME, "volume": deleted})));
     cloud.control("tags", Some(&json!({"region": HOME, "id": fleet[1].0, "tags": {"Backup": "No"}})));
@@ -72,7 +72,7 @@ fn a_volume_keeps_its_newest_snapshot_while_it_is_backed_up_or_detached_for_the_
         copy
     };
     let (mut wanted, mut unwanted) = (BTreeSet::new(), BTreeSet::new());
-    for (volume, lives) in [(attached, true), (detached, true), (deleted, false), (untagged, false), (never, false)] {
+    for (volume, lives) in [(attached, true), (detached, true), (deleted, false), (given_up, false), (never, true)] {
         for created in [-12, -10] {
             let own = cloud.add_snapshot(HOME, due(volume, created, json!({})));
             let copy = cloud.add_snapshot("us-east-1", due_copy(&own, volume, created));
@@ -85,7 +85,10 @@ fn a_volume_keeps_its_newest_snapshot_while_it_is_backed_up_or_detached_for_the_
     }
     wanted.insert(cloud.add_snapshot("us-west-2", described(format!("of {deleted}, I think"), -12)));
     let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
-    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(ended.error, "BackupIncomplete");
+    for (volume, silent) in [(attached, false), (detached, true), (deleted, false), (given_up, false), (never, true)] {
+        assert_eq!(ended.cause.contains(volume.as_str()), silent, "{volume}: {}", ended.cause);
+    }
     let left = [HOME, "us-east-1", "us-west-2"].iter().flat_map(|region| cloud.snapshot_ids(region)).collect();
     assert_eq!(wanted, left, "of {fleet:?}");
     assert_eq!(deletions(&cloud).into_keys().collect::<BTreeSet<_>>(), unwanted);
@@ -106,7 +109,7 @@ fn a_copy_is_kept_because_its_source_carries_keep_forever() {
 }
 
 #[test]
-fn too_much_at_once_stops_the_region_and_nothing_else() {
+fn too_much_at_once_stops_the_region_and_nothing_else_until_an_execution_allows_it() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
     for age in 0..24 {
@@ -115,14 +118,25 @@ fn too_much_at_once_stops_the_region_and_nothing_else() {
     let elsewhere = cloud.add_snapshot("us-east-1", due_copy("snap-0b", "vol-0dead", -10));
     let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
     assert_eq!(ended.error, "BackupIncomplete");
-    assert!(ended.cause.contains("MassExpire") && ended.cause.contains("24 of 24 snapshots"), "{}", ended.cause);
+    assert!(ended.cause.contains("MassExpire") && ended.cause.contains("24 of 24 backups"), "{}", ended.cause);
     assert_eq!(cloud.snapshots(HOME).len(), 24);
     assert_eq!(deletions(&cloud), BTreeMap::from([(elsewhere, "ok".into())]), "the other region is not stopped");
 
-    let allowed = cloud.run(&stack, &json!({"phases": ["expire"], "allowMassExpire": true}));
+    // Some nights later less is due, and nobody has looked at it yet.
+    for snapshot in &cloud.snapshots(HOME)[1..] {
+        let prolonged = json!({"region": HOME, "id": snapshot["id"], "tags": {"DeleteOn": day(9)}});
+        cloud.control("tags", Some(&prolonged));
+    }
+    for input in [json!({"phases": ["expire"]}), json!({"phases": ["expire"], "allowMassExpire": ["us-east-1"]})] {
+        let held = cloud.run(&stack, &input);
+        assert!(held.cause.contains("stopped since") && held.cause.contains("24 of 24"), "{}", held.cause);
+    }
+    assert_eq!(cloud.snapshots(HOME).len(), 24);
+
+    let allowed = cloud.run(&stack, &json!({"phases": ["expire"], "allowMassExpire": [HOME]}));
     assert_eq!(allowed.status, "SUCCEEDED", "{}", allowed.cause);
-    assert!(cloud.snapshots(HOME).is_empty());
-    assert_eq!(summary(&cloud, &stack, &allowed)["run"]["allowMassExpire"], true);
+    assert_eq!(cloud.snapshots(HOME).len(), 23);
+    assert_eq!(summary(&cloud, &stack, &allowed)["run"]["allowMassExpire"], json!([HOME]));
 }
 
 #[test]
@@ -186,11 +200,35 @@ fn what_ec2_holds_is_left_and_said_and_the_rest_of_the_batch_goes() {
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
     assert_eq!(deletions(&cloud), answers);
     assert_eq!(cloud.snapshot_ids(HOME), held);
-    assert!(cloud.is_empty(&stack, "ExpireDeadLetterQueueUrl"));
+    let (_, attributes) = cloud.receive(&stack, "ExpireDeadLetterQueueUrl");
+    assert_eq!(attributes["Error"], "SnapshotHeld");
+    assert!(held.iter().all(|id| attributes["Cause"].contains(id)), "{attributes:?}");
+    let text = cloud.report(&stack, &ended, "summary.txt");
+    assert!(text.contains("InvalidSnapshot.InUse"), "the report has EC2's reason: {text}");
     let summary = summary(&cloud, &stack, &ended);
     let here = summary["expiries"].as_array().unwrap().iter().find(|end| end["region"] == HOME).unwrap();
     let left = here["left"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned());
     assert_eq!((left.collect(), here["deleted"].as_array().unwrap().len()), (held, 2));
+}
+
+#[test]
+fn what_images_and_locks_hold_is_left_alone_by_name_and_outside_of_the_breaker() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let ids: Vec<String> =
+        (0..25).map(|age| cloud.add_snapshot(HOME, due("vol-0dead", -10 - age, json!({})))).collect();
+    // A disabled image holds its snapshots all the same.
+    let image = json!({"region": HOME, "snapshots": ids[..23], "name": "golden", "disabled": true});
+    let image = cloud.control("images", Some(&image))["id"].as_str().unwrap().to_owned();
+    cloud.control("locks", Some(&json!({"region": HOME, "snapshot": ids[23], "mode": "governance"})));
+    let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(deletions(&cloud), BTreeMap::from([(ids[24].clone(), "ok".into())]), "nothing that EC2 would refuse");
+    let summary = cloud.report(&stack, &ended, "summary.txt");
+    assert!(
+        summary.contains(&format!("held by image {image}")) && summary.contains("a lock (governance)"),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -223,14 +261,14 @@ fn a_dry_run_gives_every_snapshot_the_verdict_of_the_real_run_and_deletes_nothin
     add(HOME, in_state("pending"), "kept: pending");
     add(HOME, in_state("error"), "expired: broken");
     let older = add(HOME, due(living, -12, json!({})), &since);
-    let newest = add(HOME, due(living, -10, json!({})), "kept: newest completed of a living volume");
+    let newest = add(HOME, due(living, -10, json!({})), "kept: newest completed of a volume that exists");
     add("us-east-1", dead(json!({})), "kept: another home region's");
     // Of another day than the source that is kept, or it might be that one's copy.
     let nameless = due("vol-0dead", -11, json!({"BackupFromRegion": HOME}));
     add("us-east-1", nameless, "kept: its volume is not known");
     add("us-east-1", due_copy(&source, "vol-0dead", -12), "kept: its source carries KeepForever");
     add("us-east-1", due_copy(&older, living, -12), &since);
-    add("us-east-1", due_copy(&newest, living, -10), "kept: newest completed of a living volume");
+    add("us-east-1", due_copy(&newest, living, -10), "kept: newest completed of a volume that exists");
 
     let dry = cloud.run(&stack, &json!({"phases": ["expire"], "dryRun": true}));
     assert_eq!(dry.status, "SUCCEEDED", "{}", dry.cause);

@@ -42,7 +42,10 @@ fn expire_deletes_only_what_is_automated_and_not_kept_for_ever() {
                 json!({"aws:ResourceTag/Type": "Automated", "aws:ResourceTag/KeepForever": ""}),
                 false,
             ),
+            // It looks again before it deletes: at the snapshot, and at the volume whose last one it may be.
             ("ec2:DescribeSnapshots", "*", json!({}), true),
+            ("ec2:DescribeInstances", "*", json!({}), true),
+            ("ec2:DescribeVolumes", "*", json!({}), true),
             ("ec2:CopySnapshot", NEW_COPY, json!({"aws:RequestTag/Type": "Automated"}), false),
             ("ec2:CreateTags", SNAPSHOT, ours(), false),
             ("ec2:DeleteVolume", "arn:aws:ec2:eu-west-1:000000000000:volume/vol-0a", json!({}), false),
@@ -112,11 +115,12 @@ fn those_that_only_look_change_nothing() {
 }
 
 #[test]
-fn the_expire_role_reaches_its_own_queues_and_nothing_else_of_the_system() {
+fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system() {
     let queue = |name: &str| json!({"QueueUrl": format!("{{{name}}}")});
     let message = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "MessageBody": "none"});
     let receipt = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "ReceiptHandle": "none"});
-    let object = || json!({"Bucket": "{ReportBucket}", "Key": "runs/a/b/summary.json"});
+    let at = |key: &str| json!({"Bucket": "{ReportBucket}", "Key": key});
+    let object = || at("runs/a/b/summary.json");
     let cases = [
         ("ExpireRole", "sqs", "receive_message", queue("ExpireQueue"), "ok"),
         // There is no such receipt, and it may say so.
@@ -141,7 +145,31 @@ fn the_expire_role_reaches_its_own_queues_and_nothing_else_of_the_system() {
         ),
         // The same bucket, and a role that may write to it: it is the role that decides.
         ("DiscoverRole", "s3", "put_object", object(), "ok"),
-        ("DiscoverRole", "s3", "get_object", object(), "AccessDenied"),
+        ("DiscoverRole", "s3", "get_object", object(), "ok"),
+        ("DiscoverRole", "s3", "delete_object", object(), "AccessDenied"),
+        ("ReportRole", "s3", "get_object", object(), "ok"),
+        ("CopyRole", "s3", "get_object", object(), "AccessDenied"),
+        // Who reads may list: what is missing says so.
+        ("DiscoverRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
+        ("ReportRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
+        ("SnapshotRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
+        ("CopyRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
+        // A claim is made and changed by who acts, and ends by itself.
+        ("DiscoverRole", "s3", "put_object", at("claims/a"), "ok"),
+        ("SnapshotRole", "s3", "put_object", at("claims/a"), "ok"),
+        ("CopyRole", "s3", "put_object", at("claims/a"), "ok"),
+        ("CopyRole", "s3", "get_object", at("claims/a"), "ok"),
+        ("CopyRole", "s3", "delete_object", at("claims/a"), "AccessDenied"),
+        ("ExpireRole", "s3", "put_object", at("claims/a"), "AccessDenied"),
+        ("WaitCompleteRole", "s3", "get_object", at("claims/a"), "AccessDenied"),
+        // A hold is made and ended by discover alone.
+        ("DiscoverRole", "s3", "put_object", at("holds/a"), "ok"),
+        ("ReportRole", "s3", "get_object", at("holds/a"), "ok"),
+        ("ReportRole", "s3", "delete_object", at("holds/a"), "AccessDenied"),
+        ("SnapshotRole", "s3", "put_object", at("holds/a"), "AccessDenied"),
+        ("CopyRole", "s3", "put_object", at("holds/a"), "AccessDenied"),
+        ("ExpireRole", "s3", "delete_object", at("holds/a"), "AccessDenied"),
+        ("DiscoverRole", "s3", "delete_object", at("holds/a"), "ok"),
         ("DiscoverRole", "sqs", "receive_message", queue("ExpireQueue"), "AccessDenied"),
     ];
     let requests = cases.iter().map(|(role, service, call, parameters, _)| {

@@ -1,4 +1,4 @@
-"""The local cloud: MiniStack for AWS, and our EC2 endpoint, on the loopback interface.
+"""The local cloud: MiniStack for AWS (aws.py), and our EC2 endpoint (ec2.py), on the loopback interface.
 
     python tests/local/cloud.py --ministack-python PATH --log-dir DIR [--settings JSON] [--enforce-iam]
 
@@ -117,7 +117,7 @@ def start_ministack(python, region, aws_port, ec2_port, enforce_iam, log_dir, lo
     scratch.mkdir()
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, HERE / "leash.py", scratch, python, "-m", "ministack"],
+            [sys.executable, HERE / "leash.py", scratch, python, HERE / "aws.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

@@ -8,6 +8,7 @@ import json
 from datetime import datetime, timezone
 from urllib.parse import parse_qs
 
+import ec2_holds
 from ec2_resources import (
     TimedSnapshot,
     VolumeStub,
@@ -108,31 +109,55 @@ def terminate(given):
     return {}
 
 
+def moment(text):
+    """A moment in UTC; one without a zone is that already."""
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    return found.astimezone(timezone.utc) if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
 def add_snapshots(given):
     """Prepared snapshots. One without a volume is a copy, and has the volume id
-    that EC2 gives to copies; a pending one lives on as if it had begun now."""
+    that EC2 gives to copies. A pending one lives on as if it had begun now,
+    whatever its start time is, and for as many seconds as it says itself, or the
+    settings. All are described at once, but for those that say that they lag."""
     backend, added = backend_of(given["region"]), []
     for wanted in given["snapshots"]:
         state = wanted.get("state", "completed")
         if state not in ("completed", "pending", "error"):
             raise ValueError("a snapshot's state is completed, pending or error")
         volume = wanted.get("volume") or COPY_VOLUME
-        seconds = WORLD.settings["copySeconds" if volume == COPY_VOLUME else "snapshotSeconds"]
-        started = wanted.get("startTime")
-        if started:
-            started = datetime.fromisoformat(started)
-            # moto keeps its times in UTC and without a zone.
-            started = started.astimezone(timezone.utc).replace(tzinfo=None) if started.tzinfo else started
+        seconds = wanted.get("seconds", WORLD.settings["copySeconds" if volume == COPY_VOLUME else "snapshotSeconds"])
+        if "seconds" in wanted and state != "pending":
+            raise ValueError("only a pending snapshot has seconds")
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
+            raise ValueError("a snapshot's seconds are a number, and not negative")
+        started = moment(wanted.get("startTime"))
+        # moto keeps its times in UTC and without a zone.
+        started = started and started.replace(tzinfo=None)
         snapshot = TimedSnapshot(
             backend, VolumeStub(volume, VOLUME_SIZE_GIB), wanted.get("description", ""),
             seconds if state == "pending" else 0,
             encrypted=wanted.get("encrypted", False), kms_key_id=wanted.get("kmsKeyId"),
             ends="error" if state == "error" else "completed",
-            state_message=wanted.get("stateMessage"), start_time=started, lags=False)
+            state_message=wanted.get("stateMessage"), start_time=started, lags=wanted.get("lag", False))
         snapshot.in_use = wanted.get("inUse", False)
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
     return added
+
+
+def add_image(given):
+    """An image that is made of snapshots, which it holds even while it is disabled."""
+    return {"id": ec2_holds.add_image(
+        given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)).id}
+
+
+def add_lock(given):
+    """A lock on a snapshot, for a week or until a moment, which may be past."""
+    ec2_holds.add_lock(given["region"], given["snapshot"], given["mode"], moment(given.get("until")))
+    return {}
 
 
 def list_snapshots(query):
@@ -192,6 +217,8 @@ ACTS = {
     ("POST", "terminate"): terminate,
     ("POST", "snapshots"): add_snapshots,
     ("GET", "snapshots"): list_snapshots,
+    ("POST", "images"): add_image,
+    ("POST", "locks"): add_lock,
     ("POST", "tags"): change_tags,
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,

@@ -3,6 +3,9 @@
     ec2_state.py      settings, faults, the call log, counts
     ec2_resources.py  volumes, instances and snapshots
     ec2_snapshots.py  creating, copying, tagging and deleting snapshots
+    ec2_presigned.py  the pre-signed URL of a copy
+    ec2_holds.py      images and locks, for which snapshots cannot be deleted
+    ec2_volumes.py    detaching volumes
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     control.py        the control API that stories set the scene with
@@ -21,11 +24,14 @@ import time
 from urllib.parse import parse_qsl
 
 import control
+import ec2_presigned
 from ec2_answers import error_body
 from ec2_describe import DescribeCalls
+from ec2_holds import HoldCalls
 from ec2_resources import backend_of
-from ec2_snapshots import SnapshotCalls, presigned_facts
+from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
+from ec2_volumes import VolumeCalls
 from moto.ec2 import urls
 from moto.ec2.responses import EC2Response
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -37,7 +43,7 @@ MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
 UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
 
 
-class LocalEC2Response(SnapshotCalls, DescribeCalls, EC2Response):
+class LocalEC2Response(SnapshotCalls, VolumeCalls, HoldCalls, DescribeCalls, EC2Response):
     """moto's EC2 with our actions before its own."""
 
     def get_region_from_url(self, request, full_url):
@@ -117,7 +123,7 @@ class Endpoint:
         entry["params"] = {name: value for name, value in params.items() if name not in UNLOGGED_PARAMS}
         entry["result"] = made
         if action == "CopySnapshot":
-            entry.update(presigned_facts(params.get("PresignedUrl")))
+            entry.update(ec2_presigned.facts(params))
         if kind:
             entry["fault"] = kind
         WORLD.calls.append(entry)

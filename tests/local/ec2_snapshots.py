@@ -1,10 +1,11 @@
 """The calls that create, copy, tag and delete snapshots, as EBS answers them."""
 
 import time
-from urllib.parse import parse_qs, urlsplit
 
+import ec2_presigned
 from ec2_answers import answer, snapshot_shape, tag_set
 from ec2_describe import refusal
+from ec2_holds import refuse_if_held
 from ec2_resources import TimedSnapshot, VolumeStub, backend_of, default_key, forget
 from ec2_state import COPY_VOLUME, WORLD
 from moto.core.responses import EmptyResult
@@ -14,6 +15,7 @@ MAX_EXCLUDED_VOLUMES = 40
 MAX_TAGS = 50
 MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
+MAX_DESCRIPTION = 255
 KEY_NOT_ACCESSIBLE = "Given key ID is not accessible"
 
 
@@ -40,15 +42,16 @@ def checked_tags(tags):
     return checked
 
 
-def presigned_facts(url):
-    """What the call log says of a pre-signed URL, which is a credential and is
-    itself never written down."""
-    query = parse_qs(urlsplit(url or "").query)
-    return {
-        "presigned": bool(url),
-        "presignedAction": query.get("Action") == ["CopySnapshot"],
-        "presignedSignature": bool(query.get("X-Amz-Signature")),
-    }
+def checked_description(text):
+    if len(text) > MAX_DESCRIPTION:
+        raise refusal("InvalidParameterValue",
+                      f"Value ({text}) for parameter Description is invalid. "
+                      f"The maximum length is {MAX_DESCRIPTION} characters.")
+    # EC2 says this of security groups' descriptions; that it holds for snapshots is likely, not documented.
+    if not all(" " <= letter <= "~" for letter in text):
+        raise refusal("InvalidParameterValue",
+                      f"Value ({text}) for parameter Description is invalid. Character sets beyond ASCII are not supported.")
+    return text
 
 
 class SnapshotCalls:
@@ -64,7 +67,10 @@ class SnapshotCalls:
             tags += specification.get("Tags", [])
         return checked_tags(tags)
 
-    def _begin(self, volumes, tags):
+    def _description(self):
+        return checked_description(self._get_param("Description") or "")
+
+    def _begin(self, volumes, tags, description):
         """A snapshot of each volume with one start time, or none of any."""
         backend, pause, now = self.ec2_backend, WORLD.settings["perVolumeSeconds"], time.monotonic()
         for volume in volumes:
@@ -79,7 +85,7 @@ class SnapshotCalls:
         for volume in volumes:
             WORLD.last_snapshot[self.region, volume.id] = now
             snapshot = TimedSnapshot(
-                backend, VolumeStub(volume.id, volume.size), self._get_param("Description"),
+                backend, VolumeStub(volume.id, volume.size), description,
                 WORLD.settings["snapshotSeconds"], encrypted=volume.encrypted,
                 kms_key_id=volume.kms_key_id, start_time=start_time)
             of_volume = backend.tags.get(volume.id, {}) if copied else {}
@@ -91,13 +97,13 @@ class SnapshotCalls:
 
     def create_snapshot(self):
         self.error_on_dryrun()
-        tags = self._snapshot_tags()
+        tags, description = self._snapshot_tags(), self._description()
         volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
-        return answer("CreateSnapshot", self._begin([volume], tags)[0])
+        return answer("CreateSnapshot", self._begin([volume], tags, description)[0])
 
     def create_snapshots(self):
         self.error_on_dryrun()
-        tags = self._snapshot_tags()
+        tags, description = self._snapshot_tags(), self._description()
         specification = self._get_param("InstanceSpecification", {})
         identifier = specification.get("InstanceId")
         excluded = specification.get("ExcludeDataVolumeIds", [])
@@ -122,7 +128,7 @@ class SnapshotCalls:
         if not wanted:
             raise refusal("InvalidParameterValue", f"Instance '{identifier}' has no volumes to snapshot.")
         # EC2 names the state otherwise here than in its other answers.
-        begun = [{"state": one.pop("status"), **one} for one in self._begin(wanted, tags)]
+        begun = [{"state": one.pop("status"), **one} for one in self._begin(wanted, tags, description)]
         return answer("CreateSnapshots", {"snapshotSet": begun})
 
     def _copy_source(self):
@@ -136,11 +142,15 @@ class SnapshotCalls:
 
     def copy_snapshot(self):
         self.error_on_dryrun()
-        tags = self._snapshot_tags()
+        tags, description = self._snapshot_tags(), self._description()
         destination = self._get_param("DestinationRegion")
         if destination and destination != self.region:
             raise refusal("InvalidParameterValue",
                           f"DestinationRegion {destination} is not the region that was called, {self.region}.")
+        presigned = ec2_presigned.facts({name: values[0] for name, values in self.querystring.items()})
+        if presigned["presignedBytes"] > ec2_presigned.MAX_BYTES:
+            raise refusal("InvalidParameterValue",
+                          f"The parameter PresignedUrl is invalid: it is longer than {ec2_presigned.MAX_BYTES} bytes.")
         source = self._copy_source()
         key, limit = self._get_param("KmsKeyId"), WORLD.settings["copyLimit"]
         encrypted = source.encrypted or bool(self._get_param("Encrypted", False))
@@ -150,13 +160,11 @@ class SnapshotCalls:
         if WORLD.in_flight(self.region) >= limit:
             raise refusal("ResourceLimitExceeded",
                           f"Too many snapshot copies in progress. The limit is {limit} for this destination region.")
-        message = None
-        if source.encrypted and not all(presigned_facts(self._get_param("PresignedUrl")).values()):
-            message = KEY_NOT_ACCESSIBLE
+        message = KEY_NOT_ACCESSIBLE if source.encrypted and not ec2_presigned.is_good(presigned) else None
         if WORLD.copy_fault is not None:
             message = WORLD.copy_fault.get("stateMessage") or KEY_NOT_ACCESSIBLE
         snapshot = TimedSnapshot(
-            self.ec2_backend, VolumeStub(COPY_VOLUME, source.volume.size), self._get_param("Description"),
+            self.ec2_backend, VolumeStub(COPY_VOLUME, source.volume.size), description,
             WORLD.settings["copySeconds"], encrypted=encrypted,
             kms_key_id=(key or default_key(self.region)) if encrypted else None,
             ends="error" if message else "completed", state_message=message)
@@ -166,9 +174,7 @@ class SnapshotCalls:
     def delete_snapshot(self):
         self.error_on_dryrun()
         snapshot = self.ec2_backend.get_snapshot(self._get_param("SnapshotId"))
-        if snapshot.in_use:
-            raise refusal("InvalidSnapshot.InUse",
-                          f"The snapshot {snapshot.id} is currently in use by ami-00000000000000000")
+        refuse_if_held(self.region, snapshot)
         forget(self.ec2_backend, self.ec2_backend.snapshots, snapshot.id)
         return EmptyResult()
 

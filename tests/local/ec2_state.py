@@ -105,6 +105,8 @@ class World:
         self.copies = {}  # region -> copies that were pending when last looked at
         self.last_snapshot = {}  # (region, volume) -> when its last snapshot was begun
         self.serials = {}
+        self.images = {}  # region -> image id -> image
+        self.locks = {}  # region -> snapshot id -> its lock
         self.copy_fault = None  # the broken-copy fault that the present call has met
 
     def serial(self, identifier):

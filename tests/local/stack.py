@@ -61,11 +61,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None, enforce_iam=False):
-    """Starts a local cloud, deploys what `make build` has built, and stops everything at the end.
-
-    `settings` are the EC2 endpoint's, `parameters` the template's.
-    """
+def running(venvs, log_dir, settings=None, enforce_iam=False):
+    """Starts a local cloud, answers its URLs, and stops everything at the end. `settings` are the EC2 endpoint's."""
     cloud = subprocess.Popen(
         [
             sys.executable,
@@ -83,16 +80,22 @@ def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None,
         line = cloud.stdout.readline()
         if not line:
             sys.exit("the local cloud did not start")
-        urls = json.loads(line)
-        deploy(venvs, urls, region, parameters or {})
-        yield Stack(urls, region)
+        yield json.loads(line)
     finally:
         cloud.stdin.close()
+        cloud.stdout.close()
         cloud.wait()
 
 
+@contextlib.contextmanager
+def deployed(venvs, log_dir, region="eu-west-1", settings=None, parameters=None, enforce_iam=False):
+    """A local cloud with what `make build` has built; `parameters` are the template's."""
+    with running(venvs, log_dir, settings, enforce_iam) as urls:
+        deploy(venvs, urls, region, parameters or {})
+        yield Stack(urls, region)
+
+
 def deploy(venvs, urls, region, parameters):
-    architecture = "arm64" if os.uname().machine == "aarch64" else "x86_64"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment.update(
         PATH=f"{venvs}/tools/bin:{environment['PATH']}",
@@ -102,7 +105,7 @@ def deploy(venvs, urls, region, parameters):
         AWS_SECRET_ACCESS_KEY="test",
         SAM_CLI_TELEMETRY="0",
     )
-    parameters = {"Architecture": architecture, "PollSeconds": 1, "RetrySeconds": 2, "ScheduleState": "DISABLED", **parameters}
+    parameters = {"PollSeconds": 1, "RetrySeconds": 2, "ScheduleState": "DISABLED", **parameters}
     overrides = " ".join(f"{name}={value}" for name, value in parameters.items())
     command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", overrides]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

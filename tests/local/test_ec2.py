@@ -3,16 +3,16 @@
     python -m unittest discover -s tests/local
 """
 
-import json
 import threading
 import time
 
 from botocore.exceptions import ClientError
-from scene import AWAY, HOME, SECONDS, SIGNED, Scene, client, copy, described, found, instance, local, snapshots, tags
+from scene import AWAY, HOME, Scene, client, copy, described, found, instance, local, snapshots, tags
 
 
 class Creating(Scene):
     def test_a_set_is_pending_then_completed(self):
+        local("settings", {"snapshotSeconds": 1})
         made = instance()
         answer = client().create_snapshots(
             InstanceSpecification={"InstanceId": made["id"]}, Description="nightly",
@@ -66,12 +66,27 @@ class Creating(Scene):
         self.refused("InvalidParameterValue", client().create_snapshot, VolumeId=instance()["volumes"][0]["id"],
                      TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "x", "Value": "1"}]}])
 
+    def test_descriptions_are_short_and_plain(self):
+        made, source = instance(), snapshots({"volume": "vol-1"})[0]
+        calls = (
+            lambda text: client().create_snapshot(VolumeId=made["volumes"][0]["id"], Description=text),
+            lambda text: client().create_snapshots(InstanceSpecification={"InstanceId": made["id"]}, Description=text),
+            lambda text: copy(source, Description=text),
+        )
+        for call in calls:
+            for text in ("x" * 256, "Z\u00fcrich-DB - i-1", "two\nlines", "\x7f"):
+                self.assertIn("Description", self.refused("InvalidParameterValue", call, text))
+        self.assertEqual(len(local("snapshots")), 1)
+        for call in calls:
+            call(" ~" + "x" * 253)
+            call("")
+
     def test_a_new_snapshot_is_described_late(self):
-        local("settings", {"describeLagSeconds": SECONDS})
+        local("settings", {"describeLagSeconds": 60})
         one = client().create_snapshot(VolumeId=instance()["volumes"][0]["id"])["SnapshotId"]
         self.refused("InvalidSnapshot.NotFound", described, one)
         self.assertEqual(found(), set())
-        time.sleep(SECONDS)
+        local("settings", {"describeLagSeconds": 0})
         self.assertEqual(found(), {one})
 
     def test_deleting(self):
@@ -83,6 +98,7 @@ class Creating(Scene):
 
 class Copying(Scene):
     def test_a_copy_has_only_the_tags_it_is_given(self):
+        local("settings", {"copySeconds": 1})
         source = snapshots({"volume": "vol-1", "tags": {"Name": "web"}})[0]
         one = copy(source, TagSpecifications=tags(BackupFromRegion=HOME), Description="copy", DestinationRegion=AWAY)
         now = described(one, AWAY)
@@ -92,7 +108,8 @@ class Copying(Scene):
         self.assertEqual(found(), {source})
 
     def test_sources_that_cannot_be_copied(self):
-        pending, broken = snapshots({"volume": "vol-1", "state": "pending"}, {"volume": "vol-2", "state": "error"})
+        pending, broken = snapshots({"volume": "vol-1", "state": "pending", "seconds": 60},
+                                    {"volume": "vol-2", "state": "error"})
         self.refused("IncorrectState", copy, pending)
         self.refused("IncorrectState", copy, broken)
         self.refused("InvalidSnapshot.NotFound", copy, "snap-0123456789abcdef0")
@@ -121,21 +138,45 @@ class Copying(Scene):
                          "Too many snapshot copies in progress. The limit is 5 for this destination region.")
         copy(source, to="us-west-2")
 
-    def test_an_encrypted_source_needs_a_presigned_url(self):
-        source = snapshots({"volume": "vol-1", "encrypted": True})[0]
-        without, with_url = copy(source), copy(source, PresignedUrl=SIGNED)
-        self.assertEqual(self.until("error", without, AWAY)["StateMessage"], "Given key ID is not accessible")
-        self.assertTrue(self.until("completed", with_url, AWAY)["Encrypted"])
-        calls = local("calls?action=CopySnapshot")
-        self.assertEqual([call["presigned"] for call in calls], [False, True])
-        self.assertTrue(calls[1]["presignedAction"] and calls[1]["presignedSignature"])
-        self.assertNotIn("00ff", json.dumps(calls))
-
     def test_a_key_encrypts_the_copy(self):
         source = snapshots({"volume": "vol-1"})[0]
         one = copy(source, Encrypted=True, KmsKeyId="arn:aws:kms:us-east-1:1:key/k")
         self.assertEqual(described(one, AWAY)["KmsKeyId"], "arn:aws:kms:us-east-1:1:key/k")
         self.refused("InvalidParameterDependency", copy, source, KmsKeyId="arn:aws:kms:us-east-1:1:key/k")
+
+
+class Detaching(Scene):
+    def attachments(self, volume):
+        return [one["InstanceId"] for one in client().describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"]]
+
+    def test_the_only_instance_need_not_be_named(self):
+        made = instance(volumes=3)
+        boot, first, second = (one["id"] for one in made["volumes"])
+        said = client().detach_volume(VolumeId=first)
+        self.assertEqual((said["VolumeId"], said["InstanceId"], said["Device"], said["State"]),
+                         (first, made["id"], made["volumes"][1]["device"], "detaching"))
+        client().detach_volume(VolumeId=second, InstanceId=made["id"], Device=made["volumes"][2]["device"])
+        self.assertEqual([self.attachments(one) for one in (boot, first, second)], [[made["id"]], [], []])
+        shown = client().describe_instances(InstanceIds=[made["id"]])["Reservations"][0]["Instances"][0]
+        self.assertEqual([one["Ebs"]["VolumeId"] for one in shown["BlockDeviceMappings"]], [boot])
+        self.assertEqual(self.refused("IncorrectState", client().detach_volume, VolumeId=first),
+                         f"Volume '{first}' is in the 'available' state.")
+
+    def test_one_of_several_has_to_be_named(self):
+        first, second, third = instance(), instance(), instance()
+        volume = first["volumes"][1]["id"]
+        local("attach", {"region": HOME, "instance": second["id"], "volume": volume, "device": "/dev/sdz"})
+        self.refused("MissingParameter", client().detach_volume, VolumeId=volume)
+        self.refused("InvalidAttachment.NotFound", client().detach_volume, VolumeId=volume, InstanceId=third["id"])
+        client().detach_volume(VolumeId=volume, InstanceId=second["id"])
+        self.assertEqual(self.attachments(volume), [first["id"]])
+
+    def test_what_is_not_there_is_refused(self):
+        volume = instance()["volumes"][0]["id"]
+        self.refused("InvalidVolume.NotFound", client().detach_volume, VolumeId="vol-0123456789abcdef0")
+        self.refused("InvalidInstanceID.NotFound", client().detach_volume, VolumeId=volume,
+                     InstanceId="i-0123456789abcdef0")
+        self.refused("InvalidAttachment.NotFound", client().detach_volume, VolumeId=volume, Device="/dev/sdx")
 
 
 class Describing(Scene):

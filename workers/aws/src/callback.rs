@@ -10,9 +10,6 @@ use crate::{
     explain::explain,
 };
 
-/// Characters of a failure's cause, at most (`SendTaskFailure` documentation: 32,768).
-const LONGEST_CAUSE: usize = 8_000;
-
 /// A worker's queue, its dead-letter queue, and the state machine it answers.
 pub struct Line {
     pub sfn: aws_sdk_sfn::Client,
@@ -53,8 +50,7 @@ impl Callbacks for Line {
     }
 
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Token, CallFailed> {
-        let cause: String = failure.cause.chars().take(LONGEST_CAUSE).collect();
-        let request = self.sfn.send_task_failure().task_token(token).error(failure.name.as_str()).cause(cause);
+        let request = self.sfn.send_task_failure().task_token(token).error(failure.name.as_str()).cause(&failure.cause);
         alive(request.send().await)
     }
 }
@@ -69,7 +65,6 @@ impl Queue for Line {
     async fn send_dead(&self, body: &str, attributes: &[(&str, String)]) -> Result<(), CallFailed> {
         let mut request = self.sqs.send_message().queue_url(&self.dead_letter_queue_url).message_body(body);
         for (name, value) in attributes.iter().filter(|(_, value)| !value.is_empty()) {
-            let value: String = value.chars().take(LONGEST_CAUSE).collect();
             let attribute = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             request = request.message_attributes(*name, attribute.map_err(|e| CallFailed(e.to_string()))?);
         }

@@ -8,6 +8,7 @@
 //! | Fail | to the dead-letter queue without its token, with the reason, then deleted | failure |
 //!
 //! A dead token means that nobody waits any more: nothing is done, and the next discover decides.
+//! After the run's deadline a task ends with `OutOfTime`, and leaves no message: the next run makes what is owed.
 // Single-threaded: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
 
@@ -75,7 +76,7 @@ pub struct Rules {
     /// Whether the worker changes anything: then it asks first whether somebody still waits.
     pub acts: bool,
     /// `maxReceiveCount` of the queue.
-    pub most_receives: u32,
+    pub max_receives: u32,
     /// `RetrySeconds`.
     pub retry_seconds: u32,
 }
@@ -141,6 +142,15 @@ async fn open<T: DeserializeOwned + Serialize + About>(
     };
     let work = Work { delivery, message };
     match &work.message.task_token {
+        Some(token) if work.message.deadline.is_some_and(|deadline| now > deadline) => {
+            let failure = Failure::new(ErrorName::OutOfTime, "the run's deadline is over: the next run makes it");
+            tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "out of time: dropped");
+            // Not told: it comes back, and is told again.
+            match log_lost(&work.delivery.id, ports.fail(token, &failure).await) {
+                true => Opened::Settled,
+                false => Opened::Again(work.delivery.id),
+            }
+        }
         None if now - work.message.sent_at.unwrap_or(work.delivery.sent) > HANDMADE_FOR => {
             let failure = Failure::new(ErrorName::MessageExpired, "it was put back by hand more than 24 hours ago");
             match settle(&work, Outcome::Fail(failure), ports, rules).await {
@@ -214,6 +224,7 @@ async fn settle<T: Serialize + About>(
                 "version": MESSAGE_VERSION,
                 "taskToken": token,
                 "task": message.task,
+                "deadline": message.deadline,
                 "sentAt": message.sent_at.unwrap_or(delivery.sent),
             });
             match ports.send_later(&next.to_string(), seconds).await {
@@ -224,7 +235,7 @@ async fn settle<T: Serialize + About>(
                 }
             }
         }
-        Outcome::Retry(failure) if delivery.receive_count < rules.most_receives => {
+        Outcome::Retry(failure) if delivery.receive_count < rules.max_receives => {
             let seconds = retry_delay(delivery.receive_count, rules.retry_seconds);
             tracing::warn!(message = delivery.id, about = about(), %failure, seconds, "retried");
             if let Some(token) = token {

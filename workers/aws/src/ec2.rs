@@ -1,6 +1,10 @@
 //! EC2 through the SDK: pages, filters, error codes.
 
-use std::{collections::BTreeMap, sync::Mutex, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::SystemTime,
+};
 
 use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_credential_types::provider::ProvideCredentials;
@@ -11,9 +15,10 @@ use aws_sdk_ec2::{
     types::{self, Filter, ResourceType, TagSpecification},
 };
 use domain::{
-    error::{Ec2Error, LOST_ANSWER, NOT_SENT},
+    error::{Ec2Error, LOST_ANSWER, NOT_SENT, Reaction},
+    expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
-    ids::{Region, SnapshotId},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{CopyOrder, CreateSet, Created, Ec2, Which},
     tags,
 };
@@ -21,7 +26,7 @@ use domain::{
 use crate::presign;
 
 /// Values in one filter, at most (EC2 user guide, "List and filter using the CLI and API").
-const MOST_FILTER_VALUES: usize = 200;
+const MAX_FILTER_VALUES: usize = 200;
 
 /// Results per page: the most that the API gives.
 const PAGE: i32 = 1000;
@@ -64,10 +69,7 @@ fn failed<E: ProvideErrorMetadata>(
         let (code, message) = match &error {
             SdkError::ServiceError(service) => {
                 let status = service.raw().status().as_u16();
-                // A 5xx without a code came from something between here and EC2.
-                let unnamed = if status >= 500 { LOST_ANSWER } else { "Unknown" };
-                let code = service.err().code().unwrap_or(unnamed).to_owned();
-                (code, service.err().message().unwrap_or("no message").to_owned())
+                answered(status, service.err().code(), service.err().message().unwrap_or("no message"))
             }
             SdkError::ConstructionFailure(_) => (NOT_SENT.into(), "the request could not be made".into()),
             SdkError::DispatchFailure(f) if f.is_io() || f.is_timeout() || f.is_other() => {
@@ -78,6 +80,19 @@ fn failed<E: ProvideErrorMetadata>(
             _ => (LOST_ANSWER.into(), "the answer could not be read".into()),
         };
         Ec2Error { action, region: region.to_string(), code, message }
+    }
+}
+
+/// Code and message of an answer that is an error.
+///
+/// Any 5xx that is not a throttle may have been carried out, whatever its code, and whether EC2 or something between
+/// here and EC2 sent it.
+fn answered(status: u16, code: Option<&str>, message: &str) -> (String, String) {
+    let code = code.unwrap_or("Unknown");
+    let error = Ec2Error { action: "", region: String::new(), code: code.into(), message: message.into() };
+    match error.reaction() {
+        Reaction::Never(_) | Reaction::Transient if status >= 500 => (LOST_ANSWER.into(), format!("{code}: {message}")),
+        _ => (error.code, error.message),
     }
 }
 
@@ -102,17 +117,27 @@ fn tag_filter(key: &str, values: impl IntoIterator<Item = impl Into<String>>) ->
 
 /// The filters of each call that a selection takes: one, or as many as its values need.
 fn filters(which: &Which) -> Vec<Vec<Filter>> {
-    let in_chunks = |ids: &[SnapshotId], name: &str| {
-        ids.chunks(MOST_FILTER_VALUES).map(|chunk| vec![filter(name, chunk.iter().map(SnapshotId::as_str))]).collect()
-    };
+    fn in_chunks<T>(ids: &[T], name: &str, value: impl Fn(&T) -> String) -> Vec<Vec<Filter>> {
+        ids.chunks(MAX_FILTER_VALUES).map(|chunk| vec![filter(name, chunk.iter().map(&value))]).collect()
+    }
     match which {
         Which::Own => vec![vec![]],
         Which::Automated => vec![vec![tag_filter(tags::TYPE, [tags::AUTOMATED])]],
-        Which::Ids(ids) => in_chunks(ids, "snapshot-id"),
-        Which::CopiesOf(sources) => in_chunks(sources, &format!("tag:{}", tags::SOURCE_SNAPSHOT_ID)),
+        Which::Ids(ids) => in_chunks(ids, "snapshot-id", ToString::to_string),
+        Which::CopiesOf(sources) => {
+            in_chunks(sources, &format!("tag:{}", tags::SOURCE_SNAPSHOT_ID), ToString::to_string)
+        }
+        Which::CopiesFrom(home) => vec![vec![tag_filter(tags::BACKUP_FROM_REGION, [home.as_str()])]],
+        Which::BackupsOf(volumes) => [
+            in_chunks(volumes, "volume-id", ToString::to_string),
+            in_chunks(volumes, &format!("tag:{}", tags::SOURCE_VOLUME_ID), ToString::to_string),
+            // Copies of the earlier scripts have the volume in their description alone.
+            in_chunks(volumes, "description", |volume| format!("*{volume}*")),
+        ]
+        .concat(),
         Which::MadeBy(run) => vec![vec![tag_filter(tags::BACKUP_RUN, [run])]],
         Which::OfRun(run, instances) => instances
-            .chunks(MOST_FILTER_VALUES)
+            .chunks(MAX_FILTER_VALUES)
             .map(|chunk| {
                 vec![
                     tag_filter(tags::BACKUP_RUN, [run]),
@@ -120,7 +145,8 @@ fn filters(which: &Which) -> Vec<Vec<Filter>> {
                 ]
             })
             .collect(),
-        Which::KeptForever => vec![vec![filter("tag-key", [tags::KEEP_FOREVER])]],
+        // In whatever case: EC2 tells letters apart, and what was meant is kept all the same.
+        Which::KeptForever => vec![vec![filter("tag-key", [tags::KEEP_FOREVER, "?eep?orever", "KEEPFOREVER"])]],
         // Whatever their `Type`: it may have been changed by hand.
         Which::PendingCopies => {
             vec![vec![filter("tag-key", [tags::BACKUP_FROM_REGION]), filter("status", ["pending"])]]
@@ -224,6 +250,70 @@ impl Ec2 for Ec2Client {
         Ok(())
     }
 
+    async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error> {
+        let (client, mut volumes, mut instances) = (self.client(&self.home), Vec::new(), Vec::new());
+        for chunk in ids.chunks(MAX_FILTER_VALUES) {
+            let request = client.describe_volumes().filters(filter("volume-id", chunk.iter().map(VolumeId::as_str)));
+            let mut pages = request.into_paginator().page_size(PAGE).send();
+            while let Some(page) = pages.next().await {
+                for volume in page.map_err(failed("DescribeVolumes", &self.home))?.volumes() {
+                    let read = read_volume(volume);
+                    volumes
+                        .push(read.ok_or_else(|| unreadable("DescribeVolumes", &self.home, "a volume without an id"))?);
+                }
+            }
+        }
+        let having: BTreeSet<&InstanceId> = volumes.iter().flat_map(|volume| &volume.attached_to).collect();
+        let having: Vec<&str> = having.into_iter().map(InstanceId::as_str).collect();
+        for chunk in having.chunks(MAX_FILTER_VALUES) {
+            let request = client.describe_instances().filters(filter("instance-id", chunk.iter().copied()));
+            let mut pages = request.into_paginator().page_size(PAGE).send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(failed("DescribeInstances", &self.home))?;
+                for instance in page.reservations().iter().flat_map(|r| r.instances()) {
+                    let read = read_instance(instance);
+                    instances.push(
+                        read.ok_or_else(|| unreadable("DescribeInstances", &self.home, "an instance without an id"))?,
+                    );
+                }
+            }
+        }
+        Ok((volumes, instances))
+    }
+
+    async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error> {
+        let (client, mut holders) = (self.client(region), Holders::new());
+        // A disabled image cannot be launched, and holds its snapshots all the same.
+        let images = client.describe_images().owners("self").include_disabled(true).include_deprecated(true);
+        let mut pages = images.into_paginator().page_size(PAGE).send();
+        while let Some(page) = pages.next().await {
+            for image in page.map_err(failed("DescribeImages", region))?.images() {
+                let id = image.image_id().unwrap_or("without an id");
+                for mapping in image.block_device_mappings() {
+                    if let Some(snapshot) = mapping.ebs().and_then(|ebs| ebs.snapshot_id()?.parse().ok()) {
+                        holders.insert(snapshot, format!("image {id}"));
+                    }
+                }
+            }
+        }
+        let mut token = None;
+        loop {
+            let request = client.describe_locked_snapshots().max_results(PAGE).set_next_token(token);
+            let page = request.send().await.map_err(failed("DescribeLockedSnapshots", region))?;
+            for locked in page.snapshots() {
+                let state = locked.lock_state().map(types::LockState::as_str).unwrap_or("unknown");
+                // An expired lock holds nothing.
+                if let (Some(id), true) = (locked.snapshot_id().and_then(|id| id.parse().ok()), state != "expired") {
+                    holders.insert(id, format!("a lock ({state})"));
+                }
+            }
+            token = page.next_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(holders);
+            }
+        }
+    }
+
     async fn each_snapshot(
         &self,
         region: &Region,
@@ -296,8 +386,7 @@ impl Ec2 for Ec2Client {
             self.config.credentials_provider().ok_or_else(|| not_signed("there are no credentials".into()))?;
         let credentials =
             provider.provide_credentials().await.map_err(|e| not_signed(format!("no credentials: {e}")))?;
-        let copy = presign::Copy { from: order.from, to: order.to, source: order.source, kms_key: order.kms_key };
-        let url = presign::presigned_url(&copy, &credentials, SystemTime::now())
+        let url = presign::presigned_url(order, &credentials, SystemTime::now())
             .map_err(|e| not_signed(format!("the URL cannot be signed: {e}")))?;
         let answer = self
             .client(order.to)
@@ -352,6 +441,19 @@ mod tests {
             let shown = without_credential(error, url).to_string();
             assert!(!shown.contains("X-Amz-") && shown.contains("re-signed URL"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_5xx_that_is_no_throttle_may_have_been_carried_out_whatever_its_code() {
+        let reaction = |status, code| {
+            let (code, message) = answered(status, code, "no");
+            Ec2Error { action: "CopySnapshot", region: "us-east-1".into(), code, message }.reaction()
+        };
+        for code in [None, Some("ServerInternal"), Some("SomethingNew"), Some("UnauthorizedOperation")] {
+            assert_eq!(reaction(500, code), Reaction::MayHaveHappened, "{code:?}");
+        }
+        assert!(matches!(reaction(503, Some("RequestLimitExceeded")), Reaction::Later(_)));
+        assert!(matches!(reaction(400, Some("SomethingNew")), Reaction::Never(_)));
     }
 
     #[test]

@@ -18,4 +18,4 @@ pub use claims::attempt;
 pub use console::{StepFunctions, Topic};
 pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
-pub use runtime::{Acts, Aws, StartError, direct, queue_worker};
+pub use runtime::{Acts, Aws, Invocation, StartError, direct, queue_worker};

@@ -10,7 +10,7 @@ use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign},
     sign::v4,
 };
-use domain::ids::{Region, SnapshotId};
+use domain::{ids::Region, ports::CopyOrder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::runtime::StartError;
@@ -20,26 +20,27 @@ const VALID_FOR: Duration = Duration::from_secs(3600);
 /// RFC 3986's unreserved characters stay as they are.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What is signed.
-pub struct Copy<'a> {
-    pub from: &'a Region,
-    pub to: &'a Region,
-    pub source: &'a SnapshotId,
-    pub kms_key: Option<&'a str>,
-}
-
 /// A GET of the same copy on the source region's endpoint, signed in its query.
-pub fn presigned_url(copy: &Copy<'_>, credentials: &Credentials, now: SystemTime) -> Result<String, StartError> {
-    let mut parameters = vec![
-        ("Action", "CopySnapshot"),
-        ("Version", "2016-11-15"),
-        ("SourceRegion", copy.from.as_str()),
-        ("SourceSnapshotId", copy.source.as_str()),
+///
+/// It carries every parameter of the call: a URL without the tags would be judged in the source region as a copy
+/// without tags, which the copy role forbids.
+pub fn presigned_url(copy: &CopyOrder<'_>, credentials: &Credentials, now: SystemTime) -> Result<String, StartError> {
+    let mut parameters: Vec<(String, &str)> = vec![
+        ("Action".into(), "CopySnapshot"),
+        ("Version".into(), "2016-11-15"),
+        ("Description".into(), copy.description),
+        ("SourceRegion".into(), copy.from.as_str()),
+        ("SourceSnapshotId".into(), copy.source.as_str()),
     ];
     if let Some(key) = copy.kms_key {
-        parameters.extend([("Encrypted", "true"), ("KmsKeyId", key)]);
+        parameters.extend([("Encrypted".into(), "true"), ("KmsKeyId".into(), key)]);
     }
-    parameters.push(("DestinationRegion", copy.to.as_str()));
+    parameters.push(("TagSpecification.1.ResourceType".into(), "snapshot"));
+    for (n, (key, value)) in (1..).zip(copy.tags) {
+        parameters.push((format!("TagSpecification.1.Tag.{n}.Key"), key));
+        parameters.push((format!("TagSpecification.1.Tag.{n}.Value"), value));
+    }
+    parameters.push(("DestinationRegion".into(), copy.to.as_str()));
     let query: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
     let mut url = format!("https://{}/?{}", host(copy.from), query.join("&"));
 
@@ -80,13 +81,14 @@ fn host(region: &Region) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::tags::tags;
+
     use super::*;
 
-    /// The same from boto3 and from aws-sigv4.
-    const GOLDEN: &str = "70543f0851c6ecc8c585eccf9c75f353d037b737ef2de45cc20a2545a199d8b4";
+    const KEY: Option<&str> = Some("arn:aws:kms:us-east-1:111122223333:key/abc");
 
-    #[test]
-    fn the_url_is_signed_as_boto3_signs_it() {
+    /// The URL and its signature, for an order with this description, these tags and this key.
+    fn signed(description: &str, own: &[(&str, &str)], kms_key: Option<&str>) -> (String, String) {
         let credentials = Credentials::new(
             "AKIDEXAMPLE",
             "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
@@ -94,17 +96,40 @@ mod tests {
             None,
             "test",
         );
-        let copy = Copy {
+        let order = CopyOrder {
             from: &"eu-west-1".parse().unwrap(),
             to: &"us-east-1".parse().unwrap(),
             source: &"snap-0123456789abcdef0".parse().unwrap(),
-            kms_key: Some("arn:aws:kms:us-east-1:111122223333:key/abc"),
+            description,
+            tags: &tags(own.iter().copied()),
+            kms_key,
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-        let url = presigned_url(&copy, &credentials, now).unwrap();
+        let url = presigned_url(&order, &credentials, now).unwrap();
+        let signature =
+            url.split(&['?', '&']).find_map(|part| part.strip_prefix("X-Amz-Signature=")).unwrap().to_owned();
+        (url, signature)
+    }
+
+    #[test]
+    fn the_url_carries_every_parameter_of_the_call_and_is_signed_as_botocore_signs_it() {
+        let (url, signature) = signed("db - i-1", &[("Name", "Zürich db"), ("Type", "Automated")], KEY);
         assert!(url.starts_with("https://ec2.eu-west-1.amazonaws.com/?Action=CopySnapshot&Version=2016-11-15&"));
-        assert!(url.contains(&format!("X-Amz-Signature={GOLDEN}")), "{url}");
         assert!(url.contains("X-Amz-Expires=3600") && url.contains("X-Amz-SignedHeaders=host"), "{url}");
+        assert!(url.contains("&TagSpecification.1.Tag.1.Value=Z%C3%BCrich%20db&"), "{url}");
+        assert_eq!(signature, "a1ec537f7023194846fe657693a9b34d0692342476784d60d83a7816ef99a4cf");
+    }
+
+    /// The same call with tags whose numbers sort otherwise than they count, an empty value, and odd characters.
+    #[test]
+    fn many_and_odd_tags_are_signed_as_botocore_signs_them() {
+        let odd = [("odd +/&=%~*:", "a+b c/d&e=f%g~h*i:j"), ("k9", ""), ("Ω", "ü")];
+        let numbered: Vec<(String, String)> = (0..10).map(|n| (format!("a{n}"), format!("v{n}"))).collect();
+        let all: Vec<(&str, &str)> =
+            numbered.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain(odd).collect();
+        let (url, signature) = signed("", &all, None);
+        assert!(!url.contains("Encrypted") && !url.contains("KmsKeyId"), "{url}");
+        assert_eq!(signature, "8c1b52281e901e8cbe2111fc486a106ac5ed1ca19e05fa1ec7781149f2bed34b");
     }
 
     #[test]

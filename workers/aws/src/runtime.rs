@@ -3,7 +3,7 @@
 use std::{env, error::Error, fmt, time::Duration};
 
 use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     contract::About,
     error::{ErrorName, Failure},
@@ -36,6 +36,8 @@ pub struct Aws {
     pub home: Region,
     /// The stack's parameters.
     pub settings: Settings,
+    /// Why they cannot be used as they stand: then nothing is done, and each invocation says so.
+    unusable: Option<Failure>,
     config: aws_config::SdkConfig,
 }
 
@@ -52,8 +54,12 @@ impl Aws {
             .build();
         let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
         let home: Region = config.region().ok_or("AWS_REGION is not set")?.as_ref().parse()?;
-        let settings = Settings::read(|name| env::var(name).ok())?;
-        Ok(Self { ec2: Ec2Client::new(&config, home.clone()), home, settings, config })
+        // Said by each invocation, not by a process that ends: an execution's cause would be `Runtime.Unknown`.
+        let (settings, unusable) = match Settings::read(|name| env::var(name).ok()) {
+            Ok(settings) => (settings, None),
+            Err(problem) => (Settings::read(|_| None)?, Some(Failure::new(ErrorName::InvalidSettings, problem))),
+        };
+        Ok(Self { ec2: Ec2Client::new(&config, home.clone()), home, settings, unusable, config })
     }
 
     /// The report bucket, `REPORT_BUCKET`.
@@ -103,13 +109,20 @@ impl fmt::Display for Reported {
 }
 
 /// Answers invocations by the state machine.
-pub async fn direct<E, R>(handle: impl AsyncFn(E, DateTime<Utc>) -> Result<R, Failure>) -> Result<(), StartError>
+pub async fn direct<E, R>(
+    aws: &Aws,
+    handle: impl AsyncFn(E, DateTime<Utc>) -> Result<R, Failure>,
+) -> Result<(), StartError>
 where
     E: DeserializeOwned,
     R: Serialize,
 {
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
+        if let Some(failure) = &aws.unusable {
+            tracing::error!(error = %failure.name, cause = failure.cause, "failed");
+            return Err(Reported(failure.clone()));
+        }
         // Decoded here, so that what is wrong with an event has a name of ours.
         let event: E = serde_json::from_value(event.payload)
             .map_err(|e| Reported(Failure::new(ErrorName::InvalidInput, format!("the event: {e}"))))?;
@@ -131,11 +144,30 @@ pub enum Acts {
     No,
 }
 
+/// Seconds before a function's time-out in which nothing more is begun: as long as a call that is never answered takes.
+const RESERVE: TimeDelta = TimeDelta::seconds(50);
+
+/// One invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation {
+    /// When it began.
+    pub now: DateTime<Utc>,
+    /// When the function is ended.
+    until: DateTime<Utc>,
+}
+
+impl Invocation {
+    /// Whether there is time to begin something more that may end in a call without an answer.
+    pub fn has_time(&self) -> bool {
+        self.until - Utc::now() > RESERVE
+    }
+}
+
 /// Answers batches of messages.
 pub async fn queue_worker<T>(
     aws: &Aws,
     acts: Acts,
-    handle: impl AsyncFn(Vec<T>, DateTime<Utc>) -> Vec<Outcome>,
+    handle: impl AsyncFn(Vec<T>, Invocation) -> Vec<Outcome>,
 ) -> Result<(), StartError>
 where
     T: DeserializeOwned + Serialize + Clone + About,
@@ -148,14 +180,18 @@ where
     };
     let rules = Rules {
         acts: acts == Acts::Yes,
-        most_receives: required("MAX_RECEIVE_COUNT")?.parse()?,
+        max_receives: required("MAX_RECEIVE_COUNT")?.parse()?,
         retry_seconds: aws.settings.retry_seconds,
     };
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
-        let now = Utc::now();
+        let invocation = Invocation { now: Utc::now(), until: event.context.deadline().into() };
         let batch = event.payload.records.into_iter().map(Delivery::from).collect();
-        let again = deliver(batch, line, rules, now, async |tasks| Box::pin(handle(tasks, now)).await).await;
+        let again = deliver(batch, line, rules, invocation.now, async |tasks: Vec<T>| match &aws.unusable {
+            Some(failure) => vec![Outcome::Fail(failure.clone()); tasks.len()],
+            None => Box::pin(handle(tasks, invocation)).await,
+        })
+        .await;
         let failures: Vec<Value> = again.into_iter().map(|id| json!({"itemIdentifier": id})).collect();
         Ok::<_, StartError>(json!({"batchItemFailures": failures}))
     }))

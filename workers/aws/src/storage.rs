@@ -40,6 +40,12 @@ impl Storage for Bucket {
         String::from_utf8(bytes.to_vec()).map(Some).map_err(|e| failed(e.to_string()))
     }
 
+    async fn remove(&self, key: &str) -> Result<(), Failure> {
+        let failed = |e| Failure::new(ErrorName::StorageFailed, format!("{key}: {}", explain(e)));
+        let request = self.client.delete_object().bucket(&self.name).key(key);
+        request.send().await.map(|_| ()).map_err(failed)
+    }
+
     fn bucket(&self) -> &str {
         &self.name
     }

@@ -2,15 +2,11 @@ use std::{cell::Cell, ops::Deref};
 
 use chrono::TimeDelta;
 use domain::{
-    error::{Ec2Error, ErrorName},
+    error::ErrorName,
     fake::{ClaimFault, FakeClaims, FakeEc2, Fault},
-    fleet::{
-        Attachment, Instance, Regions,
-        SnapshotState::{Completed, Error, Pending},
-        Volume,
-    },
+    fleet::SnapshotState::{Completed, Error, Pending},
     outcome::Outcome::{Done, Fail, Later, Retry},
-    ports::{CreateSet, Created, Listed, Stored, Which, Written},
+    ports::Stored,
     tags::tags,
 };
 
@@ -304,100 +300,10 @@ async fn a_retag_sets_keep_forever_as_often_as_it_is_delivered_and_waits_for_not
     assert_eq!(ec2.count("DescribeSnapshots"), 0);
 }
 
-/// An EC2 and claims at each of whose calls others go on; an answer comes later than the act.
-struct Paced<'a>(&'a Account);
-
-async fn others_go_on() {
-    tokio::task::yield_now().await;
-}
-
-impl Claims for Paced<'_> {
-    async fn create(&self, key: &str, body: &str) -> Result<Written, Failure> {
-        others_go_on().await;
-        let written = self.0.claims.create(key, body).await;
-        others_go_on().await;
-        written
-    }
-
-    async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure> {
-        others_go_on().await;
-        let written = self.0.claims.replace(key, body, version).await;
-        others_go_on().await;
-        written
-    }
-
-    async fn stored(&self, key: &str) -> Result<Option<Stored>, Failure> {
-        others_go_on().await;
-        self.0.claims.stored(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
-        others_go_on().await;
-        self.0.claims.list(prefix).await
-    }
-}
-
-impl Ec2 for Paced<'_> {
-    async fn each_snapshot(
-        &self,
-        region: &Region,
-        which: &Which,
-        visit: &mut dyn FnMut(Snapshot),
-    ) -> Result<(), Ec2Error> {
-        others_go_on().await;
-        let answer = self.0.each_snapshot(region, which, visit).await;
-        others_go_on().await;
-        answer
-    }
-
-    async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error> {
-        others_go_on().await;
-        let answer = self.0.copy(order).await;
-        others_go_on().await;
-        answer
-    }
-
-    async fn keep_forever(&self, region: &Region, snapshot: &SnapshotId, value: &str) -> Result<(), Ec2Error> {
-        self.0.keep_forever(region, snapshot, value).await
-    }
-
-    async fn regions(&self) -> Result<Regions, Ec2Error> {
-        unreachable!("a copy needs no other call")
-    }
-
-    async fn each_instance(&self, _: &mut dyn FnMut(Instance)) -> Result<(), Ec2Error> {
-        unreachable!("a copy needs no other call")
-    }
-
-    async fn each_volume(&self, _: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error> {
-        unreachable!("a copy needs no other call")
-    }
-
-    async fn create_set(&self, _: &CreateSet<'_>) -> Result<Vec<Created>, Ec2Error> {
-        unreachable!("a copy needs no other call")
-    }
-
-    async fn create_one(&self, _: &Attachment, _: &str, _: &Tags) -> Result<SnapshotId, Ec2Error> {
-        unreachable!("a copy needs no other call")
-    }
-
-    async fn delete(&self, _: &Region, _: &SnapshotId) -> Result<(), Ec2Error> {
-        unreachable!("a copy needs no other call")
-    }
-}
-
-/// A delivery that goes on call by call.
-async fn paced(account: &Account, tasks: &[CopyTask]) -> Vec<Outcome> {
-    let paced = Paced(account);
-    let context = Context {
-        ec2: &paced,
-        claims: &paced,
-        home: &home(),
-        settings: &settings(),
-        attempt: &account.attempt(),
-        clock: &|| account.now.get(),
-    };
-    handle(&context, tasks.to_vec()).await
+/// Lets deliveries go on call by call, each in its turn.
+fn pace(account: &Account) {
+    account.ec2.paced.set(true);
+    account.claims.paced.set(true);
 }
 
 fn in_flight(account: &Account, region: &Region) -> usize {
@@ -410,7 +316,8 @@ async fn the_same_message_in_two_functions_at_once_makes_one_copy() {
     ec2.describe_lag.set(TimeDelta::seconds(100));
     let tasks = [owed(&ec2, &east())];
     ec2.pass(100);
-    let outcomes = join_all([paced(&ec2, &tasks), paced(&ec2, &tasks), paced(&ec2, &tasks)]).await;
+    pace(&ec2);
+    let outcomes = join_all([handled(&ec2, &tasks), handled(&ec2, &tasks), handled(&ec2, &tasks)]).await;
     assert_eq!(ec2.count("CopySnapshot"), 1, "{outcomes:?}");
     let copy = ec2.held(&east())[0].id.clone();
     for outcome in outcomes.iter().flatten().filter(|outcome| !matches!(outcome, Later(15..=22))) {
@@ -434,6 +341,7 @@ async fn overlapping_batches_make_one_copy_each_and_share_the_five() {
             (state >> 33) % below
         };
         let ec2 = account();
+        pace(&ec2);
         ec2.copy_limit.set(20);
         ec2.describe_lag.set(TimeDelta::seconds(45));
         let sources: Vec<SnapshotId> = (0..12).map(|_| source(&ec2)).collect();
@@ -467,7 +375,7 @@ async fn overlapping_batches_make_one_copy_each_and_share_the_five() {
                         .collect()
                 })
                 .collect();
-            let outcomes = join_all(batches.iter().map(|batch| paced(&ec2, batch))).await;
+            let outcomes = join_all(batches.iter().map(|batch| handled(&ec2, batch))).await;
             for (task, outcome) in batches.iter().flatten().zip(outcomes.iter().flatten()) {
                 assert!(!matches!(outcome, Fail(_)), "{outcome:?}");
                 if !matches!(outcome, Done(_)) {
@@ -497,7 +405,8 @@ async fn of_two_batches_that_claim_the_same_slots_neither_leaves_a_claim_open() 
     let ec2 = account();
     ec2.copy_limit.set(20);
     let tasks: Vec<_> = (0..10).map(|_| owed(&ec2, &east())).collect();
-    join_all([paced(&ec2, &tasks[..5]), paced(&ec2, &tasks[5..])]).await;
+    pace(&ec2);
+    join_all([handled(&ec2, &tasks[..5]), handled(&ec2, &tasks[5..])]).await;
     assert!(in_flight(&ec2, &east()) <= 5);
     let open = |stored: &Stored| stored.body.contains("\"open\"");
     assert!(!ec2.claims.objects.borrow().values().any(open), "{:?}", ec2.claims.objects.borrow());
@@ -673,7 +582,8 @@ async fn all_destinations_are_looked_at_at_once_and_one_that_hangs_is_left_alone
     assert!(ec2.calls.borrow().iter().all(|call| *call != ("DescribeSnapshots", east())));
 
     let ec2 = account();
-    paced(&ec2, &tasks).await;
+    pace(&ec2);
+    handled(&ec2, &tasks).await;
     let looks: Vec<_> = ec2.calls.borrow().iter().map(|(_, region)| region.clone()).take(2).collect();
     assert_eq!(looks, [east(), west()], "the second region is asked before the first has answered all");
 }

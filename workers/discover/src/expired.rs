@@ -1,20 +1,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    contract::{ExpireTask, Expiring, Manifest, Run},
-    copies::{self, CopyRules, CopyTask, Living},
+    contract::{ExpireTask, Expiring, Hold, Left, Manifest, Run},
+    copies::{self, CopyRules, Living},
     error::{Ec2Error, ErrorName, Failure},
-    expiry::{Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, verdicts},
-    fleet::{Instance, Snapshot},
-    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    expiry::{
+        Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held, stopped,
+        verdicts,
+    },
+    fleet::Snapshot,
+    ids::{Region, SnapshotId},
     ports::{Ec2, Storage, Which},
-    tags::{InstanceTags, SnapshotTags},
+    protection::floor_volumes,
+    tags::SnapshotTags,
 };
 use serde_json::json;
 
-use crate::{Context, copies::rules, lines};
+use crate::{Context, copies::rules, fleet, lines};
 
-/// Snapshots in one message: few enough to be deleted within a few seconds.
+/// Snapshots in one message: few enough to be deleted within seconds, also in a region that is far away.
 const BATCH: usize = 20;
 
 /// Judges every snapshot of a region, and lists those to delete.
@@ -24,13 +28,9 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     context: &Context<'_, E, S>,
 ) -> Result<Manifest, Failure> {
     let Context { ec2, storage, settings, home, now } = context;
-    let mut instances: Vec<Instance> = Vec::new();
-    ec2.each_instance(&mut |instance| instances.push(instance)).await?;
-    let living = living_volumes(*ec2, &instances).await?;
-    let mut kept = KeptSources::default();
-    ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
+    let fleet = fleet::read(run, fleet::AGAIN, *storage).await?;
     let today = now.date_naive();
-    let (owners, rules) = (Living::of(&instances), rules(context, run));
+    let (owners, rules) = (Living::of(&fleet.instances), rules(context, run));
     let (mut candidates, mut due_sources) = (Vec::new(), Vec::new());
     ec2.each_snapshot(region, &Which::Own, &mut |snapshot| {
         let candidate = Candidate::from(&snapshot);
@@ -42,22 +42,34 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     })
     .await?;
 
-    let scope =
-        Scope { home, region, today, living: &living, minimum_kept: settings.minimum_kept, kept_sources: Some(&kept) };
-    let mut judged = verdicts(&candidates, &scope);
-    let owed = sources_of_owed_copies(context, &due_sources, &owners, &rules).await?;
-    keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
-    let explained = candidates
-        .iter()
-        .zip(&judged)
-        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}).to_string());
-    storage.write_manifest(run.key(&format!("verdicts-{region}.jsonl")), explained).await?;
-
-    match breaker(&candidates, &judged, region, settings.max_expire_percent) {
-        Err(tripped) if !run.allow_mass_expire => return Err(Failure::new(ErrorName::MassExpire, tripped)),
-        Err(tripped) => tracing::warn!(%tripped, "allowed by the execution's input"),
-        Ok(()) => {}
+    let floor = floor_volumes(&fleet);
+    let judge = |kept: &KeptSources| {
+        verdicts(
+            &candidates,
+            &Scope {
+                home,
+                region,
+                today,
+                run: Some(&run.id),
+                floor: &floor,
+                minimum_kept: settings.minimum_kept,
+                kept_sources: Some(kept),
+            },
+        )
+    };
+    let mut kept = KeptSources::default();
+    let mut judged = judge(&kept);
+    // Where nothing would go, nothing more has to be known.
+    if judged.iter().any(Verdict::expires) {
+        ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
+        judged = judge(&kept);
+        let owed = sources_of_owed_copies(context, &due_sources, &owners, &rules).await?;
+        keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
+        keep_what_is_held(&candidates, &mut judged, &ec2.holders(region).await?);
     }
+    write_verdicts(run, region, *storage, &candidates, &judged).await?;
+
+    hold_or_go_on(run, region, context, &candidates, &judged).await?;
     let expiring: Vec<Expiring> = candidates
         .iter()
         .zip(&judged)
@@ -73,6 +85,60 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         .map(|chunk| ExpireTask { region: region.clone(), planned: today, snapshots: chunk.to_vec() })
         .collect();
     storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await
+}
+
+/// Why each snapshot goes or stays; what is due and stays once more by itself, since the report names it.
+async fn write_verdicts(
+    run: &Run,
+    region: &Region,
+    storage: &impl Storage,
+    candidates: &[Candidate],
+    judged: &[Verdict],
+) -> Result<(), Failure> {
+    let explained = candidates
+        .iter()
+        .zip(judged)
+        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}).to_string());
+    storage.write_manifest(run.key(&format!("verdicts-{region}.jsonl")), explained).await?;
+    let left: Vec<Left> = candidates
+        .iter()
+        .zip(judged)
+        .filter(|(_, verdict)| verdict.is_left())
+        .map(|(c, verdict)| Left { id: c.id.clone(), volume: c.volume.clone(), verdict: verdict.to_string() })
+        .collect();
+    storage.write_manifest(run.key(&format!("left-{region}.jsonl")), lines(&left)?).await?;
+    Ok(())
+}
+
+/// Stops the region where too much would go at once, for this run and for those that follow, until one is allowed.
+async fn hold_or_go_on<E: Ec2, S: Storage>(
+    run: &Run,
+    region: &Region,
+    Context { storage, settings, now, .. }: &Context<'_, E, S>,
+    candidates: &[Candidate],
+    judged: &[Verdict],
+) -> Result<(), Failure> {
+    let (key, tripped) = (Hold::key(region), breaker(candidates, judged, settings.max_expire_percent));
+    let refuse = |why: &dyn std::fmt::Display| Failure::new(ErrorName::MassExpire, stopped(region, &why));
+    if run.allow_mass_expire.allows(region) {
+        tracing::warn!(%region, tripped = ?tripped.err(), "the breaker is overruled by the execution's input");
+        return if run.dry_run { Ok(()) } else { storage.remove(&key).await };
+    }
+    // One that cannot be read holds: the error ends the step.
+    if let Some(body) = storage.read(&key).await? {
+        return Err(match serde_json::from_str::<Hold>(&body) {
+            Ok(Hold { since, run, why }) => {
+                refuse(&format!("stopped since {} (run {run}): {why}", since.format("%Y-%m-%d %H:%M UTC")))
+            }
+            Err(error) => refuse(&format!("{key} cannot be read ({error}), and holds")),
+        });
+    }
+    let Err(tripped) = tripped else { return Ok(()) };
+    if !run.dry_run {
+        let hold = Hold { since: *now, run: run.id.clone(), why: tripped.to_string() };
+        storage.write(&key, json!(hold).to_string()).await?;
+    }
+    Err(refuse(&tripped))
 }
 
 /// Those of the due sources that still owe a copy, or of which it cannot be known.
@@ -91,14 +157,10 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     let enabled = if by_region.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
     let mut owed = BTreeSet::new();
     for (region, sources) in by_region.into_iter().filter(|(region, _)| enabled.contains(region)) {
-        match copies_there(context.ec2, &region, &sources).await {
+        match copies_there(context, &region, &sources).await {
             Ok(there) => {
                 let found = copies::owed(&sources, &there, living, &region, rules);
-                owed.extend(found.forgotten);
-                owed.extend(found.tasks.into_iter().filter_map(|task| match task {
-                    CopyTask::Copy { snapshot, .. } => Some(snapshot),
-                    CopyTask::Retag { .. } => None,
-                }));
+                owed.extend(found.sources().into_iter().cloned());
             }
             Err(error) => {
                 tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
@@ -110,30 +172,21 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
 }
 
 /// What of a destination may be a copy of these sources: a region holds too much to keep it all in memory.
-async fn copies_there(ec2: &impl Ec2, region: &Region, sources: &[Snapshot]) -> Result<Vec<Snapshot>, Ec2Error> {
+async fn copies_there<E: Ec2, S>(
+    context: &Context<'_, E, S>,
+    region: &Region,
+    sources: &[Snapshot],
+) -> Result<Vec<Snapshot>, Ec2Error> {
     let ids: BTreeSet<&SnapshotId> = sources.iter().map(|source| &source.id).collect();
     let mut there = Vec::new();
-    ec2.each_snapshot(region, &Which::Automated, &mut |copy| {
-        // One that does not name its source is of the earlier scripts, and may be of any.
-        if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
-            there.push(copy);
-        }
-    })
-    .await?;
+    context
+        .ec2
+        .each_snapshot(region, &Which::CopiesFrom(context.home.clone()), &mut |copy| {
+            // One that does not name its source is of the earlier scripts, and may be of any.
+            if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
+                there.push(copy);
+            }
+        })
+        .await?;
     Ok(there)
-}
-
-/// The volumes that exist and are still backed up: attached to a tagged instance, or detached for the moment.
-async fn living_volumes(ec2: &impl Ec2, instances: &[Instance]) -> Result<BTreeSet<VolumeId>, Failure> {
-    // Those of an instance that is being terminated outlive it, or are gone at the next run.
-    let tagged: BTreeSet<&InstanceId> =
-        instances.iter().filter(|i| InstanceTags::read(&i.tags).0.wanted).map(|i| &i.id).collect();
-    let mut volumes = BTreeSet::new();
-    ec2.each_volume(&mut |volume| {
-        if volume.attached_to.is_empty() || volume.attached_to.iter().any(|instance| tagged.contains(instance)) {
-            volumes.insert(volume.id);
-        }
-    })
-    .await?;
-    Ok(volumes)
 }

@@ -3,53 +3,90 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::{
     contract::{FleetFound, Run},
     copies::{Living, is_source, promised},
-    error::Failure,
+    error::{Ec2Error, Failure},
+    fleet::Regions,
     ids::Region,
-    policy,
+    policy::{self, Rejection},
     ports::{Ec2, Storage, Which},
+    settings::Settings,
     tags::SnapshotTags,
 };
 
-use crate::{Context, lines};
+use crate::{Context, fleet, lines};
 
 /// Plans the snapshots of the fleet, and finds the regions that the other phases are about.
 pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     Context { ec2, storage, settings, .. }: &Context<'_, E, S>,
 ) -> Result<FleetFound, Failure> {
-    let regions = ec2.regions().await?;
-    let mut instances = Vec::new();
-    ec2.each_instance(&mut |instance| instances.push(instance)).await?;
-    let mut volumes = BTreeMap::new();
-    ec2.each_volume(&mut |volume| {
-        volumes.insert(volume.id.clone(), volume);
-    })
-    .await?;
-    let (plans, rejections) = policy::plan(&instances, &volumes, &regions, settings.default_retention);
+    let fleet = fleet::list(run, fleet::AT_START, *ec2, *storage).await?;
+    let regions = &fleet.regions;
+    let (plans, mut rejections) = policy::plan(&fleet, settings.default_retention);
+
+    let mut copy_regions: BTreeSet<Region> = BTreeSet::new();
+    if run.phases.copy {
+        copy_regions.extend(plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()));
+        let living = Living::of(&fleet.instances);
+        let mut disabled: BTreeMap<Region, usize> = BTreeMap::new();
+        ec2.each_snapshot(&regions.home, &Which::Automated, &mut |snapshot| {
+            if is_source(&SnapshotTags::read(&snapshot.tags)) {
+                let asked: BTreeSet<Region> =
+                    living.copy_regions(&snapshot).into_iter().chain(promised(&snapshot)).collect();
+                for region in asked.iter().filter(|region| regions.disabled.contains(*region)) {
+                    *disabled.entry(region.clone()).or_default() += 1;
+                }
+                copy_regions.extend(asked);
+            }
+        })
+        .await?;
+        copy_regions.retain(|region| *region != regions.home && regions.enabled.contains(region));
+        rejections.extend(disabled.into_iter().map(|(region, count)| {
+            let many = if count == 1 { "1 snapshot is" } else { &format!("{count} snapshots are") };
+            Rejection::new(&region, format!("{many} promised a copy there, and the region is not enabled"))
+        }));
+    }
+    let mut expire_regions = Vec::new();
+    if run.phases.expire {
+        let swept = |region: &Region| settings.expire_regions.is_empty() || settings.expire_regions.contains(region);
+        expire_regions.extend(regions.enabled.iter().filter(|region| swept(region)).cloned());
+        rejections.extend(left_out(*ec2, regions, settings).await);
+    }
     for rejection in &rejections {
         tracing::warn!(subject = rejection.subject, problem = rejection.problem, "rejected");
     }
     storage.write_manifest(run.key("rejected.jsonl"), lines(&rejections)?).await?;
     let manifest = storage.write_manifest(run.key("instances.jsonl"), lines(&plans)?).await?;
-
-    let mut copy_regions: BTreeSet<Region> = BTreeSet::new();
-    if run.phases.copy {
-        copy_regions.extend(plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()));
-        let living = Living::of(&instances);
-        ec2.each_snapshot(&regions.home, &Which::Automated, &mut |snapshot| {
-            if is_source(&SnapshotTags::read(&snapshot.tags)) {
-                copy_regions.extend(living.copy_regions(&snapshot));
-                copy_regions.extend(promised(&snapshot));
-            }
-        })
-        .await?;
-        copy_regions.retain(|region| *region != regions.home && regions.enabled.contains(region));
-    }
-    let swept = |region: &Region| settings.expire_regions.is_empty() || settings.expire_regions.contains(region);
-    let expire_regions = match run.phases.expire {
-        true => regions.enabled.into_iter().filter(swept).collect(),
-        false => Vec::new(),
-    };
     tracing::info!(run = run.id, instances = plans.len(), rejected = rejections.len(), "fleet discovered");
     Ok(FleetFound { manifest, copy_regions: copy_regions.into_iter().collect(), expire_regions })
+}
+
+/// What of `ExpireRegions` would let copies pile up unnoticed.
+async fn left_out(ec2: &impl Ec2, regions: &Regions, settings: &Settings) -> Vec<Rejection> {
+    let (given, mut rejections) = (&settings.expire_regions, Vec::new());
+    if given.is_empty() {
+        return rejections;
+    }
+    for region in given.iter().filter(|region| !regions.enabled.contains(region)) {
+        let problem = format!("{region} is not an enabled region of the account: allowed are those that are");
+        rejections.push(Rejection::new("ExpireRegions", problem));
+    }
+    for region in regions.enabled.iter().filter(|region| !given.contains(region)) {
+        match copies_in(ec2, region, &regions.home).await {
+            Ok(0) => {}
+            Ok(count) => {
+                let problem =
+                    format!("{region} holds {count} of its copies, and is left out: none of them ever expires");
+                rejections.push(Rejection::new("ExpireRegions", problem));
+            }
+            // A region that may not be looked into is the reason to leave it out.
+            Err(error) => tracing::info!(%region, %error, "left out of ExpireRegions, and not looked into"),
+        }
+    }
+    rejections
+}
+
+async fn copies_in(ec2: &impl Ec2, region: &Region, home: &Region) -> Result<usize, Ec2Error> {
+    let mut count = 0;
+    ec2.each_snapshot(region, &Which::CopiesFrom(home.clone()), &mut |_| count += 1).await?;
+    Ok(count)
 }

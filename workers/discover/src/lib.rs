@@ -4,28 +4,33 @@
 //!
 //! | step | writes | returns |
 //! |---|---|---|
-//! | `StartRun` | nothing | the [`Run`], or `InvalidInput` |
-//! | `DiscoverInstances` | `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
+//! | `StartRun` | the claim of the run | the [`Run`](domain::contract::Run), or `InvalidInput`, or `RunInProgress` |
+//! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
-//! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `expire-REGION.jsonl` | the manifest, or `MassExpire` |
+//! | `ListFleetAgain` | `fleet-again.json` | nothing |
+//! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `left-REGION.jsonl`, `expire-REGION.jsonl`, `holds/REGION` | the manifest, or `MassExpire` |
 //!
 //! Whatever it reads it reads to the end: a list that could not be completed is an error, never a shorter list.
 //! It changes nothing in EC2, so a second invocation, or one after a crash, gives the same.
 
 mod copies;
 mod expired;
+mod fleet;
 mod instances;
+mod start;
+
+pub use start::Starts;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    contract::{DiscoverEvent, Run},
+    contract::DiscoverEvent,
     error::{ErrorName, Failure},
     ids::Region,
-    ports::{Ec2, Storage},
+    ports::{Claims, Ec2, ExecutionStates, Storage},
     settings::Settings,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What discover works with.
 pub struct Context<'a, E, S> {
@@ -42,11 +47,21 @@ pub struct Context<'a, E, S> {
 }
 
 /// Answers one step.
-pub async fn handle<E: Ec2, S: Storage>(event: DiscoverEvent, context: &Context<'_, E, S>) -> Result<Value, Failure> {
+pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
+    event: DiscoverEvent,
+    context: &Context<'_, E, S>,
+    starts: &Starts<'_, C, X>,
+) -> Result<Value, Failure> {
     match event {
-        DiscoverEvent::StartRun { input, execution, started } => answer(&Run::read(&input, &execution, started)?),
+        DiscoverEvent::StartRun { input, execution, started } => {
+            answer(&start::start(&input, &execution, started, starts, context.settings, context.now).await?)
+        }
         DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
         DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),
+        DiscoverEvent::ListFleetAgain { run } => {
+            fleet::list(&run, fleet::AGAIN, context.ec2, context.storage).await?;
+            Ok(json!({}))
+        }
         DiscoverEvent::DiscoverExpired { run, region } => answer(&expired::discover(&run, &region, context).await?),
     }
 }

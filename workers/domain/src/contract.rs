@@ -301,6 +301,36 @@ pub struct Expiring {
     pub why: Expire,
 }
 
+/// A line of `left-REGION.jsonl`: a snapshot that is due, or broken, and kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Its id.
+    pub id: SnapshotId,
+    /// The volume it is a backup of, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
+    /// Why, in words: see [`crate::expiry::Verdict`].
+    pub verdict: String,
+}
+
+/// `holds/REGION` in the report bucket: nothing that is due goes in that region until an execution allows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// The run that was stopped.
+    pub run: String,
+    /// What it would have deleted, in words.
+    pub why: String,
+}
+
+impl Hold {
+    /// Where the hold of a region stands in the report bucket.
+    pub fn key(region: &Region) -> String {
+        format!("holds/{region}")
+    }
+}
+
 /// What the state machine hands to the report worker: all that the run left behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

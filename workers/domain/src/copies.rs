@@ -2,17 +2,17 @@
 //!
 //! A completed automated snapshot of the home region owes a copy while its region list names the destination,
 //! no completed copy exists there, it is inside the look-back, and the copy would still be wanted tomorrow.
-//! A pending copy is owed too: the copy worker finds it, and it is waited for.
+//! A copy is what carries the home region in `BackupFromRegion`, whatever its `Type`.
+//! A pending copy is owed too: the copy worker finds it, and it is waited for, unless it is stuck.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Instance, Snapshot, SnapshotState, Tags},
+    fleet::{Instance, Snapshot, SnapshotState, Tags, counting},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
-    policy::Rejection,
     retention::RetentionDays,
     settings::Settings,
     tags::{self, InstanceTags, SnapshotTags},
@@ -58,23 +58,55 @@ impl CopyTask {
 pub struct Owed {
     /// What is to be done, newest first per volume.
     pub tasks: Vec<CopyTask>,
+    /// Copies that are pending for longer than a day: owed, and not waited for.
+    pub stuck: Vec<Stuck>,
     /// Snapshots that left the look-back without a copy that they were promised.
     pub forgotten: Vec<SnapshotId>,
     /// Sources of which it is not known whether the earlier scripts copied them: not copied, but reported.
-    pub doubtful: Vec<Rejection>,
-    /// Copies beyond the first of a source: they expire on their own date.
+    pub doubtful: Vec<Doubt>,
+    /// Copies beyond the one that counts of a source: they expire on their own date.
     pub surplus: Vec<SnapshotId>,
+    /// The keys of the sources' own tags for which there is no room on the copies.
+    pub dropped_tags: BTreeMap<SnapshotId, Vec<String>>,
+}
+
+/// A copy that does not get done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// What it is a copy of.
+    pub source: SnapshotId,
+    /// The copy.
+    pub copy: SnapshotId,
+    /// When it was begun.
+    pub since: DateTime<Utc>,
+}
+
+/// A source that may have a copy, or may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The source.
+    pub source: SnapshotId,
+    /// Why it is not known.
+    pub reason: String,
 }
 
 impl Owed {
-    /// Whether no copy of a source is owed, forgotten or in doubt.
-    pub fn leaves_out(&self, source: &SnapshotId) -> bool {
-        let copied = |task: &CopyTask| matches!(task, CopyTask::Copy { snapshot, .. } if snapshot == source);
-        !self.tasks.iter().any(copied)
-            && !self.forgotten.contains(source)
-            && !self.doubtful.iter().any(|rejection| rejection.subject == source.as_str())
+    /// The sources of which a copy is owed, left the look-back unmade, or is in doubt.
+    pub fn sources(&self) -> BTreeSet<&SnapshotId> {
+        let owed = self.tasks.iter().filter_map(|task| match task {
+            CopyTask::Copy { snapshot, .. } => Some(snapshot),
+            CopyTask::Retag { .. } => None,
+        });
+        let stuck = self.stuck.iter().map(|stuck| &stuck.source);
+        owed.chain(stuck).chain(&self.forgotten).chain(self.doubtful.iter().map(|doubt| &doubt.source)).collect()
     }
 }
+
+/// A copy that is pending for longer than this is stuck.
+pub const STUCK_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// The fewest days that a copy is kept: one of a single day could not be made by a run that passes midnight.
+pub const MIN_COPY_DAYS: u32 = 2;
 
 /// What the copies of one home region are decided by.
 #[derive(Clone, Debug)]
@@ -83,8 +115,8 @@ pub struct CopyRules<'a> {
     pub home: &'a Region,
     /// The run that the copies will be labelled with.
     pub run: &'a str,
-    /// Today, UTC.
-    pub today: NaiveDate,
+    /// Now.
+    pub now: DateTime<Utc>,
     /// `CopyLookbackDays`.
     pub lookback_days: u32,
     /// Where a source does not say how long it is kept.
@@ -93,14 +125,19 @@ pub struct CopyRules<'a> {
 
 impl<'a> CopyRules<'a> {
     /// Those of a stack with these settings.
-    pub fn new(home: &'a Region, run: &'a str, settings: &Settings, today: NaiveDate) -> Self {
+    pub fn new(home: &'a Region, run: &'a str, settings: &Settings, now: DateTime<Utc>) -> Self {
         Self {
             home,
             run,
-            today,
+            now,
             lookback_days: settings.copy_lookback_days,
             default_retention: settings.default_retention,
         }
+    }
+
+    /// Today, UTC.
+    fn today(&self) -> NaiveDate {
+        self.now.date_naive()
     }
 }
 
@@ -117,7 +154,7 @@ impl Living {
         let mut living = Self::default();
         for instance in instances.iter().filter(|i| i.is_living()) {
             let (read, _) = InstanceTags::read(&instance.tags);
-            if read.wanted {
+            if read.is_wanted() {
                 for attachment in &instance.volumes {
                     let owner = living.by_volume.entry(attachment.volume.clone()).or_insert(instance.id.clone());
                     *owner = instance.id.clone().min(owner.clone()); // As the plan: the first by id.
@@ -142,18 +179,33 @@ impl Living {
         }
     }
 
-    /// For how long a copy of a source is kept.
-    fn copy_retention(&self, source: &Snapshot, read: &SnapshotTags, rules: &CopyRules<'_>) -> RetentionDays {
-        let own = source.tags.get(tags::RETENTION_CROSS_REGION).and_then(|days| days.parse().ok());
-        own.or_else(|| self.instance_of(source, read)?.retention_cross_region)
-            .or_else(|| RetentionDays::between(read.created_on?, read.delete_on?))
-            .unwrap_or(rules.default_retention)
+    /// The first day on which a copy of a source is no longer wanted; none where no copy is.
+    ///
+    /// The source's word, else the living instance's, else as the source itself; never less than [`MIN_COPY_DAYS`].
+    fn copy_delete_on(
+        &self,
+        source: &Snapshot,
+        read: &SnapshotTags,
+        created_on: NaiveDate,
+        rules: &CopyRules<'_>,
+    ) -> Option<NaiveDate> {
+        let days = source.tags.get(tags::RETENTION_CROSS_REGION).and_then(|days| days.parse::<RetentionDays>().ok());
+        let days = days.or_else(|| self.instance_of(source, read)?.retention_cross_region);
+        let asked = match (days, read.delete_on) {
+            (Some(days), _) => days.delete_on(created_on),
+            // Due on its own day, by hand.
+            (None, Some(day)) if day <= created_on => return None,
+            (None, Some(day)) => day,
+            (None, None) => rules.default_retention.delete_on(created_on),
+        };
+        Some(asked.max(created_on + Days::new(MIN_COPY_DAYS.into())))
     }
 
     /// Whether a source asks for copies, and a copy of it would still be wanted tomorrow.
     pub fn wants_copies(&self, source: &Snapshot, rules: &CopyRules<'_>) -> bool {
         let read = SnapshotTags::read(&source.tags);
-        let wanted = |created_on| self.copy_retention(source, &read, rules).delete_on(created_on) > rules.today;
+        let wanted =
+            |day| self.copy_delete_on(source, &read, day, rules).is_some_and(|delete_on| delete_on > rules.today());
         is_source(&read) && !self.copy_regions(source).is_empty() && read.created_on.is_none_or(wanted)
     }
 }
@@ -185,7 +237,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
 
     for (source, read) in newest_first {
         let alike = twins.get(&twin_key(source)).copied().unwrap_or(1);
-        if let Some(value) = source.tags.get(tags::KEEP_FOREVER) {
+        if let Some(value) = tags::keep_forever(&source.tags) {
             ranked.extend(copies.retags(source, &read, value, region, alike).map(|retag| (0, retag)));
         }
         let rank = rank_of_volume.entry(source.volume.as_ref()).or_default();
@@ -193,39 +245,46 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
         if source.state != SnapshotState::Completed || surplus.contains(&source.id) {
             continue;
         }
-        let Some(created_on) = read.created_on else {
-            if living.copy_regions(source).contains(region) {
-                owed.doubtful.push(Rejection::new(&source.id, "CreatedOn cannot be read: it is not copied"));
-            }
-            continue;
-        };
-        let retention = living.copy_retention(source, &read, rules);
-        if retention.delete_on(created_on) <= rules.today {
+        if !living.copy_regions(source).contains(region) {
             continue;
         }
-        let age = (rules.today - created_on).num_days();
+        let doubt = |reason: String| Doubt { source: source.id.clone(), reason };
+        let Some(created_on) = read.created_on else {
+            owed.doubtful.push(doubt("CreatedOn cannot be read: it is not copied".into()));
+            continue;
+        };
+        let Some(delete_on) =
+            living.copy_delete_on(source, &read, created_on, rules).filter(|day| *day > rules.today())
+        else {
+            continue;
+        };
+        let age = (rules.today() - created_on).num_days();
         let lookback = i64::from(rules.lookback_days);
         let in_lookback = age <= lookback;
         // What left the look-back is reported for as long again, and only where the snapshot itself was promised.
         let just_left = age <= 2 * lookback && promised(source).contains(region);
-        if !living.copy_regions(source).contains(region) || !(in_lookback || just_left) {
+        if !(in_lookback || just_left) {
             continue;
         }
         match copies.state_of(source, created_on, alike) {
             CopyState::Completed => {}
-            CopyState::Doubtful => owed.doubtful.push(Rejection::new(
-                &source.id,
-                format!(
-                    "{region} has copies of {created_on} by the earlier scripts that may be of it: it is not copied"
-                ),
-            )),
-            CopyState::Absent | CopyState::Pending if !in_lookback => owed.forgotten.push(source.id.clone()),
-            CopyState::Absent | CopyState::Pending => {
+            CopyState::Doubtful => owed.doubtful.push(doubt(format!(
+                "{region} has copies of {created_on} by the earlier scripts that may be of it: it is not copied"
+            ))),
+            CopyState::Absent | CopyState::Pending(_) if !in_lookback => owed.forgotten.push(source.id.clone()),
+            CopyState::Pending(copy) if rules.now - copy.started > STUCK_AFTER => {
+                owed.stuck.push(Stuck { source: source.id.clone(), copy: copy.id.clone(), since: copy.started })
+            }
+            CopyState::Absent | CopyState::Pending(_) => {
+                let labels = tags::copy_labels(source, rules.home, rules.run, created_on, delete_on);
+                if !labels.dropped.is_empty() {
+                    owed.dropped_tags.insert(source.id.clone(), labels.dropped);
+                }
                 let task = CopyTask::Copy {
                     region: region.clone(),
                     snapshot: source.id.clone(),
-                    description: source.description.clone(),
-                    tags: tags::copy_tags(source, rules.home, rules.run, created_on, retention),
+                    description: tags::printable(&source.description),
+                    tags: labels.tags,
                 };
                 ranked.push((*rank, task));
             }
@@ -245,26 +304,15 @@ pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
         }
     }
     let beyond = |all: Vec<&Snapshot>| {
-        let counts = counting_copy(all.iter().copied()).map(|one| one.id.clone());
+        let counts = counting(all.iter().copied()).map(|one| one.id.clone());
         all.into_iter().map(|one| one.id.clone()).filter(move |id| Some(id) != counts.as_ref()).collect::<Vec<_>>()
     };
     by_volume.into_values().flat_map(beyond).collect()
 }
 
-/// The one that counts, of several copies of a source or snapshots of a volume in a run: of several, the oldest live one.
-pub fn counting_copy<'a>(copies: impl Iterator<Item = &'a Snapshot>) -> Option<&'a Snapshot> {
-    copies.filter(|c| c.is_live()).min_by(|a, b| {
-        let completed_first = |s: &Snapshot| s.state != SnapshotState::Completed;
-        completed_first(a)
-            .cmp(&completed_first(b))
-            .then_with(|| a.started.cmp(&b.started))
-            .then_with(|| a.id.cmp(&b.id))
-    })
-}
-
-enum CopyState {
+enum CopyState<'a> {
     Absent,
-    Pending,
+    Pending(&'a Snapshot),
     Completed,
     Doubtful,
 }
@@ -313,16 +361,19 @@ impl<'a> Copies<'a> {
         copies
     }
 
-    fn state_of(&self, source: &Snapshot, created_on: NaiveDate, twins: usize) -> CopyState {
-        let labelled = self.by_source.get(&source.id).into_iter().flatten().copied();
-        match counting_copy(labelled).map(|copy| copy.state) {
-            Some(SnapshotState::Completed) => return CopyState::Completed,
-            Some(_) => return CopyState::Pending,
-            None => {}
+    fn state_of(&self, source: &Snapshot, created_on: NaiveDate, twins: usize) -> CopyState<'a> {
+        let is_completed = |copy: &Snapshot| copy.state == SnapshotState::Completed;
+        let labelled = || self.by_source.get(&source.id).into_iter().flatten().copied();
+        if labelled().any(is_completed) {
+            return CopyState::Completed;
         }
-        if let Some(named) = counting_copy(self.naming(source, created_on)) {
+        if let Some(pending) = counting(labelled()) {
+            return CopyState::Pending(pending);
+        }
+        if self.naming(source, created_on).next().is_some() {
             // One that is pending cannot be adopted: the copy worker looks for `SourceSnapshotId`.
-            return if named.state == SnapshotState::Completed { CopyState::Completed } else { CopyState::Doubtful };
+            let copied = self.naming(source, created_on).any(is_completed);
+            return if copied { CopyState::Completed } else { CopyState::Doubtful };
         }
         let described: Vec<_> = self.described_as(source, created_on).collect();
         let completed = described.iter().filter(|c| c.state == SnapshotState::Completed).count();
@@ -363,7 +414,7 @@ impl<'a> Copies<'a> {
             // Which of several that look alike is kept is not known: `expiry` keeps all of them.
             copies.extend(self.described_as(source, created_on).filter(|_| twins == 1));
         }
-        copies.retain(|copy| copy.is_live() && !copy.tags.contains_key(tags::KEEP_FOREVER));
+        copies.retain(|copy| copy.is_live() && tags::keep_forever(&copy.tags).is_none());
         copies.into_iter().map(|copy| CopyTask::Retag {
             region: region.clone(),
             snapshot: copy.id.clone(),
@@ -374,7 +425,7 @@ impl<'a> Copies<'a> {
     fn surplus(&self) -> Vec<SnapshotId> {
         let mut surplus = BTreeSet::new();
         for copies in self.by_source.values() {
-            let counts = counting_copy(copies.iter().copied()).map(|copy| &copy.id);
+            let counts = counting(copies.iter().copied()).map(|copy| &copy.id);
             surplus.extend(copies.iter().filter(|c| c.is_live() && Some(&c.id) != counts).map(|c| c.id.clone()));
         }
         surplus.into_iter().collect()

@@ -14,6 +14,7 @@ use crate::{
     fleet::{Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId},
     ports::{DeadLetter, WorkQueue},
+    tags::SnapshotTags,
 };
 
 /// What a run has looked at when it reports.
@@ -40,7 +41,10 @@ pub struct Findings {
 impl Findings {
     /// Takes note of what a region holds.
     pub fn note_unfinished(&mut self, region: &Region, held: &[Snapshot]) {
-        let unfinished = held.iter().filter(|s| s.state != SnapshotState::Completed).map(|s| s.id.clone());
+        // What is in error and kept for ever is not owed any more, and stays as it is.
+        let stays = |s: &Snapshot| s.state == SnapshotState::Error && SnapshotTags::read(&s.tags).keep_forever;
+        let is_unfinished = |s: &&Snapshot| s.state != SnapshotState::Completed && !stays(s);
+        let unfinished = held.iter().filter(is_unfinished).map(|s| s.id.clone());
         self.unfinished.insert(region.clone(), unfinished.collect());
     }
 
@@ -48,7 +52,7 @@ impl Findings {
     pub fn settle(&self, letter: &DeadLetter) -> bool {
         let earlier = letter.sent < self.started;
         match letter.queue {
-            WorkQueue::Copy => task(letter).is_some_and(|task| self.is_copied(&task)),
+            WorkQueue::Copy => earlier && task(letter).is_some_and(|task| self.is_copied(&task)),
             WorkQueue::Snapshot => earlier && task(letter).is_some_and(|task| self.is_snapshotted(&task)),
             WorkQueue::Wait => earlier && task(letter).is_some_and(|task| self.is_complete(&task)),
             WorkQueue::Expire => earlier && task(letter).is_some_and(|task| self.is_decided_anew(&task)),
@@ -61,7 +65,7 @@ impl Findings {
                 let Some(sources) = &self.sources else { return false };
                 let Some(source) = sources.get(snapshot) else { return true };
                 !self.living.copy_regions(source).contains(region)
-                    || self.owed.get(region).is_some_and(|owed| owed.leaves_out(snapshot))
+                    || self.owed.get(region).is_some_and(|owed| !owed.sources().contains(snapshot))
             }
             CopyTask::Retag { region, .. } => self.owed.get(region).is_some_and(|owed| !owed.tasks.contains(task)),
         }

@@ -68,6 +68,8 @@ error_names! {
     Ec2Unavailable,
     /// EC2 refused for a reason that this system does not know.
     Ec2Refused,
+    /// Something outside of this system holds a snapshot that is due: an image, a lock, AWS Backup.
+    SnapshotHeld,
     /// Too much of a region would be deleted at once.
     MassExpire,
     /// A manifest or report could not be written or read.
@@ -94,10 +96,24 @@ pub struct Failure {
     pub cause: String,
 }
 
+/// Characters of a cause, at most.
+///
+/// A cause becomes part of the state machine's state, which may have 256 KiB, and what is more than that ends an
+/// execution without its report (Step Functions quotas).
+const MAX_CAUSE: usize = 1_000;
+
 impl Failure {
-    /// A failure with its cause.
+    /// A failure with its cause, of which no more than 1,000 characters are kept.
     pub fn new(name: ErrorName, cause: impl fmt::Display) -> Self {
-        Self { name, cause: cause.to_string() }
+        Self { name, cause: cut(&cause.to_string(), MAX_CAUSE) }
+    }
+}
+
+/// A text of so many characters at most; one that was cut ends in `…`.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most.saturating_sub(1)) {
+        Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
     }
 }
 
@@ -151,8 +167,10 @@ impl Ec2Error {
             "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => Later(10),
             "ConcurrentTagAccess" => Later(10),
             "InvalidState" | "IncorrectState" => Later(60),
-            LOST_ANSWER | "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" => MayHaveHappened,
-            NOT_SENT => Transient,
+            LOST_ANSWER | "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable"
+            | "Unavailable" => MayHaveHappened,
+            // The request took so long that its signature was too old.
+            NOT_SENT | "RequestExpired" | "InvalidSecurity.RequestHasExpired" => Transient,
             "InvalidSnapshot.NotFound" => Never(SnapshotNotFound),
             "InvalidVolume.NotFound" => Never(VolumeNotFound),
             "InvalidInstanceID.NotFound" | "IncorrectInstanceState" => Never(InstanceNotFound),
@@ -204,15 +222,33 @@ mod tests {
 
     #[test]
     fn what_may_have_happened_is_never_repeated_blindly() {
-        for code in ["InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", LOST_ANSWER] {
+        for code in
+            ["InternalError", "InternalFailure", "ServerInternal", "ServiceUnavailable", "Unavailable", LOST_ANSWER]
+        {
             assert_eq!(error(code).reaction(), Reaction::MayHaveHappened, "{code}");
         }
+    }
+
+    #[test]
+    fn a_request_that_came_too_late_is_sent_again() {
+        assert_eq!(error("RequestExpired").reaction(), Reaction::Transient);
     }
 
     #[test]
     fn an_unknown_code_fails_with_everything_that_ec2_said() {
         let failure = Failure::from(error("SomethingNew"));
         assert_eq!(failure.to_string(), "Ec2Refused: CopySnapshot in us-east-1: SomethingNew: no");
+    }
+
+    #[test]
+    fn a_cause_never_has_more_than_a_thousand_characters() {
+        for (given, kept) in
+            [("ü".repeat(1000), 1000), ("ü".repeat(1001), 1000), ("x".repeat(9), 9), (String::new(), 0)]
+        {
+            let failure = Failure::new(ErrorName::Ec2Refused, &given);
+            assert_eq!(failure.cause.chars().count(), kept);
+            assert_eq!(failure.cause.ends_with('…'), given.chars().count() > 1000);
+        }
     }
 
     #[test]

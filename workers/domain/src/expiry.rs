@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     copies::named_in,
-    fleet::{Snapshot, SnapshotState},
+    fleet::{Dated, Snapshot, SnapshotState, counting},
     ids::{Region, SnapshotId, VolumeId},
     tags::{self, SnapshotTags},
 };
@@ -30,8 +30,16 @@ pub struct Candidate {
     pub volume: Option<VolumeId>,
     /// What its tags say.
     pub tags: SnapshotTags,
+    /// The run that made it.
+    pub run: Option<Box<str>>,
     /// The description of a copy that does not name its source.
     pub description: Option<Box<str>>,
+}
+
+impl Dated for Candidate {
+    fn dated(&self) -> (SnapshotState, DateTime<Utc>, &SnapshotId) {
+        (self.state, self.started, &self.id)
+    }
 }
 
 impl From<&Snapshot> for Candidate {
@@ -49,6 +57,7 @@ impl From<&Snapshot> for Candidate {
             started: snapshot.started,
             volume,
             tags: read,
+            run: snapshot.tags.get(tags::BACKUP_RUN).map(|run| run.as_str().into()),
             description: unlabelled_copy.then(|| snapshot.description.as_str().into()),
         }
     }
@@ -95,16 +104,21 @@ pub struct Scope<'a> {
     pub region: &'a Region,
     /// Today, UTC.
     pub today: NaiveDate,
-    /// The volumes that exist and are still backed up, detached for the moment or not.
-    pub living: &'a BTreeSet<VolumeId>,
+    /// The run that asks: what it made itself it does not delete, however long it takes.
+    pub run: Option<&'a str>,
+    /// The volumes whose last backups stay: see [`crate::protection`].
+    pub floor: &'a BTreeSet<VolumeId>,
     /// `MinimumKept`.
     pub minimum_kept: u32,
     /// The sources with `KeepForever`; `None` when the home region could not be read.
     pub kept_sources: Option<&'a KeptSources>,
 }
 
+/// What images or locks hold, and the words for it: such as `image ami-0123`.
+pub type Holders = BTreeMap<SnapshotId, String>;
+
 /// Why a snapshot is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Keep {
     /// It is not `Type=Automated`.
@@ -127,10 +141,16 @@ pub enum Keep {
     SourceUnreadable,
     /// The volume it is a backup of is not known, so that it may be that volume's last.
     VolumeUnknown,
-    /// It is one of the newest completed of a living volume (`MinimumKept`).
+    /// It is one of the newest completed of a volume that exists (`MinimumKept`).
     Newest,
-    /// A copy of it is still owed, which may be wanted for longer than it is itself.
+    /// The run that asks made it.
+    OfThisRun,
+    /// A copy of it is still owed, or in doubt, which may be wanted for longer than it is itself.
     CopyOwed,
+    /// An image or a lock holds it: EC2 would refuse.
+    Held(String),
+    /// It is in `error` and carries `KeepForever`: the role forbids its deletion, and it is no backup.
+    BrokenForever,
 }
 
 /// Why a snapshot is expired.
@@ -144,7 +164,7 @@ pub enum Expire {
 }
 
 /// What is to become of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     /// It stays.
@@ -159,9 +179,20 @@ impl Verdict {
         matches!(self, Self::Expire(_))
     }
 
-    /// Whether the snapshot is this stack's to judge.
-    fn is_ours(&self) -> bool {
-        !matches!(self, Self::Keep(Keep::NotOurs | Keep::AnotherStacks))
+    /// Whether it is kept although it is due, or broken: a report names what that is.
+    pub fn is_left(&self) -> bool {
+        use Keep::{BrokenForever, CopyOwed, Held, Newest, OfThisRun, SourceKept, SourceUnreadable, VolumeUnknown};
+        match self {
+            Self::Keep(Newest | OfThisRun | CopyOwed | Held(_)) => true,
+            Self::Keep(SourceKept | SourceUnreadable | VolumeUnknown | BrokenForever) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the breaker counts it: not what others made, nor what is kept for ever or held from outside.
+    fn counts(&self) -> bool {
+        use Keep::{AnotherStacks, BrokenForever, Held, KeepForever, NotOurs, SourceKept};
+        !matches!(self, Self::Keep(NotOurs | AnotherStacks | KeepForever | BrokenForever | SourceKept | Held(_)))
     }
 }
 
@@ -178,8 +209,13 @@ impl fmt::Display for Verdict {
             Self::Keep(Keep::SourceKept) => write!(f, "kept: its source carries KeepForever"),
             Self::Keep(Keep::SourceUnreadable) => write!(f, "kept: its source cannot be read"),
             Self::Keep(Keep::VolumeUnknown) => write!(f, "kept: its volume is not known"),
-            Self::Keep(Keep::Newest) => write!(f, "kept: newest completed of a living volume"),
-            Self::Keep(Keep::CopyOwed) => write!(f, "kept: a copy of it is owed"),
+            Self::Keep(Keep::Newest) => write!(f, "kept: newest completed of a volume that exists"),
+            Self::Keep(Keep::OfThisRun) => write!(f, "kept: made by this run"),
+            Self::Keep(Keep::CopyOwed) => write!(f, "kept: a copy of it is owed, or in doubt"),
+            Self::Keep(Keep::Held(holder)) => write!(f, "kept: held by {holder}"),
+            Self::Keep(Keep::BrokenForever) => {
+                write!(f, "kept: it is in error, and carries KeepForever: only you can delete it")
+            }
             Self::Expire(Expire::Due(day)) => write!(f, "expired: due since {day}"),
             Self::Expire(Expire::Broken) => write!(f, "expired: broken"),
         }
@@ -208,11 +244,12 @@ pub fn keep_sources_of_owed_copies(candidates: &[Candidate], verdicts: &mut [Ver
     }
 }
 
-/// The verdict on one snapshot, looked at again at the moment of deletion: the floor was settled when it was planned.
-pub fn verdict_now(candidate: &Candidate, scope: &Scope<'_>) -> Verdict {
-    match judge(candidate, scope, false) {
-        Ok(expire) => Verdict::Expire(expire),
-        Err(keep) => Verdict::Keep(keep),
+/// Keeps what is due and held from outside: EC2 would refuse, and one day it is free again.
+pub fn keep_what_is_held(candidates: &[Candidate], verdicts: &mut [Verdict], holders: &Holders) {
+    for (candidate, verdict) in candidates.iter().zip(verdicts) {
+        if let (Verdict::Expire(_), Some(holder)) = (&*verdict, holders.get(&candidate.id)) {
+            *verdict = Verdict::Keep(Keep::Held(holder.clone()));
+        }
     }
 }
 
@@ -224,7 +261,8 @@ fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expir
         return Err(Keep::Recycled);
     }
     if tags.keep_forever {
-        return Err(Keep::KeepForever);
+        let broken = candidate.state == SnapshotState::Error;
+        return Err(if broken { Keep::BrokenForever } else { Keep::KeepForever });
     }
     if candidate.state == SnapshotState::Error {
         return Ok(Expire::Broken);
@@ -248,6 +286,9 @@ fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expir
     if newest {
         return Err(Keep::Newest);
     }
+    if scope.run.is_some() && candidate.run.as_deref() == scope.run {
+        return Err(Keep::OfThisRun);
+    }
     Ok(Expire::Due(due))
 }
 
@@ -262,80 +303,96 @@ fn ownership(candidate: &Candidate, scope: &Scope<'_>) -> Result<(), Keep> {
     if ours { Ok(()) } else { Err(Keep::AnotherStacks) }
 }
 
-/// The day of the data, the moment at which the snapshot was begun, its id, and the candidate's index.
-type Aged<'a> = (NaiveDate, DateTime<Utc>, &'a SnapshotId, usize);
+/// What two backups have in common that are one: the run of a snapshot, the source of a copy; else nothing.
+fn origin(candidate: &Candidate) -> Option<(Option<NaiveDate>, &str)> {
+    let origin = match candidate.tags.from_region {
+        None => candidate.run.as_deref(),
+        Some(_) => candidate.tags.source_snapshot.as_ref().map(SnapshotId::as_str),
+    };
+    origin.map(|origin| (candidate.tags.created_on, origin))
+}
 
-/// The indices of the `minimum_kept` newest completed snapshots of every living volume.
+/// The indices of the `minimum_kept` newest completed snapshots of every volume with a floor.
 ///
 /// Whether one of them carries `KeepForever` makes no difference: tagging a snapshot never costs another its place.
 /// A copy is begun later than its data: without `CreatedOn` it may be the newest, and takes no other's place.
 fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     let kept = scope.minimum_kept as usize;
-    let (mut by_volume, mut newest) = (BTreeMap::<&VolumeId, Vec<Aged<'_>>>::new(), BTreeSet::new());
+    let (mut by_volume, mut newest) = (BTreeMap::<&VolumeId, Vec<(NaiveDate, usize)>>::new(), BTreeSet::new());
     for (index, candidate) in candidates.iter().enumerate() {
-        let Some(volume) = candidate.volume.as_ref().filter(|v| scope.living.contains(*v)) else { continue };
+        let Some(volume) = candidate.volume.as_ref().filter(|v| scope.floor.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && ownership(candidate, scope).is_ok() {
             // A copy by the day of its data: a backlog is copied later than what is newer. EC2 knows a snapshot's own day.
             match (candidate.tags.from_region.is_some(), candidate.tags.created_on) {
                 (true, None) if kept > 0 => _ = newest.insert(index),
                 (is_copy, day) => {
                     let day = day.filter(|_| is_copy).unwrap_or_else(|| candidate.started.date_naive());
-                    by_volume.entry(volume).or_default().push((day, candidate.started, &candidate.id, index));
+                    by_volume.entry(volume).or_default().push((day, index));
                 }
             }
         }
     }
     for mut all in by_volume.into_values() {
-        all.sort_unstable();
-        // Two copies of one source are one backup: the older one counts, and the other only fills what is left.
-        let mut sources = BTreeSet::new();
-        let (first, surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(day, .., index)| {
-            let source = &candidates[*index].tags.source_snapshot;
-            source.as_ref().is_none_or(|source| sources.insert((source, *day)))
+        all.sort_unstable_by_key(|(day, index)| (*day, candidates[*index].started, &candidates[*index].id));
+        // Of two that are one backup, the one that counts fills a place, and the other only what is left.
+        let mut alike: BTreeMap<_, Vec<&Candidate>> = BTreeMap::new();
+        for (_, index) in &all {
+            if let Some(origin) = origin(&candidates[*index]) {
+                alike.entry(origin).or_default().push(&candidates[*index]);
+            }
+        }
+        let (first, surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, index)| {
+            let one = &candidates[*index];
+            origin(one).is_none_or(|origin| counting(alike[&origin].iter().copied()).is_some_and(|c| c.id == one.id))
         });
-        newest.extend(first.iter().rev().chain(surplus.iter().rev()).take(kept).map(|(.., index)| *index));
+        newest.extend(first.iter().rev().chain(surplus.iter().rev()).take(kept).map(|(_, index)| *index));
     }
     newest
 }
 
 /// A region in which too much would be deleted at once.
+///
+/// A backup is what there is of one volume of one day, so that neither several snapshots a day nor a single long
+/// archive hide how much would go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{region}: {due} of {snapshots} snapshots ({due_days} of {days} days) are due, more than {percent} %: \
-     nothing is deleted there; if it is meant, run with {{\"allowMassExpire\": true}}"
-)]
+#[error("{due} of {backups} backups (of a volume and a day) would go at once, more than {percent} %")]
 pub struct MassExpire {
-    region: Region,
     due: usize,
-    snapshots: usize,
-    due_days: usize,
-    days: usize,
+    backups: usize,
     percent: u32,
 }
 
-/// From this many snapshots up the share that is due is looked at.
+/// What stops the expiry of a region, and the whole input that lets it go on.
+pub fn stopped(region: &Region, why: &impl fmt::Display) -> String {
+    format!(
+        "{region}: {why}: nothing that is due is deleted there; if it is meant, start an execution with \
+         {{\"phases\": [\"expire\"], \"allowMassExpire\": [\"{region}\"]}}"
+    )
+}
+
+/// From this many backups up the share that is due is looked at.
 const BREAKER_FROM: usize = 20;
 
-/// Refuses to delete more than `max_percent` of a region's snapshots, and of their days, at once.
+/// Refuses to let more than `max_percent` of a region's backups go at once.
 ///
-/// Both shares must be exceeded, so that several snapshots a day with a short retention do not trip it.
-pub fn breaker(
-    candidates: &[Candidate],
-    verdicts: &[Verdict],
-    region: &Region,
-    max_percent: u32,
-) -> Result<(), MassExpire> {
-    let count = |wanted: fn(&Verdict) -> bool| {
-        let chosen = || candidates.iter().zip(verdicts).filter(move |(_, v)| wanted(v));
-        let day = |c: &Candidate| c.tags.created_on.unwrap_or_else(|| c.started.date_naive());
-        let days: BTreeSet<_> = chosen().map(|(c, _)| day(c)).collect();
-        (chosen().count(), days.len())
-    };
-    let (snapshots, days) = count(Verdict::is_ours);
-    let (due, due_days) = count(|v| matches!(v, Verdict::Expire(Expire::Due(_))));
-    let exceeds = |part: usize, whole: usize| part * 100 > whole * max_percent as usize;
-    if snapshots >= BREAKER_FROM && exceeds(due, snapshots) && exceeds(due_days, days) {
-        return Err(MassExpire { region: region.clone(), due, snapshots, due_days, days, percent: max_percent });
+/// A backup goes when none of its completed snapshots stays. What is kept for ever, or held by an image or a lock,
+/// stands outside.
+pub fn breaker(candidates: &[Candidate], verdicts: &[Verdict], max_percent: u32) -> Result<(), MassExpire> {
+    // Of each volume and day: whether it counts, and whether something stays. What is of no known volume stands alone.
+    let mut all: BTreeMap<(&str, NaiveDate), (bool, bool)> = BTreeMap::new();
+    for (candidate, verdict) in candidates.iter().zip(verdicts) {
+        if candidate.state == SnapshotState::Completed {
+            let day = candidate.tags.created_on.unwrap_or_else(|| candidate.started.date_naive());
+            let volume = candidate.volume.as_ref().map_or(candidate.id.as_str(), VolumeId::as_str);
+            let (counts, stays) = all.entry((volume, day)).or_default();
+            *counts |= verdict.counts();
+            *stays |= !verdict.expires();
+        }
+    }
+    let counted = || all.values().filter(|(counts, _)| *counts);
+    let (backups, due) = (counted().count(), counted().filter(|(_, stays)| !stays).count());
+    if backups >= BREAKER_FROM && due * 100 > backups * max_percent as usize {
+        return Err(MassExpire { due, backups, percent: max_percent });
     }
     Ok(())
 }

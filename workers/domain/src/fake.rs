@@ -14,8 +14,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
+    expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
-    ids::{Region, SnapshotId, VolumeId},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{
         CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which,
         WorkQueue,
@@ -47,6 +48,8 @@ pub struct FakeEc2 {
     pub volume_tags: RefCell<BTreeMap<VolumeId, Tags>>,
     /// Volumes of the home region that are attached to nothing.
     pub detached: RefCell<Vec<VolumeId>>,
+    /// What images and locks hold of each region's snapshots.
+    pub held_from_outside: RefCell<BTreeMap<Region, Holders>>,
     /// Snapshots by region.
     pub snapshots: RefCell<BTreeMap<Region, Vec<Snapshot>>>,
     /// The time at which things are begun.
@@ -55,6 +58,8 @@ pub struct FakeEc2 {
     pub copy_limit: Cell<usize>,
     /// For so long what was begun is not described (EC2 is eventually consistent).
     pub describe_lag: Cell<TimeDelta>,
+    /// Whether others go on before snapshots are described or copied, and before the answer comes.
+    pub paced: Cell<bool>,
     /// Every call: action and region.
     pub calls: RefCell<Vec<(&'static str, Region)>>,
     /// The key that each copy was ordered with.
@@ -76,10 +81,12 @@ impl FakeEc2 {
             instances: RefCell::default(),
             volume_tags: RefCell::default(),
             detached: RefCell::default(),
+            held_from_outside: RefCell::default(),
             snapshots: RefCell::default(),
             now: Cell::new(now),
             copy_limit: Cell::new(5),
             describe_lag: Cell::new(TimeDelta::zero()),
+            paced: Cell::new(false),
             calls: RefCell::default(),
             copy_keys: RefCell::default(),
             faults: RefCell::default(),
@@ -181,6 +188,23 @@ impl FakeEc2 {
         if lost { Err(self.error(action, region, LOST_ANSWER)) } else { Ok(answer) }
     }
 
+    fn all_volumes(&self) -> Vec<Volume> {
+        let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
+        let tags = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned().unwrap_or_default();
+        for id in self.detached.borrow().iter() {
+            volumes.insert(id.clone(), Volume { id: id.clone(), tags: tags(id), attached_to: vec![] });
+        }
+        for instance in self.instances.borrow().iter() {
+            for attachment in &instance.volumes {
+                let id = &attachment.volume;
+                let volume = volumes.entry(id.clone());
+                let new = || Volume { id: id.clone(), tags: tags(id), attached_to: vec![] };
+                volume.or_insert_with(new).attached_to.push(instance.id.clone());
+            }
+        }
+        volumes.into_values().collect()
+    }
+
     fn begin(&self, region: &Region, volume: Option<&VolumeId>, description: &str, own: &Tags) -> SnapshotId {
         let id = self.add_snapshot(region, volume, SnapshotState::Pending, own.clone());
         self.change(|snapshot| {
@@ -206,21 +230,26 @@ impl Ec2 for FakeEc2 {
 
     async fn each_volume(&self, visit: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error> {
         self.enter("DescribeVolumes", &self.regions.home)?;
-        let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
-        let tags = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned().unwrap_or_default();
-        for id in self.detached.borrow().iter() {
-            volumes.insert(id.clone(), Volume { id: id.clone(), tags: tags(id), attached_to: vec![] });
-        }
-        for instance in self.instances.borrow().iter() {
-            for attachment in &instance.volumes {
-                let id = &attachment.volume;
-                let volume = volumes.entry(id.clone());
-                let new = || Volume { id: id.clone(), tags: tags(id), attached_to: vec![] };
-                volume.or_insert_with(new).attached_to.push(instance.id.clone());
-            }
-        }
-        volumes.into_values().for_each(visit);
+        self.all_volumes().into_iter().for_each(visit);
         Ok(())
+    }
+
+    async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error> {
+        self.enter("DescribeVolumes", &self.regions.home)?;
+        let volumes: Vec<Volume> = self.all_volumes().into_iter().filter(|v| ids.contains(&v.id)).collect();
+        let having: BTreeSet<&InstanceId> = volumes.iter().flat_map(|v| &v.attached_to).collect();
+        if having.is_empty() {
+            return Ok((volumes, Vec::new()));
+        }
+        self.enter("DescribeInstances", &self.regions.home)?;
+        let instances = self.instances.borrow().iter().filter(|i| having.contains(&i.id)).cloned().collect();
+        Ok((volumes, instances))
+    }
+
+    async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error> {
+        self.enter("DescribeImages", region)?;
+        self.enter("DescribeLockedSnapshots", region)?;
+        Ok(self.held_from_outside.borrow().get(region).cloned().unwrap_or_default())
     }
 
     async fn each_snapshot(
@@ -229,6 +258,7 @@ impl Ec2 for FakeEc2 {
         which: &Which,
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error> {
+        claims::pause(&self.paced).await;
         self.enter("DescribeSnapshots", region)?;
         let chosen = |snapshot: &Snapshot| {
             let read = SnapshotTags::read(&snapshot.tags);
@@ -242,17 +272,25 @@ impl Ec2 for FakeEc2 {
                 }
                 Which::MadeBy(wanted) => run == Some(wanted),
                 Which::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
+                Which::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
+                Which::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
+                    .into_iter()
+                    .flatten()
+                    .chain(tags::described(&snapshot.description).map(|a| a.volume).as_ref())
+                    .any(|volume| volumes.contains(volume)),
                 Which::KeptForever => read.keep_forever,
                 Which::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
             }
         };
         let described = |s: &Snapshot| s.started + self.describe_lag.get() <= self.now.get();
         self.held(region).into_iter().filter(|s| described(s) && chosen(s)).for_each(visit);
+        claims::pause(&self.paced).await;
         Ok(())
     }
 
     async fn create_set(&self, set: &CreateSet<'_>) -> Result<Vec<Created>, Ec2Error> {
         let (action, home) = ("CreateSnapshots", &self.regions.home);
+        claims::pause(&self.paced).await;
         let lost = self.enter(action, home)?;
         let found = self.instances.borrow().iter().find(|i| i.id == *set.instance).cloned();
         let instance = found
@@ -280,6 +318,7 @@ impl Ec2 for FakeEc2 {
 
     async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error> {
         let action = "CopySnapshot";
+        claims::pause(&self.paced).await;
         let lost = self.enter(action, order.to)?;
         self.copy_keys.borrow_mut().push(order.kms_key.map(str::to_owned));
         let source = self.held(order.from).into_iter().find(|s| s.id == *order.source);
@@ -295,12 +334,16 @@ impl Ec2 for FakeEc2 {
         }
         let arbitrary = "vol-ffffffff".parse().ok();
         let id = self.begin(order.to, arbitrary.as_ref(), order.description, order.tags);
+        claims::pause(&self.paced).await;
         self.answer(action, order.to, lost, id)
     }
 
     async fn delete(&self, region: &Region, snapshot: &SnapshotId) -> Result<(), Ec2Error> {
         let action = "DeleteSnapshot";
         let lost = self.enter(action, region)?;
+        if self.held_from_outside.borrow().get(region).is_some_and(|held| held.contains_key(snapshot)) {
+            return Err(self.error(action, region, "InvalidSnapshot.InUse"));
+        }
         let mut all = self.snapshots.borrow_mut();
         let held = all.entry(region.clone()).or_default();
         let before = held.len();
@@ -334,6 +377,11 @@ impl Storage for FakeStorage {
 
     async fn read(&self, key: &str) -> Result<Option<String>, Failure> {
         Ok(self.0.borrow().get(key).cloned())
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Failure> {
+        self.0.borrow_mut().remove(key);
+        Ok(())
     }
 
     fn bucket(&self) -> &str {

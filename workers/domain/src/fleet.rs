@@ -116,13 +116,26 @@ impl Snapshot {
     }
 }
 
+/// What tells which of several snapshots counts.
+pub trait Dated {
+    /// Its state, when it was begun, its id.
+    fn dated(&self) -> (SnapshotState, DateTime<Utc>, &SnapshotId);
+}
+
+impl Dated for Snapshot {
+    fn dated(&self) -> (SnapshotState, DateTime<Utc>, &SnapshotId) {
+        (self.state, self.started, &self.id)
+    }
+}
+
 /// The one that counts, of several snapshots of a volume in one run, or of several copies of one source.
 ///
 /// It is the oldest that is pending or completed; of equal age, the one whose id comes first. Whether it is completed
 /// already makes no difference, so that the answer does not change when an older one is completed later.
 /// What is in `error` counts as nothing.
-pub fn counting<'a>(alike: impl IntoIterator<Item = &'a Snapshot>) -> Option<&'a Snapshot> {
-    alike.into_iter().filter(|s| s.is_live()).min_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)))
+pub fn counting<'a, T: Dated>(alike: impl IntoIterator<Item = &'a T>) -> Option<&'a T> {
+    let is_live = |one: &&T| matches!(one.dated().0, SnapshotState::Pending | SnapshotState::Completed);
+    alike.into_iter().filter(is_live).min_by_key(|one| (one.dated().1, one.dated().2))
 }
 
 #[cfg(test)]

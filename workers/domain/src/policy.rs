@@ -8,10 +8,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Attachment, Instance, Regions, Volume},
+    copies::MIN_COPY_DAYS,
+    fleet::{Attachment, Fleet, Instance, Regions, Volume},
     ids::{InstanceId, Region, VolumeId},
+    protection::{by_id, having},
     retention::RetentionDays,
-    tags::{self, InstanceTags, TagProblem},
+    tags::{self, Backup, InstanceTags, TagProblem, backup_word},
 };
 
 impl Regions {
@@ -91,39 +93,35 @@ const STATES: [&str; 3] = ["running", "stopping", "stopped"];
 /// Plans the snapshots of every instance that asks for a backup.
 ///
 /// A volume that several instances share is snapshotted once, with the first of them by id.
-pub fn plan(
-    instances: &[Instance],
-    volumes: &BTreeMap<VolumeId, Volume>,
-    regions: &Regions,
-    default_retention: RetentionDays,
-) -> (Vec<InstancePlan>, Vec<Rejection>) {
-    let mut by_id: Vec<&Instance> = instances.iter().collect();
-    by_id.sort_by(|a, b| a.id.cmp(&b.id));
-    let (mut plans, mut rejections, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for instance in by_id {
+pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePlan>, Vec<Rejection>) {
+    let volumes: BTreeMap<&VolumeId, &Volume> = fleet.volumes.iter().map(|volume| (&volume.id, volume)).collect();
+    let own_word = |id: &VolumeId| volumes.get(id).and_then(|volume| backup_word(&volume.tags).0);
+    let (mut plans, mut rejections, mut taken) = (Vec::new(), rejected_of_volumes(fleet), BTreeSet::new());
+    for instance in by_id(fleet).into_values() {
         let (read, mut problems) = InstanceTags::read(&instance.tags);
-        if !read.wanted {
+        let subject = named(instance);
+        let mut reject = |problem: &dyn fmt::Display| rejections.push(Rejection::new(&subject, problem));
+        if !read.is_wanted() {
+            // What it would ask for makes no difference: only whether it asks.
+            if instance.is_living() {
+                backup_word(&instance.tags).1.iter().for_each(|problem| reject(problem));
+            }
             continue;
         }
-        let subject = match &read.name {
-            Some(name) => format!("{} ({name})", instance.id),
-            None => instance.id.to_string(),
-        };
-        let mut reject = |problem: &dyn fmt::Display| rejections.push(Rejection::new(&subject, problem));
         if !STATES.contains(&instance.state.as_str()) {
             reject(&format!("the instance is {}: allowed is {}", instance.state, STATES.join(", ")));
             continue;
         }
-        let copy_regions = usable(&read.copy_regions, regions, &mut problems);
+        let copy_regions = usable(&read.copy_regions, &fleet.regions, &mut problems);
+        problems.extend(short_copies(&read, default_retention).filter(|_| !copy_regions.is_empty()));
         problems.iter().for_each(|problem| reject(problem));
 
-        let (excluded, wanted): (Vec<_>, Vec<_>) = instance.volumes.iter().cloned().partition(|a| {
-            tags::leaves_out(volumes.get(&a.volume).and_then(|v| v.tags.get(tags::BACKUP).map(String::as_str)))
-        });
+        let (wanted, excluded): (Vec<_>, Vec<_>) =
+            instance.volumes.iter().cloned().partition(|a| matches!(own_word(&a.volume), None | Some(Backup::Yes)));
         if wanted.is_empty() {
             reject(&match excluded.len() {
                 0 => "the instance has no EBS volume: only EBS volumes can be snapshotted".to_owned(),
-                n => format!("all {n} volumes of the instance carry Backup=No"),
+                n => format!("all {n} volumes of the instance carry Backup=No or Backup=Hold"),
             });
             continue;
         }
@@ -145,6 +143,41 @@ pub fn plan(
         });
     }
     (plans, rejections)
+}
+
+/// An instance as reports name it.
+pub fn named(instance: &Instance) -> String {
+    match InstanceTags::read(&instance.tags).0.name {
+        Some(name) => format!("{} ({name})", instance.id),
+        None => instance.id.to_string(),
+    }
+}
+
+/// What of the volumes' own tags cannot be used.
+fn rejected_of_volumes(fleet: &Fleet) -> Vec<Rejection> {
+    let instances = by_id(fleet);
+    let mut rejections = Vec::new();
+    for volume in &fleet.volumes {
+        let (word, problems) = backup_word(&volume.tags);
+        rejections.extend(problems.iter().map(|problem| Rejection::new(&volume.id, problem)));
+        let asked = |instance: &&Instance| InstanceTags::read(&instance.tags).0.is_wanted();
+        if word == Some(Backup::Yes) && !having(volume, &instances).iter().any(asked) {
+            let problem = "Backup=Yes on a volume: allowed is No or Hold; a backup is asked for by its instance's tag";
+            rejections.push(Rejection::new(&volume.id, problem));
+        }
+    }
+    rejections
+}
+
+/// A retention of the copies that is shorter than a copy is kept.
+fn short_copies(read: &InstanceTags, default_retention: RetentionDays) -> impl Iterator<Item = TagProblem> {
+    let (tag, days) = match read.retention_cross_region {
+        Some(days) => (tags::RETENTION_CROSS_REGION, days),
+        None => (tags::RETENTION, read.retention.unwrap_or(default_retention)),
+    };
+    let allowed = format!("{MIN_COPY_DAYS} days or more where copies are asked for: they are kept for {MIN_COPY_DAYS}");
+    let problem = TagProblem { tag: tag.into(), value: days.to_string(), allowed };
+    (u32::from(days) < MIN_COPY_DAYS).then_some(problem).into_iter()
 }
 
 fn usable(asked: &[Region], regions: &Regions, problems: &mut Vec<TagProblem>) -> Vec<Region> {
@@ -187,12 +220,15 @@ mod tests {
             enabled: ["eu-west-1", "us-east-1", "us-west-2"].map(|r| r.parse().unwrap()).into(),
             disabled: ["ap-east-1"].map(|r| r.parse().unwrap()).into(),
         };
-        let volumes = left_out
-            .iter()
-            .map(|id| Volume { id: id.parse().unwrap(), tags: tags([("Backup", "no")]), attached_to: vec![] })
-            .map(|volume| (volume.id.clone(), volume))
-            .collect();
-        let (plans, rejections) = plan(instances, &volumes, &regions, 7.try_into().unwrap());
+        let attached = instances.iter().flat_map(|i| i.volumes.iter().map(|a| (a.volume.clone(), i.id.clone())));
+        let mut by_volume: BTreeMap<VolumeId, Volume> = BTreeMap::new();
+        for (id, instance) in attached {
+            let word = left_out.iter().find(|left_out| **left_out == id.as_str()).map(|_| ("Backup", "no"));
+            let new = Volume { id: id.clone(), tags: tags(word), attached_to: vec![] };
+            by_volume.entry(id).or_insert(new).attached_to.push(instance);
+        }
+        let fleet = Fleet { regions, instances: instances.to_vec(), volumes: by_volume.into_values().collect() };
+        let (plans, rejections) = plan(&fleet, 7.try_into().unwrap());
         (plans, rejections.iter().map(ToString::to_string).collect())
     }
 
@@ -245,6 +281,35 @@ mod tests {
         assert_eq!(plans[1].volumes.iter().map(|a| a.volume.as_str()).collect::<Vec<_>>(), ["vol-2"]);
         assert_eq!(plans[1].excluded, ["vol-9".parse().unwrap()]);
         assert!(rejected.is_empty());
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_rejected_and_asks_for_nothing() {
+        let disks = &[("/dev/sda1", "vol-1")];
+        for own in [("Backup", "true"), ("backup", "Yes"), ("Back-Up", "no")] {
+            let (plans, rejected) = planned(&[instance("i-1", &[own], disks)], &[]);
+            assert!(plans.is_empty());
+            assert_eq!(rejected.len(), 1, "{own:?}: {rejected:?}");
+            assert!(rejected[0].starts_with("i-1: "), "{rejected:?}");
+        }
+        for own in [("Backup", "Hold"), ("Backup", "No"), ("backup", "daily")] {
+            let (plans, rejected) = planned(&[instance("i-1", &[own], disks)], &[]);
+            assert!(plans.is_empty() && rejected.is_empty(), "{own:?}: {rejected:?}");
+        }
+    }
+
+    #[test]
+    fn copies_of_a_single_day_are_kept_for_two_and_that_is_said() {
+        let disks = &[("/dev/sda1", "vol-1")];
+        let rejected = |own: &[(&str, &str)]| planned(&[instance("i-1", own, disks)], &[]).1;
+        let own = [("Backup", "Yes"), ("Retention", "1"), ("BackupCrossRegion", "us-east-1")];
+        assert_eq!(
+            rejected(&own),
+            ["i-1: Retention=\"1\": allowed is 2 days or more where copies are asked for: they are kept for 2"]
+        );
+        assert!(rejected(&own[..2]).is_empty(), "no copies are asked for");
+        let longer = [own[0], own[1], own[2], ("RetentionCrossRegion", "3")];
+        assert!(rejected(&longer).is_empty());
     }
 
     #[test]

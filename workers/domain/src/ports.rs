@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     contract::Manifest,
     error::{Ec2Error, Failure},
+    expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
 };
@@ -29,6 +30,10 @@ pub enum Which {
     MadeBy(String),
     /// The copies of these sources.
     CopiesOf(Vec<SnapshotId>),
+    /// The copies of this home region's snapshots, whatever their `Type`.
+    CopiesFrom(Region),
+    /// The backups of these volumes, snapshots and copies: all that may be one of theirs, and perhaps more.
+    BackupsOf(Vec<VolumeId>),
     /// The copies that are pending, of any home region, whatever their `Type`.
     PendingCopies,
     /// Those with `KeepForever`, whatever their `Type`.
@@ -87,6 +92,12 @@ pub trait Ec2 {
     /// Hands every volume of the home region to `visit`.
     async fn each_volume(&self, visit: &mut dyn FnMut(Volume)) -> Result<(), Ec2Error>;
 
+    /// The volumes of these ids that exist in the home region, and the instances that have them.
+    async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error>;
+
+    /// What the account's images, and locks, hold of a region's snapshots.
+    async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error>;
+
     /// Hands snapshots of a region to `visit`.
     async fn each_snapshot(
         &self,
@@ -125,6 +136,9 @@ pub trait Storage {
 
     /// Reads an object; `None` if there is none.
     async fn read(&self, key: &str) -> Result<Option<String>, Failure>;
+
+    /// Removes an object; one that is not there is removed.
+    async fn remove(&self, key: &str) -> Result<(), Failure>;
 
     /// Its name.
     fn bucket(&self) -> &str;

@@ -178,7 +178,7 @@ pub fn missing(ends: &[InstanceEnd], instances: &[Instance]) -> (Vec<String>, Ve
     let living: BTreeMap<&InstanceId, &Instance> =
         instances.iter().filter(|i| i.is_living()).map(|i| (&i.id, i)).collect();
     // A volume that several instances share, or that has moved to another one, is owed all the same.
-    let wanted = living.values().filter(|i| InstanceTags::read(&i.tags).0.wanted);
+    let wanted = living.values().filter(|i| InstanceTags::read(&i.tags).0.is_wanted());
     let owing: BTreeSet<&VolumeId> = wanted.flat_map(|i| &i.volumes).map(|a| &a.volume).collect();
     let (mut problems, mut rejected) = (Vec::new(), Vec::new());
     for end in ends {

@@ -3,22 +3,30 @@
 //! On an instance:
 //!
 //! ```
-//! use domain::tags::{InstanceTags, tags};
+//! use domain::tags::{Backup, InstanceTags, tags};
 //! let (read, problems) = InstanceTags::read(&tags([
 //!     ("Backup", "yes"),
 //!     ("Retention", "14"),
 //!     ("BackupCrossRegion", "eu-west-1, us-east-1,eu-west-1"),
 //! ]));
-//! assert!(read.wanted && problems.is_empty());
+//! assert!(read.backup == Some(Backup::Yes) && problems.is_empty());
 //! assert_eq!(read.copy_regions.iter().map(|r| r.as_str()).collect::<Vec<_>>(), ["eu-west-1", "us-east-1"]);
 //!
 //! // What cannot be used is reported by itself; the rest of the tags counts.
 //! let (read, problems) = InstanceTags::read(&tags([("Backup", "Yes"), ("Retention", "7d")]));
-//! assert!(read.wanted && read.retention.is_none());
+//! assert!(read.backup == Some(Backup::Yes) && read.retention.is_none());
 //! assert_eq!(problems[0].to_string(), "Retention=\"7d\": allowed is a whole number of days from 1 to 36500");
 //! ```
 //!
-//! On a volume, `Backup=No` (any case) leaves it out.
+//! `Backup` has three words, in any case, on instances and on volumes:
+//!
+//! ```
+//! use domain::tags::Backup;
+//! assert_eq!("yes".parse(), Ok(Backup::Yes)); // snapshots
+//! assert_eq!("No".parse(), Ok(Backup::No)); // no snapshots, and what there is expires by date, the last one too
+//! assert_eq!("HOLD".parse(), Ok(Backup::Hold)); // no snapshots, and the last ones stay
+//! assert!("true".parse::<Backup>().is_err()); // reported with what is allowed; it takes no protection away
+//! ```
 //!
 //! On snapshots, dates are `YYYY-MM-DD` in UTC, and the set's devices stand in `Devices`, `Devices.2`, …:
 //!
@@ -40,7 +48,7 @@ use crate::{
     retention::{self, RetentionDays},
 };
 
-/// `Backup`: `Yes` on instances, `No` on volumes.
+/// `Backup`: see [`Backup`].
 pub const BACKUP: &str = "Backup";
 /// `Retention`: days.
 pub const RETENTION: &str = "Retention";
@@ -76,9 +84,9 @@ pub const SOURCE_DEVICE: &str = "SourceDevice";
 pub const DEVICES: &str = "Devices";
 
 /// Tags on one resource, at most (EC2 user guide, "Tag restrictions").
-const MOST_TAGS: usize = 50;
+const MAX_TAGS: usize = 50;
 /// Characters of one tag value, at most (the same page).
-const LONGEST_VALUE: usize = 256;
+const MAX_VALUE: usize = 256;
 
 /// A tag that cannot be used as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,11 +105,58 @@ impl fmt::Display for TagProblem {
     }
 }
 
+/// What a `Backup` tag says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// Snapshots are made.
+    Yes,
+    /// No snapshots are made, and the last ones are given up: what there is expires by date.
+    No,
+    /// No snapshots are made, and the last ones stay.
+    Hold,
+}
+
+/// What `Backup` may say, as the end of a sentence.
+const BACKUP_WORDS: &str = "Yes, No or Hold";
+
+impl std::str::FromStr for Backup {
+    type Err = TagProblem;
+
+    fn from_str(text: &str) -> Result<Self, TagProblem> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "yes" => Ok(Self::Yes),
+            "no" => Ok(Self::No),
+            "hold" => Ok(Self::Hold),
+            _ => Err(problem(BACKUP, text, BACKUP_WORDS)),
+        }
+    }
+}
+
+/// What the `Backup` tag of an instance or a volume says, and what about it, or a key that looks like it, is wrong.
+///
+/// What cannot be read says nothing: it neither asks for snapshots nor gives protection up.
+pub fn backup_word(tags: &Tags) -> (Option<Backup>, Vec<TagProblem>) {
+    let mut problems = Vec::new();
+    let word = tags.get(BACKUP).and_then(|value| value.parse().map_err(|p| problems.push(p)).ok());
+    // Other tools have keys of the same letters (`backup=daily`): only what may be meant for this one is reported.
+    problems.extend(look_alikes(tags, &[BACKUP]).filter(|p| p.value.parse::<Backup>().is_ok()));
+    (word, problems)
+}
+
+/// The keys that differ from one of these only by case, `-` and `_`, which EC2 takes for another key.
+fn look_alikes<'a>(tags: &'a Tags, ours: &'a [&str]) -> impl Iterator<Item = TagProblem> + 'a {
+    let letters = |key: &str| key.replace(['-', '_'], "").to_ascii_lowercase();
+    tags.iter().filter_map(move |(key, value)| {
+        let meant = ours.iter().find(|own| letters(own) == letters(key) && *own != key)?;
+        Some(problem(key, value, &format!("the key {meant}, in exactly these letters")))
+    })
+}
+
 /// What an instance's tags ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceTags {
-    /// `Backup=Yes`.
-    pub wanted: bool,
+    /// `Backup`, if it is there and can be used.
+    pub backup: Option<Backup>,
     /// `Name`, if it is not empty.
     pub name: Option<String>,
     /// `Retention`, if it is there and can be used.
@@ -117,9 +172,18 @@ pub struct InstanceTags {
 }
 
 impl InstanceTags {
+    /// Whether snapshots are asked for.
+    pub fn is_wanted(&self) -> bool {
+        self.backup == Some(Backup::Yes)
+    }
+
     /// Reads them. Whether the regions exist is not a question of grammar; see [`crate::policy`].
     pub fn read(tags: &Tags) -> (Self, Vec<TagProblem>) {
-        let mut problems = Vec::new();
+        let (backup, mut problems) = backup_word(tags);
+        if tags.contains_key(BACKUP) {
+            let ours = [RETENTION, RETENTION_CROSS_REGION, BACKUP_CROSS_REGION, KEEP_FOREVER];
+            problems.extend(look_alikes(tags, &ours));
+        }
         let mut days = |key: &str| {
             let value = tags.get(key)?;
             value.parse().map_err(|_| problems.push(problem(key, value, retention::ALLOWED))).ok()
@@ -128,8 +192,13 @@ impl InstanceTags {
         let backup_cross_region = tags.get(BACKUP_CROSS_REGION).cloned();
         let (copy_regions, bad_regions) = regions(backup_cross_region.as_deref().unwrap_or_default());
         problems.extend(bad_regions);
+        if let Some(value) = tags.get(RETENTION_CROSS_REGION)
+            && backup_cross_region.as_deref().is_none_or(|regions| regions.trim().is_empty())
+        {
+            problems.push(problem(RETENTION_CROSS_REGION, value, "it only beside BackupCrossRegion"));
+        }
         let read = Self {
-            wanted: tags.get(BACKUP).is_some_and(|v| v.trim().eq_ignore_ascii_case("yes")),
+            backup,
             name: tags.get(NAME).filter(|name| !name.trim().is_empty()).cloned(),
             retention,
             retention_cross_region,
@@ -139,11 +208,6 @@ impl InstanceTags {
         };
         (read, problems)
     }
-}
-
-/// Whether a volume's `Backup` tag leaves it out.
-pub fn leaves_out(backup: Option<&str>) -> bool {
-    backup.is_some_and(|value| value.trim().eq_ignore_ascii_case("no"))
 }
 
 /// The regions in a `BackupCrossRegion` value, each once, and what in it is no region code.
@@ -194,7 +258,8 @@ impl SnapshotTags {
             automated: tags.get(TYPE).is_some_and(|value| value == AUTOMATED),
             created_on: date(CREATED_ON),
             delete_on: date(DELETE_ON),
-            keep_forever: tags.contains_key(KEEP_FOREVER),
+            // In another case it is another key for EC2, and was meant all the same.
+            keep_forever: tags.keys().any(|key| key.eq_ignore_ascii_case(KEEP_FOREVER)),
             from_region: tags.get(BACKUP_FROM_REGION).cloned(),
             source_snapshot: parsed(tags, SOURCE_SNAPSHOT_ID),
             source_volume: parsed(tags, SOURCE_VOLUME_ID),
@@ -209,7 +274,8 @@ fn parsed<T: std::str::FromStr>(tags: &Tags, key: &str) -> Option<T> {
 
 /// A date as the tags write it. Exactly `YYYY-MM-DD`: what is nearly a date is not trusted with a deletion.
 pub fn read_date(text: &str) -> Option<NaiveDate> {
-    let exact = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let as_written = |(at, b): (usize, u8)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() };
+    let exact = text.len() == 10 && text.bytes().enumerate().all(as_written);
     exact.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()
 }
 
@@ -267,7 +333,7 @@ pub fn devices_tags(devices: &[Attachment]) -> Tags {
     for Attachment { device, volume } in devices {
         let pair = format!("{device}={volume}");
         match values.last_mut() {
-            Some(last) if last.len() + 1 + pair.len() <= LONGEST_VALUE => {
+            Some(last) if last.len() + 1 + pair.len() <= MAX_VALUE => {
                 last.push(' ');
                 last.push_str(&pair);
             }
@@ -278,15 +344,21 @@ pub fn devices_tags(devices: &[Attachment]) -> Tags {
 }
 
 /// The devices and volumes that [`devices_tags`] wrote down; what cannot be read is left out.
+///
+/// A device's name may hold spaces: a pair ends with its volume.
 pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
-    (0..)
-        .map_while(|i| tags.get(&devices_key(i)))
-        .flat_map(|value| value.split(' '))
-        .filter_map(|pair| {
-            let (device, volume) = pair.rsplit_once('=')?;
-            Some(Attachment { device: device.into(), volume: volume.parse().ok()? })
-        })
-        .collect()
+    let (mut found, mut name) = (Vec::new(), String::new());
+    for value in (0..).map_while(|i| tags.get(&devices_key(i))) {
+        for word in value.split(' ') {
+            let pair = word.rsplit_once('=').and_then(|(end, volume)| Some((end, volume.parse().ok()?)));
+            match pair {
+                Some((end, volume)) => found.push(Attachment { device: std::mem::take(&mut name) + end, volume }),
+                None => name = name + word + " ",
+            }
+        }
+        name.clear();
+    }
+    found
 }
 
 fn devices_key(index: usize) -> String {
@@ -296,14 +368,35 @@ fn devices_key(index: usize) -> String {
     }
 }
 
+/// Bytes that description and tags of a copy may take in its pre-signed URL.
+///
+/// The URL carries every parameter of the call, and may have 8 KB. The rest of it needs some 900 bytes, and the session
+/// token of a function's credentials some 2,000.
+const MAX_COPY_URL_BYTES: usize = 5_000;
+
+/// What a copy is labelled with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyLabels {
+    /// Its tags.
+    pub tags: Tags,
+    /// The keys of the source's own tags for which there was no room.
+    pub dropped: Vec<String>,
+}
+
 /// The tags of a copy: ours, then what else the source carries, as far as there is room.
 ///
 /// `aws:` tags cannot be written by anyone but AWS. `BackupCrossRegion` would ask for copies of the copy,
 /// and `Devices` is replaced by `SourceDevice`.
-pub fn copy_tags(source: &Snapshot, home: &Region, run: &str, created_on: NaiveDate, retention: RetentionDays) -> Tags {
+pub fn copy_labels(
+    source: &Snapshot,
+    home: &Region,
+    run: &str,
+    created_on: NaiveDate,
+    delete_on: NaiveDate,
+) -> CopyLabels {
     let mut ours = tags([
         (CREATED_ON, created_on.to_string().as_str()),
-        (DELETE_ON, &retention.delete_on(created_on).to_string()),
+        (DELETE_ON, &delete_on.to_string()),
         (TYPE, AUTOMATED),
         (BACKUP_FROM_REGION, home.as_str()),
         (BACKUP_RUN, run),
@@ -315,24 +408,49 @@ pub fn copy_tags(source: &Snapshot, home: &Region, run: &str, created_on: NaiveD
     if let Some(device) = device_of(source) {
         ours.insert(SOURCE_DEVICE.into(), device);
     }
-    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION, KEEP_FOREVER] {
+    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION] {
         if let Some(value) = source.tags.get(key) {
             ours.insert(key.into(), value.clone());
         }
     }
+    if let Some(value) = keep_forever(&source.tags) {
+        ours.insert(KEEP_FOREVER.into(), value.clone());
+    }
     let stays = |key: &str| {
         key.starts_with("aws:") || key == BACKUP_CROSS_REGION || key == DEVICES || key.starts_with("Devices.")
     };
-    let room = MOST_TAGS - ours.len();
-    let others: Vec<_> = source
-        .tags
-        .iter()
-        .filter(|(key, _)| !ours.contains_key(*key) && !stays(key))
-        .take(room)
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    ours.extend(others);
-    ours
+    let mut bytes =
+        encoded(&source.description) + ours.iter().map(|(key, value)| bytes_in_url(key, value)).sum::<usize>();
+    let mut labels = CopyLabels { tags: ours, dropped: Vec::new() };
+    for (key, value) in source.tags.iter().filter(|(key, _)| !stays(key)) {
+        if labels.tags.contains_key(key) {
+            continue;
+        }
+        let more = bytes_in_url(key, value);
+        if labels.tags.len() < MAX_TAGS && bytes + more <= MAX_COPY_URL_BYTES {
+            bytes += more;
+            labels.tags.insert(key.clone(), value.clone());
+        } else {
+            labels.dropped.push(key.clone());
+        }
+    }
+    labels
+}
+
+/// The value of `KeepForever`, whatever the case of its key.
+pub fn keep_forever(tags: &Tags) -> Option<&String> {
+    tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(KEEP_FOREVER)).map(|(_, value)| value)
+}
+
+/// Bytes of a tag in a URL, with the names of its two parameters.
+fn bytes_in_url(key: &str, value: &str) -> usize {
+    const NAMES: usize = "&TagSpecification.1.Tag.50.Key=&TagSpecification.1.Tag.50.Value=".len();
+    NAMES + encoded(key) + encoded(value)
+}
+
+/// Bytes of a text in a URL: RFC 3986's unreserved characters stay, every other byte takes three.
+fn encoded(text: &str) -> usize {
+    text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { 1 } else { 3 }).sum()
 }
 
 /// Characters of a snapshot's description, at most (EC2's own error text says so).

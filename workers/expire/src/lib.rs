@@ -2,22 +2,30 @@
 //!
 //! Task: [`ExpireTask`]. Result: [`Expired`], what was deleted, and what was kept and why.
 //!
+//! The look is the worker's own: the snapshots, the volumes that they are backups of, the instances that have these,
+//! and all other backups of these volumes in the region. What was read when the batch was planned is not trusted.
+//!
 //! - Delivered twice, or crashed: what is gone is done.
-//! - Throttled: later, with what is left.
-//! - A snapshot, or the source of a copy, that got `KeepForever`, or a new `DeleteOn`, since it was planned: kept.
-//! - In use by an image, locked, owned by AWS Backup: kept, with EC2's reason.
+//! - Throttled, or out of the function's time: later, with what is left.
+//! - A snapshot, or the source of a copy, that got `KeepForever`, or a new `DeleteOn`, since it was planned, or that is
+//!   the last backup of a volume by now: kept.
+//! - One that EC2 refuses to delete (in use by an image, locked, owned by AWS Backup, forbidden): the others are deleted
+//!   all the same, and then the task fails with EC2's words.
 //! - A batch that was planned on another day is dropped: today's discover decides anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    contract::ExpireTask,
+    contract::{ExpireTask, Expiring},
     error::{Ec2Error, ErrorName, Failure, Reaction},
-    expiry::{Candidate, KeptSources, Scope, verdict_now},
-    ids::{Region, SnapshotId},
-    outcome::{Outcome, after},
+    expiry::{Candidate, KeptSources, Scope, Verdict, verdicts},
+    fleet::{Fleet, Regions},
+    ids::{Region, SnapshotId, VolumeId},
+    outcome::{Outcome, after, spread},
     ports::{Ec2, Which},
+    protection::floor_volumes,
+    settings::Settings,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -32,21 +40,46 @@ pub struct Expired {
 }
 
 /// Answers a batch of batches, one outcome per task.
-pub async fn handle(ec2: &impl Ec2, home: &Region, tasks: Vec<ExpireTask>, now: DateTime<Utc>) -> Vec<Outcome> {
-    let mut outcomes = Vec::new();
+///
+/// `has_time` says whether something more may be begun before the function is ended.
+pub async fn handle(
+    ec2: &impl Ec2,
+    home: &Region,
+    settings: &Settings,
+    tasks: Vec<ExpireTask>,
+    now: DateTime<Utc>,
+    has_time: impl Fn() -> bool,
+) -> Vec<Outcome> {
+    let (mut outcomes, mut silent) = (Vec::new(), BTreeSet::new());
     for task in &tasks {
-        outcomes.push(match one(ec2, home, task, now).await {
+        let later = || Outcome::Later(spread(settings.poll_seconds, task.region.as_str(), now));
+        // A region that does not answer would outlast the function.
+        if silent.contains(&task.region) || !has_time() {
+            outcomes.push(later());
+            continue;
+        }
+        outcomes.push(match one(ec2, home, settings, task, now, &has_time).await {
             Ok(expired) => Outcome::Done(json!(expired)),
-            Err(Stopped::Ec2(error)) => after(error, task.region.as_str(), now),
+            Err(Stopped::OutOfTime) => later(),
             Err(Stopped::Refused(failure)) => Outcome::Fail(failure),
+            Err(Stopped::Ec2(error)) => {
+                if error.reaction() == Reaction::MayHaveHappened {
+                    silent.insert(&task.region);
+                }
+                after(error, task.region.as_str(), now)
+            }
         });
     }
     outcomes
 }
 
 enum Stopped {
+    /// An error that passes, or one that concerns more than a snapshot.
     Ec2(Ec2Error),
+    /// EC2 refused to delete some; the others are deleted.
     Refused(Failure),
+    /// What is left needs another invocation.
+    OutOfTime,
 }
 
 impl From<Ec2Error> for Stopped {
@@ -55,61 +88,106 @@ impl From<Ec2Error> for Stopped {
     }
 }
 
-async fn one(ec2: &impl Ec2, home: &Region, task: &ExpireTask, now: DateTime<Utc>) -> Result<Expired, Stopped> {
+async fn one(
+    ec2: &impl Ec2,
+    home: &Region,
+    settings: &Settings,
+    task: &ExpireTask,
+    now: DateTime<Utc>,
+    has_time: impl Fn() -> bool,
+) -> Result<Expired, Stopped> {
     let mut expired = Expired::default();
     if task.planned != now.date_naive() {
         let why = format!("planned on {}: only today's plan is carried out", task.planned);
         expired.kept = task.snapshots.iter().map(|s| (s.id.clone(), why.clone())).collect();
         return Ok(expired);
     }
-    let mut kept_sources = KeptSources::default();
-    ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept_sources.note(&source)).await?;
-    let ids = task.snapshots.iter().map(|s| s.id.clone()).collect();
-    let mut described = BTreeMap::new();
-    ec2.each_snapshot(&task.region, &Which::Ids(ids), &mut |snapshot| {
-        described.insert(snapshot.id.clone(), Candidate::from(&snapshot));
-    })
-    .await?;
-    // The floor was settled when the batch was planned, from all snapshots of the region.
-    let scope = Scope {
-        home,
-        region: &task.region,
-        today: now.date_naive(),
-        living: &BTreeSet::new(),
-        minimum_kept: 0,
-        kept_sources: Some(&kept_sources),
-    };
+    let judged = judge_again(ec2, home, settings, task, now).await?;
     let mut refused = Vec::new();
-    for expiring in &task.snapshots {
-        let id = &expiring.id;
-        let verdict = described.get(id).map(|candidate| verdict_now(candidate, &scope));
-        match verdict {
+    for Expiring { id, why, .. } in &task.snapshots {
+        match judged.get(id) {
             Some(verdict) if !verdict.expires() => {
                 tracing::warn!(snapshot = %id, %verdict, "kept at the moment of deletion");
                 expired.kept.insert(id.clone(), verdict.to_string());
             }
             None => expired.deleted.push(id.clone()),
+            Some(_) if !has_time() => return Err(Stopped::OutOfTime),
             Some(_) => match ec2.delete(&task.region, id).await {
                 Ok(()) => {
-                    tracing::info!(snapshot = %id, region = %task.region, why = ?expiring.why, "deleted");
+                    tracing::info!(snapshot = %id, region = %task.region, ?why, "deleted");
                     expired.deleted.push(id.clone());
                 }
                 Err(error) => match error.reaction() {
                     Reaction::Never(ErrorName::SnapshotNotFound) => expired.deleted.push(id.clone()),
-                    Reaction::Never(_) if holds(&error) => {
-                        tracing::warn!(snapshot = %id, %error, "kept: EC2 refuses");
-                        expired.kept.insert(id.clone(), error.to_string());
-                    }
-                    Reaction::Never(_) => refused.push(error),
+                    Reaction::Never(_) => refused.push((id, error)),
+                    // Throttled, or perhaps carried out: the next look tells what is left.
                     _ => return Err(error.into()),
                 },
             },
         }
     }
-    match refused.into_iter().next() {
-        Some(error) => Err(Stopped::Refused(error.into())),
-        None => Ok(expired),
+    if refused.is_empty() { Ok(expired) } else { Err(Stopped::Refused(failure_of(&refused))) }
+}
+
+/// The verdicts on those of the batch that exist, from what exists now.
+async fn judge_again(
+    ec2: &impl Ec2,
+    home: &Region,
+    settings: &Settings,
+    task: &ExpireTask,
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<SnapshotId, Verdict>, Ec2Error> {
+    let mut kept_sources = KeptSources::default();
+    ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept_sources.note(&source)).await?;
+    let ids = task.snapshots.iter().map(|s| s.id.clone()).collect();
+    let mut candidates: BTreeMap<SnapshotId, Candidate> = BTreeMap::new();
+    ec2.each_snapshot(&task.region, &Which::Ids(ids), &mut |snapshot| {
+        candidates.insert(snapshot.id.clone(), Candidate::from(&snapshot));
+    })
+    .await?;
+    let volumes: BTreeSet<VolumeId> = candidates.values().filter_map(|c| c.volume.clone()).collect();
+    let floor = floor_of(ec2, home, volumes.into_iter().collect()).await?;
+    if !floor.is_empty() {
+        ec2.each_snapshot(&task.region, &Which::BackupsOf(floor.iter().cloned().collect()), &mut |snapshot| {
+            candidates.entry(snapshot.id.clone()).or_insert_with(|| Candidate::from(&snapshot));
+        })
+        .await?;
     }
+    let scope = Scope {
+        home,
+        region: &task.region,
+        today: now.date_naive(),
+        run: None,
+        floor: &floor,
+        minimum_kept: settings.minimum_kept,
+        kept_sources: Some(&kept_sources),
+    };
+    let all: Vec<Candidate> = candidates.into_values().collect();
+    let verdicts = verdicts(&all, &scope);
+    Ok(all.into_iter().map(|candidate| candidate.id).zip(verdicts).collect())
+}
+
+/// Those of the volumes that exist and whose last backups stay.
+async fn floor_of(ec2: &impl Ec2, home: &Region, ids: Vec<VolumeId>) -> Result<BTreeSet<VolumeId>, Ec2Error> {
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let (volumes, instances) = ec2.volumes(&ids).await?;
+    let regions = Regions { home: home.clone(), enabled: BTreeSet::new(), disabled: BTreeSet::new() };
+    Ok(floor_volumes(&Fleet { regions, instances, volumes }))
+}
+
+/// One failure for all that EC2 refused, with its words. What is held from outside is no fault of the system's.
+fn failure_of(refused: &[(&SnapshotId, Ec2Error)]) -> Failure {
+    let own = refused.iter().find(|(_, error)| !holds(error));
+    let name = match own.map(|(_, error)| error.reaction()) {
+        None => ErrorName::SnapshotHeld,
+        Some(Reaction::Never(name)) => name,
+        Some(_) => ErrorName::Ec2Refused,
+    };
+    let each: Vec<String> =
+        refused.iter().map(|(id, error)| format!("{id}: {}: {}", error.code, error.message)).collect();
+    Failure::new(name, each.join("; "))
 }
 
 /// Whether EC2 refuses because something holds the snapshot: an image, a lock, AWS Backup.

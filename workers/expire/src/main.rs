@@ -6,5 +6,8 @@ use expire::handle;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
-    queue_worker(&aws, Acts::Yes, async |tasks, now| handle(&aws.ec2, &aws.home, tasks, now).await).await
+    queue_worker(&aws, Acts::Yes, async |tasks, invocation| {
+        handle(&aws.ec2, &aws.home, &aws.settings, tasks, invocation.now, || invocation.has_time()).await
+    })
+    .await
 }

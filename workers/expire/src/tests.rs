@@ -1,5 +1,6 @@
 use domain::{
     contract::Expiring,
+    error::LOST_ANSWER,
     expiry::Expire,
     fake::{FakeEc2, Fault},
     fleet::SnapshotState::{Completed, Error},
@@ -49,7 +50,12 @@ fn batch(place: &Region, ids: &[SnapshotId]) -> ExpireTask {
 }
 
 async fn handled(ec2: &FakeEc2, tasks: &[ExpireTask]) -> Vec<Outcome> {
-    handle(ec2, &home(), tasks.to_vec(), ec2.now.get()).await
+    within(ec2, tasks, || true).await
+}
+
+async fn within(ec2: &FakeEc2, tasks: &[ExpireTask], has_time: impl Fn() -> bool) -> Vec<Outcome> {
+    let settings = Settings::read(|_| None).unwrap();
+    handle(ec2, &home(), &settings, tasks.to_vec(), ec2.now.get(), has_time).await
 }
 
 fn expired(outcome: &Outcome) -> Expired {
@@ -130,16 +136,81 @@ async fn nothing_is_deleted_where_either_look_fails() {
 }
 
 #[tokio::test]
-async fn what_ec2_holds_is_kept_and_what_is_gone_is_deleted() {
-    for code in ["InvalidSnapshot.InUse", "InvalidParameterValue", "SnapshotLocked"] {
+async fn the_last_backup_of_a_volume_that_exists_stays_whatever_was_planned() {
+    // Attached to what says nothing, detached, and given up; the region's own look at home and away.
+    for (attached, own, last_stays) in [(true, None, true), (false, None, true), (true, Some("No"), false)] {
         let ec2 = account();
+        ec2.add_instance("i-1", &[("Name", "untagged by mistake")], if attached { &["vol-1"] } else { &[] });
+        if !attached {
+            ec2.detached.borrow_mut().push("vol-1".parse().unwrap());
+        }
+        if let Some(word) = own {
+            ec2.volume_tags.borrow_mut().insert("vol-1".parse().unwrap(), tags([("Backup", word)]));
+        }
         let ids = due(&ec2, 3);
+        let copies = [copy_of(&ec2, &[("Type", "Automated")]), copy_of(&ec2, &[("Type", "Automated")])];
+        let outcomes = handled(&ec2, &[batch(&home(), &ids), batch(&region("us-east-1"), &copies)]).await;
+        for (outcome, planned) in outcomes.iter().zip([ids.len(), copies.len()]) {
+            let done = expired(outcome);
+            assert_eq!(done.deleted.len(), planned - usize::from(last_stays), "{attached} {own:?}: {done:?}");
+            assert!(done.kept.values().all(|why| why == "kept: newest completed of a volume that exists"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newer_backup_outside_of_the_batch_lets_the_batch_go() {
+    let ec2 = account();
+    ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
+    let ids = due(&ec2, 2);
+    ec2.now.set("2026-11-22T04:00:00Z".parse().unwrap());
+    let own = [("CreatedOn", "2026-11-22"), ("DeleteOn", "2026-11-29"), ("Type", "Automated")];
+    ec2.add_snapshot(&home(), Some(&"vol-1".parse().unwrap()), Completed, tags(own));
+    assert_eq!(expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]).deleted, ids);
+    assert_eq!(ec2.count("DescribeInstances"), 1);
+}
+
+#[tokio::test]
+async fn one_that_can_never_be_deleted_does_not_stop_the_others() {
+    for (code, name) in [
+        ("InvalidSnapshot.InUse", ErrorName::SnapshotHeld),
+        ("InvalidParameterValue", ErrorName::SnapshotHeld),
+        ("SnapshotLocked", ErrorName::SnapshotHeld),
+        ("SomethingNew", ErrorName::Ec2Refused),
+    ] {
+        let ec2 = account();
+        let ids = due(&ec2, 20);
         ec2.fail_next("DeleteSnapshot", Fault::Refused(code));
         ec2.fail_next("DeleteSnapshot", Fault::Refused("InvalidSnapshot.NotFound"));
-        let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
-        assert!(done.kept[&ids[0]].contains(code), "{done:?}");
-        assert_eq!(done.deleted, ids[1..]);
+        let outcome = &handled(&ec2, &[batch(&home(), &ids)]).await[0];
+        let Fail(failure) = outcome else { panic!("{outcome:?}") };
+        assert!(failure.name == name && failure.cause.starts_with(&format!("{}: {code}: ", ids[0])), "{failure}");
+        assert_eq!(ec2.count("DeleteSnapshot"), 20);
+        assert_eq!(ec2.held(&home()).len(), 2, "the one that is refused, and the one that EC2 says is gone");
     }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_the_functions_time_is_given_back() {
+    let ec2 = account();
+    let ids = due(&ec2, 3);
+    let task = batch(&home(), &ids);
+    let deleted = || ec2.count("DeleteSnapshot");
+    // One task is begun, and one snapshot deleted.
+    let outcomes = within(&ec2, &[task.clone(), task.clone()], || deleted() == 0).await;
+    assert!(outcomes.iter().all(|o| matches!(o, Later(15..))), "{outcomes:?}");
+    assert_eq!(deleted(), 1);
+    assert_eq!(expired(&handled(&ec2, &[task]).await[0]).deleted, ids, "the next invocation goes on");
+}
+
+#[tokio::test]
+async fn a_region_that_does_not_answer_is_left_alone_for_the_rest_of_the_invocation() {
+    let ec2 = account();
+    let ids = due(&ec2, 2);
+    ec2.fail_next("DescribeSnapshots", Fault::Refused(LOST_ANSWER));
+    let outcomes = handled(&ec2, &[batch(&home(), &ids[..1]), batch(&home(), &ids[1..])]).await;
+    assert!(matches!(outcomes[0], Retry(_)) && matches!(outcomes[1], Later(_)), "{outcomes:?}");
+    assert_eq!(ec2.count("DescribeSnapshots"), 1);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
     let (storage, console) = (aws.bucket()?, Console(aws.executions(), aws.topic()?, aws.dead_letters()?));
     let Aws { ec2, settings, home, .. } = &aws;
-    direct(async |event, now| {
+    direct(&aws, async |event, now| {
         handle(event, &Context { ec2, storage: &storage, console: &console, settings, home, now }).await
     })
     .await

@@ -306,50 +306,19 @@ async fn a_run_that_cannot_be_looked_at_is_not_acted_on() {
     assert!(ec2.held(&home()).is_empty());
 }
 
-/// Lets others go on at each call for a claim.
-struct Paced<'a>(&'a FakeClaims);
-
-impl Claims for Paced<'_> {
-    async fn create(&self, key: &str, body: &str) -> Result<domain::ports::Written, Failure> {
-        tokio::task::yield_now().await;
-        let written = self.0.create(key, body).await;
-        tokio::task::yield_now().await;
-        written
-    }
-
-    async fn replace(&self, key: &str, body: &str, version: &str) -> Result<domain::ports::Written, Failure> {
-        tokio::task::yield_now().await;
-        self.0.replace(key, body, version).await
-    }
-
-    async fn stored(&self, key: &str) -> Result<Option<domain::ports::Stored>, Failure> {
-        tokio::task::yield_now().await;
-        self.0.stored(key).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<domain::ports::Listed>, Failure> {
-        self.0.list(prefix).await
-    }
-}
-
-/// A delivery that goes on call by call; it has not begun yet.
-async fn paced(account: &Account, name: &str) -> Vec<Outcome> {
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &Paced(&account.claims),
-        home: &home(),
-        settings: &Settings::read(|_| None).unwrap(),
-        attempt: &Attempt::new(name),
-        clock: &|| account.now.get(),
-    };
-    handle(&context, vec![db()]).await
+/// Lets deliveries go on call by call, each in its turn.
+fn pace(account: &Account) {
+    account.ec2.paced.set(true);
+    account.claims.paced.set(true);
 }
 
 #[tokio::test]
 async fn the_same_message_in_two_functions_at_once_makes_one_set() {
     let ec2 = account();
     ec2.describe_lag.set(TimeDelta::seconds(100));
-    let outcomes = join_all(["a", "b"].map(|name| paced(&ec2, name))).await;
+    pace(&ec2);
+    let tasks = [db()];
+    let outcomes = join_all([handled(&ec2, &tasks), handled(&ec2, &tasks)]).await;
     assert_eq!(ec2.count("CreateSnapshots"), 1, "{outcomes:?}");
     assert!(
         outcomes[1] == outcomes[0] || matches!(outcomes[1][0], Later(15..=22)),
@@ -398,8 +367,10 @@ async fn what_was_lost_on_the_way_is_made_when_its_claim_is_taken_over() {
 #[tokio::test]
 async fn a_worker_that_is_killed_between_its_claim_and_its_call_holds_nothing_up_for_longer_than_a_takeover() {
     let ec2 = account();
+    pace(&ec2);
     {
-        let mut killed = Box::pin(paced(&ec2, "killed"));
+        let tasks = [db()];
+        let mut killed = Box::pin(handled(&ec2, &tasks));
         while ec2.claims.count("create") == 0 {
             assert!(futures::poll!(&mut killed).is_pending());
         }

@@ -7,6 +7,7 @@
 //!
 //! - Delivered twice, or crashed: looking changes nothing.
 //! - Throttled: later.
+//! - A region that does not answer: its tasks alone come back.
 //! - An id that is not described: later for ten minutes (EC2 is eventually consistent), then it fails.
 //! - One that turned to `error`: it fails with EC2's message.
 
@@ -22,6 +23,7 @@ use domain::{
     ports::{Ec2, Which},
     tags::SnapshotTags,
 };
+use futures::future::join_all;
 use serde_json::json;
 
 /// For so long an id that is not described may only be late.
@@ -33,14 +35,15 @@ pub async fn handle(ec2: &impl Ec2, poll_seconds: u32, tasks: Vec<WaitTask>, now
     for task in &tasks {
         asked.entry(&task.region).or_default().extend(task.snapshots.iter().cloned());
     }
-    let mut found = BTreeMap::new();
-    for (region, mut ids) in asked {
+    // All regions at once: one that does not answer must not outlast the function and take the others with it.
+    let looks = asked.into_iter().map(async |(region, mut ids)| {
         ids.sort_unstable();
         ids.dedup();
         let answer = if ids.is_empty() { Ok(Vec::new()) } else { ec2.snapshots(region, &Which::Ids(ids)).await };
         let by_id = |all: Vec<Snapshot>| all.into_iter().map(|s| (s.id.clone(), s)).collect::<BTreeMap<_, _>>();
-        found.insert(region, answer.map(by_id));
-    }
+        (region, answer.map(by_id))
+    });
+    let found: BTreeMap<_, _> = join_all(looks).await.into_iter().collect();
     tasks
         .iter()
         .map(|task| match &found[&task.region] {

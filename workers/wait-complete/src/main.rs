@@ -7,5 +7,6 @@ use wait_complete::handle;
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
     let poll_seconds = aws.settings.poll_seconds;
-    queue_worker(&aws, Acts::No, async |tasks, now| handle(&aws.ec2, poll_seconds, tasks, now).await).await
+    queue_worker(&aws, Acts::No, async |tasks, invocation| handle(&aws.ec2, poll_seconds, tasks, invocation.now).await)
+        .await
 }

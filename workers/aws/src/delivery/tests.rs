@@ -109,8 +109,8 @@ fn delivery(number: usize, body: String) -> Delivery {
     Delivery { id, receipt, body, receive_count: 1, sent: at("2026-11-22T03:05:00Z") }
 }
 
-const ACTS: Rules = Rules { acts: true, most_receives: 5, retry_seconds: 60 };
-const LOOKS: Rules = Rules { acts: false, most_receives: 5, retry_seconds: 60 };
+const ACTS: Rules = Rules { acts: true, max_receives: 5, retry_seconds: 60 };
+const LOOKS: Rules = Rules { acts: false, max_receives: 5, retry_seconds: 60 };
 
 /// Delivers a batch at ten past three; returns what is delivered again, and how many tasks were worked on.
 async fn batch(line: &Line, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outcome]) -> (Vec<String>, usize) {
@@ -290,4 +290,28 @@ async fn waiting_does_not_lengthen_the_day_of_a_message_put_back_by_hand() {
     let again = deliver(vec![delivery], &line, ACTS, later, async |_: Vec<Task>| unreachable!("its day is over")).await;
     assert_eq!(again, nothing());
     assert_eq!(line.dead_letters.borrow()[0].1[0].1, "MessageExpired");
+}
+
+#[tokio::test]
+async fn after_the_deadline_of_its_run_a_task_ends_and_leaves_no_letter() {
+    let due =
+        |deadline: &str| json!({"version": 1, "taskToken": "t", "task": {"volume": "vol-1"}, "deadline": deadline});
+    for rules in [ACTS, LOOKS] {
+        let line = Line::default();
+        let late = delivery(0, due("2026-11-22T03:09:59Z").to_string());
+        assert_eq!(batch(&line, rules, vec![late.clone()], &[]).await, (nothing(), 0));
+        assert_eq!(line.told(), "failure t OutOfTime");
+        assert!(line.was_left_alone());
+        let line = Line { down: ["failure"].into(), ..Line::default() };
+        assert_eq!(batch(&line, rules, vec![late], &[]).await, (again(), 0), "it is told again");
+
+        let line = Line::default();
+        let in_time = delivery(0, due("2026-11-22T03:10:00Z").to_string());
+        assert_eq!(batch(&line, rules, vec![in_time], &[Later(60)]).await, (nothing(), 1));
+        let (next, _) = line.sent_later.borrow()[0].clone();
+        assert!(Message::<Task>::read(&next).unwrap().deadline.is_some(), "waiting does not move the deadline");
+    }
+    let line = Line::default();
+    let by_hand = json!({"version": 1, "task": {"volume": "vol-1"}, "deadline": "2026-11-22T03:09:59Z"}).to_string();
+    assert_eq!(batch(&line, ACTS, vec![delivery(0, by_hand)], &[Done(json!({}))]).await, (nothing(), 1));
 }

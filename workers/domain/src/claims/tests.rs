@@ -12,7 +12,6 @@ use super::*;
 use crate::{
     fake::{ClaimFault, FakeClaims},
     fleet::{SnapshotState, Tags},
-    ports::Listed,
 };
 
 const KEY: &str = "claims/copy/us-east-1/snap-1";
@@ -238,42 +237,6 @@ fn a_runs_claim_is_the_same_for_the_same_wish() {
     }
 }
 
-/// Lets others go on.
-async fn pause() {
-    let mut paused = false;
-    poll_fn(|_| if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// Claims between whose calls, and between whose effects and answers, others go on.
-struct Paced<'a>(&'a FakeClaims);
-
-impl Claims for Paced<'_> {
-    async fn create(&self, key: &str, body: &str) -> Result<Written, Failure> {
-        pause().await;
-        let answer = self.0.create(key, body).await;
-        pause().await;
-        answer
-    }
-
-    async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure> {
-        pause().await;
-        let answer = self.0.replace(key, body, version).await;
-        pause().await;
-        answer
-    }
-
-    async fn stored(&self, key: &str) -> Result<Option<Stored>, Failure> {
-        pause().await;
-        let answer = self.0.stored(key).await;
-        pause().await;
-        answer
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
-        self.0.list(prefix).await
-    }
-}
-
 /// How EC2 answers an attempt that acts.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
@@ -294,6 +257,7 @@ struct World {
 impl World {
     fn new(lag: i64) -> Self {
         let claims = FakeClaims::new(at(0));
+        claims.paced.set(true);
         Self { now: Cell::new(at(0)), claims, copies: RefCell::default(), lag: TimeDelta::seconds(lag) }
     }
 
@@ -318,24 +282,30 @@ impl World {
         copies[copies.len() - 1].id.clone()
     }
 
+    /// Lets others go on.
+    async fn pause(&self) {
+        let mut paused = false;
+        poll_fn(|_| if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
     /// One attempt, as the workers go about it; whether there is a copy, for all that it knows.
     async fn attempt(&self, name: usize, fate: Fate) -> bool {
         let (attempt, looked) = (attempt(&name.to_string()), self.now.get());
-        pause().await;
+        self.pause().await;
         let shown = self.shown();
-        pause().await;
+        self.pause().await;
         if shown.iter().any(Snapshot::is_live) {
             return true;
         }
-        let (claims, takeover) = (Paced(&self.claims), takeover(RETRY_SECONDS));
+        let takeover = takeover(RETRY_SECONDS);
         let asking = Asking { attempt: &attempt, looked, shown: &shown, takeover };
-        let turn = take(&claims, KEY.into(), asking, self.now.get(), <[Made]>::is_empty).await;
+        let turn = take(&self.claims, KEY.into(), asking, self.now.get(), <[Made]>::is_empty).await;
         let mut held = match turn {
             Ok(Turn::Mine(held)) => held,
             Ok(Turn::Others(made)) => return !made.is_empty(),
             Err(_) => return false,
         };
-        if !matches!(held.renew(&claims, self.now.get(), takeover).await, Ok(true)) {
+        if !matches!(held.renew(&self.claims, self.now.get(), takeover).await, Ok(true)) {
             return false;
         }
         // The call is on its way: its answer comes later, if at all.
@@ -344,12 +314,12 @@ impl World {
             Fate::NeverSent | Fate::Refused => None,
         };
         let now = self.now.get();
-        pause().await;
+        self.pause().await;
         let made = id.into_iter().map(|id| Made { id, volume: None, at: now }).collect::<Vec<_>>();
         let done = !made.is_empty();
         let (written, done) = match fate {
-            Fate::Answered | Fate::Refused => (held.close(&claims, made).await, done),
-            Fate::Lost | Fate::NeverSent => (held.leave_open(&claims, vec![]).await, false),
+            Fate::Answered | Fate::Refused => (held.close(&self.claims, made).await, done),
+            Fate::Lost | Fate::NeverSent => (held.leave_open(&self.claims, vec![]).await, false),
         };
         written.is_ok() && done
     }

@@ -68,8 +68,14 @@ fn earlier_copy(id: &str, ago: u64, description: &str) -> Snapshot {
 
 fn copy_of(source: &Snapshot, id: &str, state: SnapshotState) -> Snapshot {
     let created_on = SnapshotTags::read(&source.tags).created_on.unwrap();
-    let own = tags::copy_tags(source, &region("eu-west-1"), "r", created_on, 30.try_into().unwrap());
-    Snapshot { id: id.parse().unwrap(), state, tags: own, volume: Some("vol-ffff".parse().unwrap()), ..source.clone() }
+    let labels = tags::copy_labels(source, &region("eu-west-1"), "r", created_on, created_on + Days::new(30));
+    Snapshot {
+        id: id.parse().unwrap(),
+        state,
+        tags: labels.tags,
+        volume: Some("vol-ffff".parse().unwrap()),
+        ..source.clone()
+    }
 }
 
 fn instance(id: &str, volume: &str, own: &[(&str, &str)]) -> Instance {
@@ -86,7 +92,7 @@ fn judged(sources: &[Snapshot], there: &[Snapshot], instances: &[Instance]) -> O
     let rules = CopyRules {
         home: &region("eu-west-1"),
         run: "r2",
-        today: day(0),
+        now: at(0, 90),
         lookback_days: LOOKBACK,
         default_retention: 5.try_into().unwrap(),
     };
@@ -196,7 +202,7 @@ fn every_volumes_newest_goes_before_any_volumes_second() {
 fn an_unreadable_created_on_is_reported_wherever_a_copy_is_asked_for() {
     let odd = with(source("snap-1", "vol-1", 0), "CreatedOn", "today");
     let asks = |regions: &'static str| [instance("i-1", "vol-1", &[("BackupCrossRegion", regions)])];
-    assert!(judged(&[odd.clone()], &[], &[]).doubtful[0].to_string().contains("CreatedOn cannot be read"));
+    assert!(judged(&[odd.clone()], &[], &[]).doubtful[0].reason.contains("CreatedOn cannot be read"));
     let silent = without(odd.clone(), "BackupCrossRegion");
     assert_eq!(judged(&[silent], &[], &asks("us-east-1")).doubtful.len(), 1, "the living instance asks");
     assert_eq!(judged(&[odd], &[], &asks("eu-west-2")), Owed::default(), "the living instance asks no more");
@@ -235,9 +241,8 @@ fn one_copy_of_two_sources_that_look_alike_leaves_both_in_doubt() {
         let found = judged(&twins, &copies(count), &[]);
         assert_eq!((copied(&found).len(), found.doubtful.len()), (tasks, doubtful), "{count} copies");
     }
-    assert!(
-        judged(&twins, &copies(1), &[]).doubtful[0].to_string().starts_with("snap-1: us-east-1 has copies of 2026")
-    );
+    let doubt = judged(&twins, &copies(1), &[]).doubtful.remove(0);
+    assert!(doubt.source.as_str() == "snap-1" && doubt.reason.starts_with("us-east-1 has copies of 2026"), "{doubt:?}");
     let ours = [source("snap-3", "vol-1", 2)];
     assert_eq!(
         copied(&judged(&ours, &[earlier_copy("snap-a", 2, "")], &[])),
@@ -276,7 +281,7 @@ fn keep_forever_reaches_the_earlier_scripts_copies_where_they_are_known() {
 }
 
 #[test]
-fn of_several_copies_the_oldest_completed_one_counts() {
+fn of_several_copies_the_oldest_live_one_counts_and_any_that_is_completed_satisfies() {
     let sources = [source("snap-1", "vol-1", 0)];
     let copy = |id, minute, state| Snapshot { started: at(0, minute), ..copy_of(&sources[0], id, state) };
     let there = [
@@ -286,9 +291,57 @@ fn of_several_copies_the_oldest_completed_one_counts() {
         copy("snap-d", 0, SnapshotState::Error),
     ];
     let found = judged(&sources, &there, &[]);
-    assert_eq!(found.surplus.iter().map(SnapshotId::as_str).collect::<Vec<_>>(), ["snap-a", "snap-c"]);
+    assert_eq!(found.surplus.iter().map(SnapshotId::as_str).collect::<Vec<_>>(), ["snap-b", "snap-c"]);
     assert!(found.tasks.is_empty());
-    assert_eq!(counting_copy(there[3..].iter()), None, "what is in error is never adopted");
+    assert_eq!(judged(&sources, &there[..1], &[]).tasks.len(), 1, "a pending one is waited for");
+    assert_eq!(judged(&sources, &there[3..], &[]).tasks.len(), 1, "what is in error counts as nothing");
+}
+
+#[test]
+fn a_copy_whose_type_was_changed_by_hand_is_the_copy_all_the_same() {
+    let sources = [source("snap-1", "vol-1", 0)];
+    let retyped = with(copy_of(&sources[0], "snap-a", SnapshotState::Completed), "Type", "Archive");
+    assert_eq!(judged(&sources, &[retyped], &[]), Owed::default());
+}
+
+#[test]
+fn a_copy_that_is_pending_for_longer_than_a_day_is_owed_and_not_waited_for() {
+    let sources = [source("snap-1", "vol-1", 1)];
+    let begun = |since| {
+        let copy = Snapshot { started: since, ..copy_of(&sources[0], "snap-a", SnapshotState::Pending) };
+        judged(&sources, &[copy], &[])
+    };
+    assert_eq!(begun(at(1, 90)).tasks.len(), 1, "a day ago");
+    let stuck = begun(at(1, 89));
+    assert!(stuck.tasks.is_empty(), "{stuck:?}");
+    assert_eq!((stuck.stuck[0].source.as_str(), stuck.stuck[0].copy.as_str()), ("snap-1", "snap-a"));
+    assert!(stuck.sources().contains(&sources[0].id), "its source stays");
+}
+
+#[test]
+fn a_copy_is_wanted_as_long_as_its_source_and_two_days_at_least() {
+    let of = |created_ago, delete_on: &str| {
+        let one = with(source("snap-1", "vol-1", created_ago), "DeleteOn", delete_on);
+        judged(&[one], &[], &[])
+    };
+    assert_eq!(tag(&of(0, "9999-12-31"), "DeleteOn"), "9999-12-31");
+    // Of a run that began before midnight, and comes to its copies after it.
+    assert_eq!(tag(&of(1, "2026-11-22"), "DeleteOn"), "2026-11-23");
+    assert_eq!(of(0, "2026-11-22"), Owed::default(), "due on its own day");
+    assert_eq!(of(2, "2026-11-23").tasks.len(), 1);
+    assert_eq!(of(2, "2026-11-22"), Owed::default());
+    let own = with(source("snap-1", "vol-1", 1), "RetentionCrossRegion", "1");
+    assert_eq!(tag(&judged(&[own], &[], &[]), "DeleteOn"), "2026-11-23");
+    let odd = with(source("snap-1", "vol-1", 0), "DeleteOn", "never");
+    assert_eq!(tag(&judged(&[odd], &[], &[]), "DeleteOn"), "2026-11-27", "the default, of five days");
+}
+
+#[test]
+fn tags_for_which_there_is_no_room_are_named() {
+    let mut crowded = source("snap-1", "vol-1", 0);
+    crowded.tags.extend((0..60).map(|i| (format!("Owner{i:02}"), "x".to_owned())));
+    let found = judged(&[crowded], &[], &[]);
+    assert!(found.dropped_tags[&"snap-1".parse().unwrap()].contains(&"Owner59".to_owned()), "{found:?}");
 }
 
 prop_compose! {
@@ -339,7 +392,7 @@ fn turned<T>(list: &mut [T], turn: usize, reverse: bool) {
 
 fn sorted(mut owed: Owed) -> Owed {
     owed.tasks.sort_by_key(|task| about(task).to_owned());
-    owed.doubtful.sort_by_key(|doubt| doubt.subject.clone());
+    owed.doubtful.sort_by_key(|doubt| doubt.source.clone());
     owed.forgotten.sort();
     owed
 }
@@ -386,9 +439,11 @@ proptest! {
             let wanted = source.state == SnapshotState::Completed
                 && list.is_some_and(|list| list == "us-east-1")
                 && created_on >= day(LOOKBACK.into())
-                && own.or(read.delete_on).unwrap() > day(0)
+                && (own.is_some() || read.delete_on > read.created_on)
+                && own.or(read.delete_on).unwrap().max(created_on + Days::new(2)) > day(0)
                 && !there;
-            prop_assert_eq!(copied(&found).contains(&source.id.as_str()), wanted, "{:?}", source);
+            let is_stuck = found.stuck.iter().any(|stuck| stuck.source == source.id);
+            prop_assert_eq!(copied(&found).contains(&source.id.as_str()) || is_stuck, wanted, "{:?}", source);
         }
     }
 
@@ -429,7 +484,9 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
     use SnapshotState::{Completed, Error, Pending};
     let surplus = |made: &[Snapshot]| surplus_snapshots(made).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(surplus(&[of_run("snap-2", "a", Completed), of_run("snap-1", "a", Completed)]), ["snap-2"]);
-    assert_eq!(surplus(&[of_run("snap-1", "a", Pending), of_run("snap-2", "a", Completed)]), ["snap-1"]);
+    let (older, younger) = (of_run("snap-1", "a", Pending), of_run("snap-2", "a", Completed));
+    assert_eq!(surplus(&[younger.clone(), older.clone()]), ["snap-2"]);
+    assert_eq!(surplus(&[in_state(older, Completed), younger]), ["snap-2"], "it does not change its mind");
     assert!(surplus(&[of_run("snap-1", "a", Error), of_run("snap-2", "a", Completed)]).is_empty());
     assert!(surplus(&[of_run("snap-1", "a", Completed), of_run("snap-2", "b", Completed)]).is_empty());
 }

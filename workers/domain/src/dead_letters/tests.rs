@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    copies::{Doubt, Stuck},
     fleet::{Attachment, Instance, Tags},
-    policy::Rejection,
     tags::tags,
 };
 
@@ -61,14 +61,15 @@ fn findings() -> Findings {
         }]),
         ..Findings::default()
     };
-    let all = ["snap-1", "snap-2", "snap-3", "snap-4"];
+    let all = ["snap-1", "snap-2", "snap-3", "snap-4", "snap-5"];
     let sources = all.map(|name| (id(name), snapshot(name, SnapshotState::Completed, Tags::new())));
     findings.sources = Some(sources.into());
     let owed = Owed {
         tasks: vec![copy_task("snap-2", "us-east-1"), retag("snap-b")],
         forgotten: vec![id("snap-3")],
-        doubtful: vec![Rejection::new(id("snap-4"), "in doubt")],
-        surplus: vec![],
+        doubtful: vec![Doubt { source: id("snap-4"), reason: "in doubt".into() }],
+        stuck: vec![Stuck { source: id("snap-5"), copy: id("snap-c"), since: findings.started }],
+        ..Owed::default()
     };
     findings.owed.insert(region("us-east-1"), owed);
     findings
@@ -86,6 +87,7 @@ fn a_copy_is_settled_when_it_is_no_longer_owed() {
         ("snap-2", "us-east-1", false), // Still owed.
         ("snap-3", "us-east-1", false), // Left the look-back.
         ("snap-4", "us-east-1", false), // In doubt.
+        ("snap-5", "us-east-1", false), // Begun, and stuck.
         ("snap-9", "us-east-1", true),  // The source is gone.
         ("snap-1", "us-west-2", false), // Nobody could look.
         ("snap-1", "eu-north-1", true), // Nobody asks for it any more.
@@ -105,9 +107,11 @@ fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
         snapshot("snap-a", SnapshotState::Completed, Tags::new()),
         snapshot("snap-b", SnapshotState::Error, Tags::new()),
         snapshot("snap-c", SnapshotState::Pending, Tags::new()),
+        snapshot("snap-f", SnapshotState::Error, tags([("KeepForever", "")])),
     ];
     findings.note_unfinished(&region("us-east-1"), &held);
     for (place, ids, settled) in [
+        ("us-east-1", vec!["snap-f"], true), // In error, and kept for ever: it is reported, and never goes.
         ("us-east-1", vec!["snap-a", "snap-9"], true),
         ("us-east-1", vec!["snap-a", "snap-b"], false),
         ("us-east-1", vec!["snap-c"], false),
@@ -146,6 +150,7 @@ fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
     let task = json!({"region": "us-east-1", "snapshots": ["snap-a"], "started": "2026-11-22T03:00:00Z"});
     let wait = letter(WorkQueue::Wait, &task);
     assert!(findings.settle(&wait));
+    assert!(!findings.settle(&DeadLetter { sent: findings.started, ..copy("snap-1", "us-east-1") }), "of this run");
     let now = DeadLetter { sent: findings.started, ..wait.clone() };
     assert!(!findings.settle(&now));
     for queue in WorkQueue::ALL {

@@ -75,8 +75,15 @@ fn judged_with(
     let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
     let living = living.iter().map(|volume| volume.parse().unwrap()).collect();
     let (home, region) = (region(HOME), region(place));
-    let scope =
-        Scope { home: &home, region: &region, today: day(0), living: &living, minimum_kept, kept_sources: kept };
+    let scope = Scope {
+        home: &home,
+        region: &region,
+        today: day(0),
+        run: None,
+        floor: &living,
+        minimum_kept,
+        kept_sources: kept,
+    };
     verdicts(&candidates, &scope)
 }
 
@@ -123,7 +130,10 @@ fn a_broken_snapshot_goes_before_its_day_but_never_with_keep_forever() {
     let early = || with(snapshot("snap-1", 1), "DeleteOn", "2027-01-01");
     assert_eq!(alone(broken(early()), HOME), "expired: broken");
     assert_eq!(alone(broken(without(early(), "DeleteOn")), HOME), "expired: broken");
-    assert_eq!(alone(broken(with(early(), "KeepForever", "no")), HOME), "kept: KeepForever");
+    assert_eq!(
+        alone(broken(with(early(), "KeepForever", "no")), HOME),
+        "kept: it is in error, and carries KeepForever: only you can delete it"
+    );
     assert_eq!(alone(broken(without(early(), "Type")), HOME), "kept: not Type=Automated");
     let held = [broken(snapshot("snap-1", 1)), snapshot("snap-2", 5)];
     assert_eq!(expiring(&held, HOME, &["vol-1"]), ["snap-1"], "it takes nobody's place among the newest");
@@ -200,44 +210,112 @@ fn no_copy_is_due_while_the_home_region_cannot_be_read() {
     assert!(judged(&[snapshot("snap-1", 9)], HOME, &[], None)[0].expires(), "an original needs no source");
 }
 
-/// What the breaker says of so many snapshots, one a day, of which so many are due.
-fn tripped(all: i64, due: i64, percent: u32, dated: bool) -> Option<String> {
-    let one = |i: i64| match snapshot(&format!("snap-{i:x}"), all - i) {
-        of_today if i >= due => with(of_today, "DeleteOn", "2027-01-01"),
-        old if !dated => without(old, "CreatedOn"),
-        old => old,
-    };
-    let by_hand = (0..30).map(|i| without(snapshot(&format!("snap-f{i:x}"), 3), "Type"));
-    let held: Vec<Snapshot> = (0..all).map(one).chain(by_hand).collect();
-    trips(&held, percent)
+fn trips(held: &[Snapshot], percent: u32) -> Option<String> {
+    trips_with(held, percent, &Holders::new())
 }
 
-fn trips(held: &[Snapshot], percent: u32) -> Option<String> {
+fn trips_with(held: &[Snapshot], percent: u32, holders: &Holders) -> Option<String> {
     let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
-    breaker(&candidates, &judged(held, HOME, &[], None), &region(HOME), percent).err().map(|e| e.to_string())
+    let mut judged = judged(held, HOME, &[], Some(&KeptSources::default()));
+    keep_what_is_held(&candidates, &mut judged, holders);
+    breaker(&candidates, &judged, percent).err().map(|e| e.to_string())
+}
+
+/// So many snapshots of a volume, one a day, of which so many are due.
+fn archive(volume: &str, all: i64, due: i64) -> Vec<Snapshot> {
+    let one = |i: i64| {
+        let made = snapshot(&format!("snap-{}{i:02x}", &volume[4..]), all - i);
+        let made = Snapshot { volume: Some(volume.parse().unwrap()), ..made };
+        if i < due { made } else { with(made, "DeleteOn", "2027-01-01") }
+    };
+    (0..all).map(one).collect()
 }
 
 #[test]
 fn the_breaker_stops_what_is_more_than_its_share_and_says_how_much() {
-    assert_eq!(tripped(19, 19, 50, true), None, "too few to judge");
-    assert_eq!(tripped(20, 10, 50, true), None, "exactly the share");
-    assert_eq!(tripped(20, 20, 100, true), None);
-    let message = tripped(20, 11, 50, true).unwrap();
-    assert!(message.starts_with("eu-west-1: 11 of 20 snapshots (11 of 20 days) are due, more than 50 %"), "{message}");
-    assert!(message.contains("allowMassExpire"), "{message}");
-    assert!(tripped(20, 20, 50, false).is_some(), "without a readable CreatedOn, by the days on which they were begun");
+    let tripped = |all, due, percent| {
+        // What others made takes no part.
+        let by_hand = (0..30).map(|i| without(snapshot(&format!("snap-f{i:x}"), 3), "Type"));
+        trips(&archive("vol-1", all, due).into_iter().chain(by_hand).collect::<Vec<_>>(), percent)
+    };
+    assert_eq!(tripped(19, 19, 50), None, "too few to judge");
+    assert_eq!(tripped(20, 10, 50), None, "exactly the share");
+    assert_eq!(tripped(20, 20, 100), None);
+    let message = tripped(20, 11, 50).unwrap();
+    assert_eq!(message, "11 of 20 backups (of a volume and a day) would go at once, more than 50 %");
+    let undated: Vec<_> = archive("vol-1", 20, 20).into_iter().map(|s| without(s, "CreatedOn")).collect();
+    assert!(trips(&undated, 50).is_some(), "without a readable CreatedOn, by the days on which they were begun");
+    let text = stopped(&region(HOME), &message);
+    assert!(text.contains(r#"{"phases": ["expire"], "allowMassExpire": ["eu-west-1"]}"#), "{text}");
 }
 
 #[test]
-fn the_breaker_needs_both_shares_and_does_not_count_what_is_broken() {
-    let id = |i: i64| format!("snap-{i:x}");
-    let later = |i, ago| with(snapshot(&id(i), ago), "DeleteOn", "2027-01-01");
-    let many_of_one_day = (0..20).map(|i| if i < 15 { snapshot(&id(i), 9) } else { later(i, i - 15) });
-    assert_eq!(trips(&many_of_one_day.collect::<Vec<_>>(), 50), None, "15 of 20 snapshots, 1 of 6 days");
-    let few_of_many_days = (0..30).map(|i| if i < 10 { snapshot(&id(i), 9 + i) } else { later(i, 1) });
-    assert_eq!(trips(&few_of_many_days.collect::<Vec<_>>(), 50), None, "10 of 30 snapshots, 10 of 11 days");
-    let broken = (0..30).map(|i| in_state(SnapshotState::Error, snapshot(&id(i), i)));
-    assert_eq!(trips(&broken.collect::<Vec<_>>(), 50), None);
+fn neither_a_long_archive_nor_several_snapshots_a_day_hide_how_much_would_go() {
+    // One volume with sixty days of retention, and forty that lose all of their week.
+    let mut held = archive("vol-f", 60, 0);
+    held.extend((0..40).flat_map(|n| archive(&format!("vol-{n}"), 7, 7)));
+    let message = trips(&held, 50).unwrap();
+    assert!(message.starts_with("280 of 340 backups"), "{message}");
+    // Every hour one, of which the oldest day goes: as every night.
+    let hours = (0..4i64).flat_map(|ago| {
+        (0..24).map(move |hour| {
+            let one = snapshot(&format!("snap-{ago}{hour:02x}"), ago);
+            if ago == 3 { one } else { with(one, "DeleteOn", "2027-01-01") }
+        })
+    });
+    assert_eq!(trips(&hours.collect::<Vec<_>>(), 50), None, "one backup of four");
+    // A day of which one snapshot stays is no day that goes.
+    let mut kept = archive("vol-1", 20, 20);
+    kept.extend(archive("vol-1", 20, 20).into_iter().zip(0..).map(|(mut s, n)| {
+        s.id = format!("snap-e{n:x}").parse().unwrap();
+        with(s, "DeleteOn", "2027-01-01")
+    }));
+    assert_eq!(trips(&kept, 50), None);
+}
+
+#[test]
+fn what_is_broken_kept_for_ever_or_held_from_outside_stands_outside_the_breaker() {
+    let broken: Vec<_> = archive("vol-1", 30, 30).into_iter().map(|s| in_state(SnapshotState::Error, s)).collect();
+    assert_eq!(trips(&broken, 50), None);
+    let forever = archive("vol-2", 40, 0).into_iter().map(|s| with(s, "KeepForever", ""));
+    let held: Vec<_> = archive("vol-1", 20, 11).into_iter().chain(forever).collect();
+    assert!(trips(&held, 50).unwrap().starts_with("11 of 20 "));
+    let images: Holders =
+        archive("vol-1", 20, 11).iter().take(2).map(|s| (s.id.clone(), "image ami-1".to_owned())).collect();
+    assert_eq!(trips_with(&archive("vol-1", 20, 11), 50, &images), None, "9 of 18, which is no longer twenty");
+    let stays = |s: &Snapshot| judged(&[s.clone()], HOME, &[], None)[0].clone();
+    let one = snapshot("snap-1", 9);
+    let mut verdicts = [stays(&one)];
+    let holders = Holders::from([(one.id.clone(), "image ami-1".to_owned())]);
+    keep_what_is_held(&[Candidate::from(&one)], &mut verdicts, &holders);
+    assert_eq!(verdicts[0].to_string(), "kept: held by image ami-1");
+    assert!(verdicts[0].is_left());
+}
+
+#[test]
+fn a_run_never_deletes_what_it_made_itself() {
+    let held = [with(snapshot("snap-1", 9), "BackupRun", "r1"), with(snapshot("snap-2", 9), "BackupRun", "r0")];
+    let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
+    let (home, floor) = (region(HOME), BTreeSet::new());
+    let scope = Scope {
+        home: &home,
+        region: &home,
+        today: day(0),
+        run: Some("r1"),
+        floor: &floor,
+        minimum_kept: 1,
+        kept_sources: None,
+    };
+    let verdicts: Vec<_> = verdicts(&candidates, &scope).iter().map(ToString::to_string).collect();
+    assert_eq!(verdicts, ["kept: made by this run", "expired: due since 2026-11-21"]);
+}
+
+#[test]
+fn two_snapshots_of_a_volume_in_one_run_are_one_backup() {
+    let of_run = |id: &str, run: &str, ago: i64| with(snapshot(id, ago), "BackupRun", run);
+    let held = [of_run("snap-1", "r2", 7), of_run("snap-2", "r2", 7), of_run("snap-3", "r1", 8)];
+    let verdicts = judged_with(2, &held, HOME, &["vol-1"], Some(&KeptSources::default()));
+    assert_eq!(verdicts.iter().map(Verdict::expires).collect::<Vec<_>>(), [false, true, false]);
 }
 
 /// A region's snapshots and the rest of what they are judged by.
@@ -257,7 +335,8 @@ impl Case {
             home: &home,
             region: if self.there { &there } else { &home },
             today: day(0),
-            living: &self.living,
+            run: None,
+            floor: &self.living,
             minimum_kept: self.minimum_kept,
             kept_sources: self.kept_sources.as_ref(),
         })
@@ -307,6 +386,7 @@ fn case() -> impl Strategy<Value = Case> {
                     source_volume: None,
                     source_instance: None,
                 },
+                run: (odd > 5).then(|| "r1".into()),
                 description: (odd == 4).then(|| WEB.into()),
             }
         });
@@ -359,8 +439,7 @@ proptest! {
             for (gone, _) in case.backups(volume).filter(|(_, verdict)| verdict.expires()) {
                 let staying = || case.backups(volume).filter(|(_, verdict)| !verdict.expires()).map(|(c, _)| c);
                 let newer = staying().filter(|c| data_day(c) >= data_day(gone)).count();
-                let source = |c: &Candidate| (c.tags.source_snapshot.clone(), data_day(c));
-                let surplus = gone.tags.source_snapshot.is_some() && staying().any(|c| source(c) == source(gone));
+                let surplus = origin(gone).is_some() && staying().any(|c| origin(c) == origin(gone));
                 prop_assert!(newer >= case.minimum_kept as usize || surplus);
                 prop_assert!(case.minimum_kept == 0 || data_day(gone).is_some(), "it may have been the newest");
             }
@@ -391,12 +470,15 @@ proptest! {
         prop_assert_eq!(by_id(&case), by_id(&other));
     }
 
-    /// Looked at again, a snapshot is judged as when it was planned, but for the floor.
+    /// At the moment of deletion only the backups of the batch's volumes are looked at.
     #[test]
-    fn a_second_look_differs_from_the_first_by_the_floor_alone(case in case()) {
-        for (candidate, planned) in case.candidates.iter().zip(case.verdicts()) {
-            let now = case.scoped(|scope| verdict_now(candidate, scope));
-            prop_assert!(now == planned || planned == Verdict::Keep(Keep::Newest) && now.expires());
+    fn a_second_look_at_the_backups_of_a_volume_judges_them_as_the_first(case in case()) {
+        let planned = case.verdicts();
+        for volume in &case.living {
+            let of_volume = |c: &&Candidate| c.volume.as_ref() == Some(volume);
+            let only = Case { candidates: case.candidates.iter().filter(of_volume).cloned().collect(), ..case.clone() };
+            let first: Vec<_> = case.candidates.iter().zip(&planned).filter(|(c, _)| of_volume(c)).map(|(_, v)| v.clone()).collect();
+            prop_assert_eq!(only.verdicts(), first);
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    mem::replace,
+    task::Poll,
 };
 
 use chrono::{DateTime, Utc};
@@ -27,6 +30,16 @@ pub enum ClaimFault {
     Unavailable,
 }
 
+/// Before and after each call of a fake that is paced: lets others go on, which wait for nothing either.
+pub(super) async fn pause(paced: &Cell<bool>) {
+    let mut go_on = !paced.get();
+    poll_fn(|context| {
+        context.waker().wake_by_ref();
+        if replace(&mut go_on, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 /// The objects below `claims/` in memory.
 #[derive(Debug)]
 pub struct FakeClaims {
@@ -34,6 +47,8 @@ pub struct FakeClaims {
     pub objects: RefCell<BTreeMap<String, Stored>>,
     /// The time at which objects are written.
     pub now: Cell<DateTime<Utc>>,
+    /// Whether others go on before a call is carried out, and before its answer comes.
+    pub paced: Cell<bool>,
     /// Every call and its key.
     pub calls: RefCell<Vec<(&'static str, String)>>,
     faults: RefCell<BTreeMap<&'static str, VecDeque<ClaimFault>>>,
@@ -46,6 +61,7 @@ impl FakeClaims {
         Self {
             objects: RefCell::default(),
             now: Cell::new(now),
+            paced: Cell::new(false),
             calls: RefCell::default(),
             faults: RefCell::default(),
             versions: Cell::new(0),
@@ -96,28 +112,40 @@ impl FakeClaims {
 
 impl Claims for FakeClaims {
     async fn create(&self, key: &str, body: &str) -> Result<Written, Failure> {
+        pause(&self.paced).await;
         let absent = !self.objects.borrow().contains_key(key);
-        self.write("create", key, body, absent)
+        let written = self.write("create", key, body, absent);
+        pause(&self.paced).await;
+        written
     }
 
     async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure> {
+        pause(&self.paced).await;
         let unchanged = self.objects.borrow().get(key).is_some_and(|stored| stored.version == version);
-        self.write("replace", key, body, unchanged)
+        let written = self.write("replace", key, body, unchanged);
+        pause(&self.paced).await;
+        written
     }
 
     async fn stored(&self, key: &str) -> Result<Option<Stored>, Failure> {
+        pause(&self.paced).await;
         self.enter("stored", key)?;
-        Ok(self.objects.borrow().get(key).cloned())
+        let stored = self.objects.borrow().get(key).cloned();
+        pause(&self.paced).await;
+        Ok(stored)
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
+        pause(&self.paced).await;
         self.enter("list", prefix)?;
         let listed = |(key, stored): (&String, &Stored)| Listed {
             key: key.clone(),
             version: stored.version.clone(),
             written: stored.written,
         };
-        Ok(self.objects.borrow().iter().filter(|(key, _)| key.starts_with(prefix)).map(listed).collect())
+        let found = self.objects.borrow().iter().filter(|(key, _)| key.starts_with(prefix)).map(listed).collect();
+        pause(&self.paced).await;
+        Ok(found)
     }
 }
 

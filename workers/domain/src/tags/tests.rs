@@ -23,15 +23,16 @@ fn source(own: Tags) -> Snapshot {
 #[test]
 fn backup_is_yes_in_any_case_and_nothing_else() {
     for (value, wanted) in [("Yes", true), ("YES", true), (" yes ", true), ("Y", false), ("true", false), ("", false)] {
-        assert_eq!(InstanceTags::read(&tags([("Backup", value)])).0.wanted, wanted, "{value:?}");
+        let (read, problems) = InstanceTags::read(&tags([("Backup", value)]));
+        assert_eq!((read.is_wanted(), problems.is_empty()), (wanted, wanted), "{value:?}: {problems:?}");
     }
-    assert!(!InstanceTags::read(&tags([("backup", "Yes")])).0.wanted, "tag keys are case-sensitive");
+    assert!(!InstanceTags::read(&tags([("backup", "Yes")])).0.is_wanted(), "tag keys are case-sensitive");
 }
 
 #[test]
 fn an_empty_retention_is_a_problem_and_not_the_end() {
     let (read, problems) = InstanceTags::read(&tags([("Backup", "Yes"), ("Retention", "")]));
-    assert_eq!((read.wanted, read.retention, problems.len()), (true, None, 1));
+    assert_eq!((read.is_wanted(), read.retention, problems.len()), (true, None, 1));
 }
 
 #[test]
@@ -44,7 +45,18 @@ fn one_bad_region_leaves_the_others() {
 #[test]
 fn only_exact_dates_are_read() {
     assert!(read_date("2026-11-22").is_some());
-    for text in ["2026-11-2", "2026-13-01", "22-11-2026", "2026-11-22 ", "+026-11-22", "2026/11/22", "never", ""] {
+    for text in [
+        "-026-11-22",
+        "2026-1-022",
+        "2026-11-2",
+        "2026-13-01",
+        "22-11-2026",
+        "2026-11-22 ",
+        "+026-11-22",
+        "2026/11/22",
+        "never",
+        "",
+    ] {
         assert_eq!(read_date(text), None, "{text:?}");
     }
 }
@@ -62,13 +74,9 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
         ("DeleteOn", "2026-11-01"),
     ]);
     own.extend((0..60).map(|i| (format!("CostCenter{i}"), "x".into())));
-    let copied = copy_tags(
-        &source(own),
-        &"eu-west-1".parse().unwrap(),
-        "run",
-        day("2026-11-22"),
-        RetentionDays::try_from(3).unwrap(),
-    );
+    let (home, created, due) = ("eu-west-1".parse().unwrap(), day("2026-11-22"), day("2026-11-25"));
+    let CopyLabels { tags: copied, dropped } = copy_labels(&source(own), &home, "run", created, due);
+    assert_eq!(dropped.len(), 60 + 11 - 50, "{dropped:?}");
     assert_eq!(copied.len(), 50);
     for (key, value) in [
         ("BackupFromRegion", "eu-west-1"),
@@ -86,6 +94,51 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
         assert_eq!(copied.get(key).map(String::as_str), Some(value), "{key}");
     }
     assert!(!copied.keys().any(|k| k.starts_with("aws:") || k.starts_with("Devices") || k == "BackupCrossRegion"));
+}
+
+#[test]
+fn what_would_make_the_pre_signed_url_too_long_is_left_out_and_named() {
+    let mut own = tags([("Name", "ü".repeat(256).as_str())]);
+    own.extend((0..30).map(|i| (format!("Owner{i:02}"), "ä".repeat(200))));
+    let (home, created) = ("eu-west-1".parse().unwrap(), day("2026-11-22"));
+    let labels = copy_labels(&source(own.clone()), &home, "run", created, created);
+    assert_eq!(labels.tags["Name"], own["Name"], "ours come first");
+    let bytes: usize = labels.tags.iter().map(|(key, value)| bytes_in_url(key, value)).sum();
+    assert!(bytes <= MAX_COPY_URL_BYTES && bytes > MAX_COPY_URL_BYTES - 1300, "{bytes}");
+    let kept = labels.tags.keys().filter(|key| key.starts_with("Owner")).count();
+    assert_eq!((kept + labels.dropped.len(), labels.dropped.first().map(String::as_str)), (30, Some("Owner02")));
+}
+
+#[test]
+fn a_key_that_looks_like_ours_is_reported_where_it_may_be_meant() {
+    let reported = |own: &[(&str, &str)]| {
+        let (_, problems) = InstanceTags::read(&tags(own.iter().copied()));
+        problems.iter().map(|p| p.tag.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(reported(&[("backup", "yes")]), ["backup"]);
+    assert_eq!(reported(&[("BACK_UP", "Hold")]), ["BACK_UP"]);
+    assert!(reported(&[("backup", "daily")]).is_empty(), "another tool's");
+    let beside =
+        [("Backup", "Yes"), ("retention", "7"), ("backup-cross-region", "x"), ("Keep_Forever", ""), ("Re", "")];
+    assert_eq!(reported(&beside), ["Keep_Forever", "backup-cross-region", "retention"]);
+    assert!(reported(&beside[1..]).is_empty(), "none of our business without Backup");
+    assert_eq!(reported(&[("Backup", "true"), ("RetentionCrossRegion", "3")]), ["Backup", "RetentionCrossRegion"]);
+}
+
+#[test]
+fn keep_forever_in_another_case_keeps() {
+    for key in ["KeepForever", "keepforever", "KEEPFOREVER"] {
+        assert!(SnapshotTags::read(&tags([(key, "")])).keep_forever, "{key}");
+    }
+    assert!(!SnapshotTags::read(&tags([("Keep", "")])).keep_forever);
+}
+
+#[test]
+fn a_device_whose_name_holds_spaces_comes_back_whole() {
+    let attached = |device: &str, volume: &str| Attachment { device: device.into(), volume: volume.parse().unwrap() };
+    let devices = [attached("my data = 1", "vol-1a"), attached("/dev/sdf", "vol-2b"), attached(" x ", "vol-3c")];
+    assert_eq!(devices_of(&devices_tags(&devices)), devices);
+    assert_eq!(devices_of(&tags([("Devices", "torn vol-1a /dev/sdf=vol-2b")])).len(), 1);
 }
 
 #[test]
@@ -109,7 +162,7 @@ proptest! {
     #[test]
     fn devices_read_back_as_written(devices in attachments(128)) {
         let written = devices_tags(&devices);
-        prop_assert!(written.values().all(|value| value.len() <= LONGEST_VALUE));
+        prop_assert!(written.values().all(|value| value.len() <= MAX_VALUE));
         prop_assert_eq!(devices_of(&written), devices);
     }
 }

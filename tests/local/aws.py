@@ -1,0 +1,78 @@
+"""MiniStack with what it lacks. Run it with MiniStack's own Python, in place of `-m ministack`.
+
+    recursion.py  Lambda's recursive-loop detection on queues
+    s3.py         prepared faults of S3, and missing keys
+
+Its control API is JSON under /_local/ on MiniStack's port:
+
+    GET recursive   messages that a function was not given, because their chain goes on for too long
+    POST s3-faults  {"prefix": "claims/", "code": "SlowDown", "status": 503, "times": 2}; also "bucket", "method",
+                    and "after": true for a request that is carried out all the same
+    GET s3-faults   those that were not met yet
+    POST reset      forgets chains, detections and faults
+"""
+
+import json
+
+import ministack.app
+import recursion
+import s3
+
+PREFIX = "/_local/"
+ministack_app = ministack.app.app
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return await ministack_app(scope, receive, send)
+    if scope["path"].startswith(PREFIX):
+        return await control(scope, receive, send)
+    fault = s3.meet_fault(scope) if s3.FAULTS else None
+    if fault is None:
+        return await ministack_app(scope, receive, send)
+    await s3.answer_with(fault, ministack_app, scope, receive, send)
+
+
+async def control(scope, receive, send):
+    method, name = scope["method"], scope["path"].removeprefix(PREFIX)
+    act = ACTS.get((method, name))
+    if act is None:
+        known = ", ".join(f"{method} {name}" for method, name in ACTS)
+        return await reply(send, {"error": f"there is no {method} {PREFIX}{name}; there is {known}"}, 404)
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    try:
+        value, status = act(json.loads(body) if body else {}), 200
+    except (ValueError, TypeError, AttributeError) as problem:
+        value, status = {"error": f"{method} {PREFIX}{name}: {problem}"}, 400
+    await reply(send, value, status)
+
+
+async def reply(send, value, status=200):
+    body = json.dumps(value).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def reset(_):
+    recursion.CHAINS.forget()
+    s3.FAULTS.clear()
+    return {}
+
+
+ACTS = {
+    ("GET", "recursive"): lambda _: recursion.CHAINS.listed(),
+    ("GET", "s3-faults"): lambda _: s3.FAULTS,
+    ("POST", "s3-faults"): s3.add_fault,
+    ("POST", "reset"): reset,
+}
+
+
+if __name__ == "__main__":
+    recursion.extend_ministack()
+    s3.extend_ministack()
+    ministack.app.app = app
+    ministack.app.main()
