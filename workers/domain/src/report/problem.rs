@@ -273,7 +273,7 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
     }
     let what = first.kind.what(group.len(), first.region.as_ref());
     let reason = match &first.error {
-        Some(error) if !first.reason.contains(error.as_str()) => format!("{error}: {}", first.reason),
+        Some(error) if !first.reason.contains(&format!("{error}: ")) => format!("{error}: {}", first.reason),
         _ => first.reason.clone(),
     };
     let (before, after) = match names.as_slice() {
