@@ -100,7 +100,7 @@ fn copy_of(source: &str) -> Value {
 
 fn batch(region: &Region, ids: &[&str]) -> Value {
     let why = Expire::Due("2026-11-22".parse().unwrap());
-    let expiring = |id: &&str| Expiring { id: id.parse().unwrap(), volume: None, why: why.clone() };
+    let expiring = |id: &&str| Expiring { id: id.parse().unwrap(), volume: None, why };
     let snapshots = ids.iter().map(expiring).collect();
     json!(ExpireTask { region: region.clone(), planned: "2026-11-22".parse().unwrap(), snapshots })
 }

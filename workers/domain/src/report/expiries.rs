@@ -81,7 +81,7 @@ impl Sweep<'_> {
         for batch in self.batches {
             for Expiring { id, volume, why } in &batch.snapshots {
                 let instances = volume.as_ref().map_or_else(Vec::new, |volume| self.names.having(volume));
-                let swept = Swept { id: id.clone(), volume: volume.clone(), instances, why: why.clone(), reason: None };
+                let swept = Swept { id: id.clone(), volume: volume.clone(), instances, why: *why, reason: None };
                 let Some(now) = self.there.get(id) else {
                     deleted.push(swept);
                     continue;

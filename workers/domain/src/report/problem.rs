@@ -252,7 +252,8 @@ pub fn lines(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<String> {
     let mut sorted: Vec<(Kind, Option<&Region>, String, &Problem)> =
         problems.iter().map(|p| (p.kind, p.region.as_ref(), p.who(), p)).collect();
     sorted.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
-    let (mut groups, mut index): (Vec<Vec<(String, &Problem)>>, BTreeMap<_, usize>) = Default::default();
+    let mut groups: Vec<Vec<(String, &Problem)>> = Vec::new();
+    let mut index = BTreeMap::new();
     for (_, _, who, problem) in sorted {
         let at = *index.entry(problem.group()).or_insert(groups.len());
         if at == groups.len() {

@@ -9,7 +9,7 @@ use crate::{
 
 fn batch(ids: &[&str]) -> ExpireTask {
     let due = Expire::Due(day("2026-11-20"));
-    let expiring = |one: &&str| Expiring { id: id(one), volume: "vol-1".parse().ok(), why: due.clone() };
+    let expiring = |one: &&str| Expiring { id: id(one), volume: "vol-1".parse().ok(), why: due };
     ExpireTask {
         region: region("us-east-1"),
         planned: day("2026-11-22"),
