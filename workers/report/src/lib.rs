@@ -122,17 +122,16 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
 fn whole_failures(event: &ReportEvent, summary: &mut Summary) {
     let again = "The next run tries again";
     let repair = "Repair the reason, and start the run again";
+    let not_again = match event.run.phases.expire && !event.run.dry_run {
+        true => "nothing was expired, since the fleet could not be listed once more",
+        false => "the fleet could not be listed once more",
+    };
     for (kind, what, error, to_do) in [
         (Kind::WholeRun, "the fleet could not be listed", &event.fleet_failure, repair),
         (Kind::WholeRun, "the snapshots could not be begun", &event.snapshot_failure, repair),
         (Kind::Copies, "the copies could not be run", &event.copy_failure, again),
         (Kind::Expiry, "the expiry could not be run", &event.expiry_failure, again),
-        (
-            Kind::Expiry,
-            "nothing was expired, since the fleet could not be listed once more",
-            &event.fleet_again_failure,
-            again,
-        ),
+        (Kind::Expiry, not_again, &event.fleet_again_failure, again),
     ] {
         if let Some(StateError { error: name, .. }) = error {
             let message = error.as_ref().map_or_else(String::new, StateError::message);

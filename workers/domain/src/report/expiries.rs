@@ -8,13 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{Failed, Kind, Names, Problem, advice, failures::EXPIRIES};
 use crate::{
     contract::{ExpireTask, Expiring, Left},
+    error::ErrorName,
     expiry::Expire,
     ids::{Region, SnapshotId, VolumeId},
     tags::SnapshotTags,
 };
-
-/// The error of a batch of which EC2 would not delete everything, since something outside of this system holds it.
-const HELD: &str = "SnapshotHeld";
 
 /// What became of a region's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,14 +115,14 @@ impl Sweep<'_> {
             Some((of_batch, failure)) => {
                 let named = words_about(&failure.cause, id, of_batch);
                 let names_some = named.is_some() || of_batch.iter().any(|one| find(&failure.cause, one).is_some());
-                let is_cut = failure.cause.ends_with('…');
+                let (is_cut, held) = (failure.cause.ends_with('…'), ErrorName::SnapshotHeld.as_str());
                 match named {
                     // EC2 refuses for a reason outside of this system: that is told, and is nobody's fault here.
-                    Some(words) if failure.error == HELD => {
-                        Remains { error: HELD.into(), reason: words, is_problem: false }
+                    Some(words) if failure.error == held => {
+                        Remains { error: held.into(), reason: words, is_problem: false }
                     }
                     Some(words) => wrong(&failure.error, words),
-                    None if failure.error == HELD || (names_some && !is_cut) => on_purpose(KEPT_AT_DELETION),
+                    None if failure.error == held || (names_some && !is_cut) => on_purpose(KEPT_AT_DELETION),
                     None => wrong(&failure.error, failure.cause.clone()),
                 }
             }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::problem::{MAX_REASON, Named, in_general, shortened, some_of};
+use super::problem::{MAX_REASON, Named, in_general, some_of};
 use crate::{
     contract::StateError,
+    error::cut,
     ids::{InstanceId, Region, SnapshotId},
     ports::{FailedItem, MapRun},
     tags::{NAME, SOURCE_INSTANCE_ID, SOURCE_VOLUME_ID},
@@ -95,7 +96,7 @@ impl Failed {
 }
 
 fn message(item: &FailedItem) -> String {
-    shortened(&StateError { error: String::new(), cause: item.cause.clone() }.message(), MAX_REASON)
+    cut(&StateError { error: String::new(), cause: item.cause.clone() }.message(), MAX_REASON)
 }
 
 fn ids_of(input: &Value) -> Vec<SnapshotId> {
@@ -175,6 +176,6 @@ impl FailureEnd {
     pub(super) fn line(&self) -> String {
         let Self { label, error, cause, tasks } = self;
         let times = if tasks.len() == 1 { String::new() } else { format!("{} times ", tasks.len()) };
-        format!("{label}: {times}{error}: {}: {}", shortened(cause, 300), some_of(tasks, "summary.json"))
+        format!("{label}: {times}{error}: {}: {}", cut(cause, 300), some_of(tasks, "summary.json"))
     }
 }

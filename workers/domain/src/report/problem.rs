@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::ErrorName,
+    error::{ErrorName, cut},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
 };
 
@@ -96,7 +96,7 @@ pub struct Named {
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) if name != self.id.as_str() => write!(f, "{} ({})", self.id, shortened(name, MAX_NAME)),
+            Some(name) if name != self.id.as_str() => write!(f, "{} ({})", self.id, cut(name, MAX_NAME)),
             _ => self.id.fmt(f),
         }
     }
@@ -162,7 +162,7 @@ impl Problem {
             copy: None,
             since: None,
             error: None,
-            reason: shortened(&reason.to_string(), MAX_REASON),
+            reason: cut(&reason.to_string(), MAX_REASON),
             what_to_do: what_to_do.to_string(),
         }
     }
@@ -222,14 +222,6 @@ pub(super) fn in_general(reason: &str) -> String {
     reason.split_whitespace().filter(stays).collect::<Vec<_>>().join(" ")
 }
 
-/// A text of at most so many characters; where it is cut, it says so.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most.saturating_sub(1)) {
-        Some((end, _)) if text.chars().count() > most => format!("{}…", &text[..end]),
-        _ => text.to_owned(),
-    }
-}
-
 /// A moment as reports write it: to the minute.
 pub(super) fn at(moment: DateTime<Utc>) -> String {
     moment.format("%Y-%m-%d %H:%M UTC").to_string()
@@ -284,7 +276,7 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
         many => (what, format!(": {}", some_of(many, "summary.json"))),
     };
     let taken = before.chars().count() + after.chars().count() + to_do.chars().count();
-    let reason = shortened(reason.trim_end_matches('.'), MAX_LINE.saturating_sub(taken).max(MIN_REASON));
+    let reason = cut(reason.trim_end_matches('.'), MAX_LINE.saturating_sub(taken).max(MIN_REASON));
     let told: Vec<&str> = [before.as_str(), reason.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
     format!("{}{after}{to_do}", told.join(": "))
 }

@@ -5,9 +5,9 @@
 
 use super::{
     DeadLettersEnd, ExpiryEnd, InstanceEnd, Summary, Swept,
-    problem::{at, input_time, lines, shortened, some_of},
+    problem::{at, input_time, lines, some_of},
 };
-use crate::{contract::Left, expiry::Expire, fleet::SnapshotState};
+use crate::{contract::Left, error::cut, expiry::Expire, fleet::SnapshotState};
 
 /// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
 const MAX_CAUSE: usize = 1_000;
@@ -69,7 +69,7 @@ impl Summary {
         }
         let tail = whole(1);
         let room = MAX_CAUSE.saturating_sub(tail.chars().count() + 1);
-        format!("{}\n{tail}", shortened(all.first().map_or("", String::as_str), room))
+        format!("{}\n{tail}", cut(all.first().map_or("", String::as_str), room))
     }
 
     /// Where a file of this run stands.
