@@ -14,6 +14,7 @@ mod exactly_once;
 mod expiry;
 mod input;
 mod limits;
+mod nights;
 mod owed;
 mod protection;
 mod roles;
