@@ -182,11 +182,12 @@ impl Verdict {
     /// Whether it is kept although it is due, or broken: a report names what that is.
     pub fn is_left(&self) -> bool {
         use Keep::{BrokenForever, CopyOwed, Held, Newest, OfThisRun, SourceKept, SourceUnreadable, VolumeUnknown};
-        match self {
-            Self::Keep(Newest | OfThisRun | CopyOwed | Held(_)) => true,
-            Self::Keep(SourceKept | SourceUnreadable | VolumeUnknown | BrokenForever) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Keep(
+                Newest | OfThisRun | CopyOwed | Held(_) | SourceKept | SourceUnreadable | VolumeUnknown | BrokenForever
+            )
+        )
     }
 
     /// Whether the breaker counts it: not what others made, nor what is kept for ever or held from outside.
