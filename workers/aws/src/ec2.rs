@@ -147,11 +147,10 @@ fn filters(which: &Which) -> Vec<Vec<Filter>> {
             .collect(),
         // In whatever case: EC2 tells letters apart, and what was meant is kept all the same.
         Which::KeptForever => vec![vec![filter("tag-key", [tags::KEEP_FOREVER, "?eep?orever", "KEEPFOREVER"])]],
-        Which::PendingCopies => vec![vec![
-            tag_filter(tags::TYPE, [tags::AUTOMATED]),
-            filter("tag-key", [tags::BACKUP_FROM_REGION]),
-            filter("status", ["pending"]),
-        ]],
+        // Whatever their `Type`: it may have been changed by hand.
+        Which::PendingCopies => {
+            vec![vec![filter("tag-key", [tags::BACKUP_FROM_REGION]), filter("status", ["pending"])]]
+        }
     }
 }
 

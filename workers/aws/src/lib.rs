@@ -4,6 +4,7 @@
 //! function to [`direct`] (invoked by the state machine) or [`queue_worker`] (invoked by SQS).
 
 mod callback;
+mod claims;
 mod console;
 mod dead_letters;
 mod delivery;
@@ -13,6 +14,7 @@ mod presign;
 mod runtime;
 mod storage;
 
+pub use claims::attempt;
 pub use console::{StepFunctions, Topic};
 pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;

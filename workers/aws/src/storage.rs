@@ -10,8 +10,8 @@ use crate::explain::explain;
 
 /// The report bucket.
 pub struct Bucket {
-    client: Client,
-    name: String,
+    pub(crate) client: Client,
+    pub(crate) name: String,
 }
 
 impl Bucket {

@@ -2,170 +2,342 @@
 //!
 //! Task: [`CopyTask`]. Result: [`Begun`], what is to be waited for; nothing after a retag.
 //!
-//! - Delivered twice, or crashed after the call: the look finds the copy that the first call made, and adopts it.
-//!   Twice in one batch: the second waits for the next look.
-//! - An answer that was lost: the message comes back after a minute or more, and the look decides. The rest of the
-//!   batch leaves that region alone.
+//! Two looks answer a batch for each destination, all destinations at once. What is not there is claimed before it is
+//! copied ([`domain::claims`]); in flight are EC2's pending copies, and the claims that EC2 does not show yet.
+//!
+//! - Delivered twice, also at the same moment: one claims the copy; the other waits, and adopts what that one made,
+//!   by the look or by the id in the claim.
+//! - Crashed after the call, or an answer that was lost: the claim stays open until a look shows the copy, or until it is
+//!   taken over because nothing shows. The rest of the batch leaves that region alone.
 //! - Throttled, no free slot, or refused by EC2's own limit: later, spread out.
 //! - A source that is gone, a region that is not enabled, a key that is revoked: it fails by itself.
+//! - A copy that would be due on the day it is made: it fails, and is never forgotten as if it were done.
 //!
-//! Copies in `error` count as absent. Before it copies, the worker counts the system's pending copies in the
-//! destination, so that overlapping executions and messages put back by hand share the limit.
+//! Copies in `error` count as absent. Overlapping executions and messages put back by hand share the limit.
+
+mod destination;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
+    claims::{ACTS_FOR, Asking, Attempt, Held, Made, Turn, copy_key, take, takeover},
     contract::Begun,
-    copies::{CopyTask, counting_copy},
-    error::{Ec2Error, Reaction},
-    fleet::{Snapshot, Tags},
+    copies::CopyTask,
+    error::{ErrorName, Failure, Reaction},
+    fleet::{Snapshot, SnapshotState, Tags, counting},
     ids::{Region, SnapshotId},
     outcome::{Outcome, after, spread},
-    ports::{CopyOrder, Ec2, Which},
+    ports::{Claims, CopyOrder, Ec2},
     settings::Settings,
     tags::SnapshotTags,
 };
+use futures::future::join_all;
 use serde_json::json;
 
+use destination::Destination;
+
+/// What the worker works with.
+pub struct Context<'a, E, C> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// The claims.
+    pub claims: &'a C,
+    /// The region of the stack.
+    pub home: &'a Region,
+    /// The stack's parameters.
+    pub settings: &'a Settings,
+    /// This invocation.
+    pub attempt: &'a Attempt,
+    /// The time.
+    pub clock: &'a dyn Fn() -> DateTime<Utc>,
+}
+
 /// Answers a batch, one outcome per task.
-pub async fn handle(
-    ec2: &impl Ec2,
-    home: &Region,
-    settings: &Settings,
-    tasks: Vec<CopyTask>,
-    now: DateTime<Utc>,
-) -> Vec<Outcome> {
-    let mut sources: BTreeMap<&Region, Vec<SnapshotId>> = BTreeMap::new();
-    for task in &tasks {
-        if let CopyTask::Copy { region, snapshot, .. } = task {
-            sources.entry(region).or_default().push(snapshot.clone());
+pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<CopyTask>) -> Vec<Outcome> {
+    let mut by_region: BTreeMap<&Region, Vec<usize>> = BTreeMap::new();
+    for (index, task) in tasks.iter().enumerate() {
+        by_region.entry(task.region()).or_default().push(index);
+    }
+    // All at once, so that one region that hangs does not use up the time of the others.
+    let regions = by_region.into_iter().map(async |(region, indices)| {
+        let mut batch = Batch::new(context, region);
+        for index in indices {
+            batch.sort_in(index, &tasks[index]).await;
         }
-    }
-    let mut destinations = BTreeMap::new();
-    for (region, sources) in sources {
-        destinations.insert(region, look(ec2, home, region, sources, settings.copy_concurrency).await);
-    }
-    let mut outcomes = Vec::new();
-    for task in &tasks {
-        outcomes.push(match task {
-            CopyTask::Retag { region, snapshot, keep_forever } => {
-                match ec2.keep_forever(region, snapshot, keep_forever).await {
-                    Ok(()) => Outcome::Done(json!(Begun { region: region.clone(), snapshots: vec![], started: now })),
-                    Err(error) => after(error, snapshot.as_str(), now),
-                }
-            }
-            CopyTask::Copy { region, snapshot, description, tags } => match destinations.get_mut(region) {
-                Some(Ok(destination)) => {
-                    let order = CopyOrder {
-                        from: home,
-                        to: region,
-                        source: snapshot,
-                        description,
-                        tags,
-                        kms_key: settings.destination_kms_keys.get(region).map(String::as_str),
-                    };
-                    one(ec2, &order, destination, settings, now).await
-                }
-                Some(Err(error)) => after(error.clone(), snapshot.as_str(), now),
-                None => unreachable!("every copy's destination was looked at"),
-            },
-        });
-    }
-    outcomes
+        batch.copy_all().await;
+        batch.outcomes
+    });
+    let outcomes: BTreeMap<usize, Outcome> = join_all(regions).await.into_iter().flatten().collect();
+    outcomes.into_values().collect()
 }
 
-/// What is in a destination before the batch acts.
-struct Destination {
-    /// Copies of home, by their source: all of the batch's that count, where there is a slot to fill.
-    copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
-    /// This system's copies in flight, those that this batch began among them.
-    in_flight: u32,
-    /// The sources that this batch began to copy.
-    begun: BTreeSet<SnapshotId>,
-    /// Whether an answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
+/// A copy that is asked for.
+struct Wanted<'t> {
+    index: usize,
+    source: &'t SnapshotId,
+    description: &'t str,
+    tags: &'t Tags,
+}
+
+/// What a batch asks of one destination.
+struct Batch<'a, 't, E, C> {
+    context: &'a Context<'a, E, C>,
+    region: &'t Region,
+    looked: DateTime<Utc>,
+    wanted: Vec<Wanted<'t>>,
+    sources: BTreeSet<&'t SnapshotId>,
+    /// Whether an answer was lost: the rest need not try, and would outlast the function's time-out.
     silent: bool,
+    /// By the task's place in the batch.
+    outcomes: Vec<(usize, Outcome)>,
 }
 
-/// Counts the copies in flight, which finds those of the batch's sources too.
-///
-/// Only where there is a slot to fill it looks for completed ones as well: EC2's filters are joined by *and*, so that
-/// one call cannot ask for both, and a region's completed copies are too many to list.
-async fn look(
-    ec2: &impl Ec2,
-    home: &Region,
-    region: &Region,
-    mut sources: Vec<SnapshotId>,
-    limit: u32,
-) -> Result<Destination, Ec2Error> {
-    let mut destination = Destination { copies: BTreeMap::new(), in_flight: 0, begun: BTreeSet::new(), silent: false };
-    ec2.each_snapshot(region, &Which::PendingCopies, &mut |copy| {
-        destination.in_flight += 1;
-        destination.note(copy, home);
-    })
-    .await?;
-    sources.retain(|source| !destination.copies.contains_key(source));
-    if destination.in_flight < limit && !sources.is_empty() {
-        ec2.each_snapshot(region, &Which::CopiesOf(sources), &mut |copy| destination.note(copy, home)).await?;
+impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
+    fn new(context: &'a Context<'a, E, C>, region: &'t Region) -> Self {
+        let looked = (context.clock)();
+        let (wanted, sources, outcomes) = (Vec::new(), BTreeSet::new(), Vec::new());
+        Self { context, region, looked, wanted, sources, silent: false, outcomes }
     }
-    Ok(destination)
-}
 
-impl Destination {
-    fn note(&mut self, copy: Snapshot, home: &Region) {
-        let read = SnapshotTags::read(&copy.tags);
-        if let (Some(source), Some(from)) = (read.source_snapshot, read.from_region)
-            && from == home.as_str()
-        {
-            self.copies.entry(source).or_default().push(copy);
-        }
-    }
-}
-
-async fn one(
-    ec2: &impl Ec2,
-    order: &CopyOrder<'_>,
-    destination: &mut Destination,
-    settings: &Settings,
-    now: DateTime<Utc>,
-) -> Outcome {
-    let earlier = destination.copies.get(order.source).and_then(|copies| counting_copy(copies.iter()));
-    if let Some(copy) = earlier {
-        return Outcome::Done(json!(Begun::of(order.to, [copy], now)));
-    }
-    let mut begun = Begun { region: order.to.clone(), snapshots: vec![], started: now };
-    if is_over(order.tags, now) {
-        tracing::warn!(snapshot = %order.source, region = %order.to, "not copied: the copy would be expired already");
-        return Outcome::Done(json!(begun));
-    }
-    // The same source once more in one batch, a redelivery or another run; or a region that does not answer.
-    if destination.begun.contains(order.source) || destination.silent {
-        return Outcome::Later(spread(settings.retry_seconds, order.source.as_str(), now));
-    }
-    if destination.in_flight >= settings.copy_concurrency {
-        return Outcome::Later(spread(settings.poll_seconds, order.source.as_str(), now));
-    }
-    match ec2.copy(order).await {
-        Ok(id) => {
-            destination.in_flight += 1;
-            destination.begun.insert(order.source.clone());
-            begun.snapshots.push(id);
-            Outcome::Done(json!(begun))
-        }
-        Err(error) => {
-            if error.code == "ResourceLimitExceeded" {
-                // Full, with copies of others: the rest of the batch need not try.
-                destination.in_flight = destination.in_flight.max(settings.copy_concurrency);
+    /// Carries out a retag, and notes a copy.
+    async fn sort_in(&mut self, index: usize, task: &'t CopyTask) {
+        match task {
+            CopyTask::Retag { snapshot, .. } if self.is_to_be_left_alone() => {
+                self.later(index, snapshot, self.context.settings.retry_seconds);
             }
-            destination.silent = error.reaction() == Reaction::MayHaveHappened;
-            after(error, order.source.as_str(), now)
+            CopyTask::Retag { region, snapshot, keep_forever } => {
+                let outcome = match self.context.ec2.keep_forever(region, snapshot, keep_forever).await {
+                    Ok(()) => {
+                        Outcome::Done(json!(Begun { region: region.clone(), snapshots: vec![], started: self.looked }))
+                    }
+                    Err(error) => after(error, snapshot.as_str(), self.looked),
+                };
+                self.silent |= matches!(outcome, Outcome::Retry(_));
+                self.outcomes.push((index, outcome));
+            }
+            // The same source once more in one batch: the next look, or the claim, shows what the first made.
+            CopyTask::Copy { snapshot, .. } if !self.sources.insert(snapshot) => {
+                self.later(index, snapshot, self.context.settings.poll_seconds);
+            }
+            CopyTask::Copy { snapshot: source, description, tags, .. } => {
+                self.wanted.push(Wanted { index, source, description, tags });
+            }
         }
+    }
+
+    fn later(&mut self, index: usize, source: &SnapshotId, seconds: u32) {
+        self.outcomes.push((index, Outcome::Later(spread(seconds, source.as_str(), (self.context.clock)()))));
+    }
+
+    fn done(&mut self, index: usize, begun: &Begun) {
+        self.outcomes.push((index, Outcome::Done(json!(begun))));
+    }
+
+    /// Whether the region does not answer, or its answer could come after the function's end.
+    fn is_to_be_left_alone(&self) -> bool {
+        self.silent || (self.context.clock)() - self.looked > ACTS_FOR
+    }
+
+    /// Answers for all that is left, in the same way.
+    fn rest(&mut self, outcome: impl Fn(&SnapshotId) -> Outcome) {
+        for wanted in self.wanted.drain(..) {
+            self.outcomes.push((wanted.index, outcome(wanted.source)));
+        }
+    }
+
+    fn rest_later(&mut self, seconds: u32) {
+        let now = (self.context.clock)();
+        self.rest(|source| Outcome::Later(spread(seconds, source.as_str(), now)));
+    }
+
+    /// Adopts what is there, and copies the rest as far as there are free slots.
+    async fn copy_all(&mut self) {
+        let Context { ec2, claims, home, settings, .. } = *self.context;
+        let looked = self.looked;
+        if self.wanted.is_empty() {
+            return;
+        }
+        if self.is_to_be_left_alone() {
+            return self.rest_later(settings.retry_seconds);
+        }
+        let mut there = Destination::new(self.region, home, looked, takeover(settings.retry_seconds));
+        if let Err(error) = there.look_at_pending(ec2).await {
+            return self.rest(|source| after(error.clone(), source.as_str(), looked));
+        }
+        self.adopt(&there);
+        if self.wanted.is_empty() {
+            return;
+        }
+        let limit = settings.copy_concurrency as usize;
+        if there.in_flight() >= limit {
+            return self.rest_later(settings.poll_seconds);
+        }
+        if let Err(failure) = there.list_claims(claims).await {
+            return self.rest(|_| Outcome::Retry(failure.clone()));
+        }
+        let sources = self.wanted.iter().map(|wanted| wanted.source.clone()).collect();
+        if let Err(error) = there.look_for_copies(ec2, sources).await {
+            return self.rest(|source| after(error.clone(), source.as_str(), looked));
+        }
+        if let Err(failure) = there.read_claims(claims).await {
+            return self.rest(|_| Outcome::Retry(failure.clone()));
+        }
+        self.adopt(&there);
+        let mut held = self.claim(&mut there, limit).await;
+        if held.is_empty() {
+            return;
+        }
+        // Claimed first and counted then: of two that do so at the same moment, one at least sees the other.
+        let own: BTreeSet<&SnapshotId> = held.iter().map(|(wanted, _)| wanted.source).collect();
+        let others = match there.count_again(claims, &own).await {
+            Ok(others) => others,
+            Err(failure) => {
+                for (wanted, held) in held {
+                    self.give_back(held).await;
+                    self.outcomes.push((wanted.index, Outcome::Retry(failure.clone())));
+                }
+                return;
+            }
+        };
+        for (wanted, claim) in held.split_off(limit.saturating_sub(others).min(held.len())) {
+            self.give_back(claim).await;
+            self.later(wanted.index, wanted.source, settings.poll_seconds);
+        }
+        let mut is_full = false;
+        for (wanted, claim) in held {
+            if is_full || self.is_to_be_left_alone() {
+                self.give_back(claim).await;
+                self.later(
+                    wanted.index,
+                    wanted.source,
+                    if is_full { settings.poll_seconds } else { settings.retry_seconds },
+                );
+            } else {
+                is_full = self.copy(wanted, claim).await;
+            }
+        }
+    }
+
+    /// Answers for what is there, may be made by another, or is not to be made at all.
+    fn adopt(&mut self, there: &Destination<'_>) {
+        for wanted in std::mem::take(&mut self.wanted) {
+            if let Some(copy) = there.copy_of(wanted.source) {
+                self.done(wanted.index, &Begun::of(self.region, [copy], self.looked));
+            } else if let Some(due) = due_already(wanted.tags, self.looked) {
+                let cause = format!(
+                    "{} to {}: the copy would be due since {due}, on the day it is made: it is made no more",
+                    wanted.source, self.region
+                );
+                let failure = Failure::new(ErrorName::MessageExpired, cause);
+                self.outcomes.push((wanted.index, Outcome::Fail(failure)));
+            } else if let Some(claim) = there.claim_in_flight(wanted.source) {
+                self.wait_for(&wanted, &claim.made);
+            } else {
+                self.wanted.push(wanted);
+            }
+        }
+    }
+
+    /// Adopts by its id what another has made, or waits until it has.
+    fn wait_for(&mut self, wanted: &Wanted<'_>, made: &[Made]) {
+        match made.last() {
+            Some(Made { id, at, .. }) => {
+                let begun = Begun { region: self.region.clone(), snapshots: vec![id.clone()], started: *at };
+                self.done(wanted.index, &begun);
+            }
+            None => self.later(wanted.index, wanted.source, self.context.settings.poll_seconds),
+        }
+    }
+
+    /// Claims as many copies as there seem to be free slots.
+    async fn claim(&mut self, there: &mut Destination<'_>, limit: usize) -> Vec<(Wanted<'t>, Held)> {
+        let Context { claims, settings, attempt, .. } = *self.context;
+        let mut held = Vec::new();
+        for wanted in std::mem::take(&mut self.wanted) {
+            if self.is_to_be_left_alone() {
+                self.later(wanted.index, wanted.source, settings.retry_seconds);
+                continue;
+            }
+            if there.in_flight() + held.len() >= limit {
+                self.later(wanted.index, wanted.source, settings.poll_seconds);
+                continue;
+            }
+            let takeover = takeover(settings.retry_seconds);
+            let asking = Asking { attempt, looked: self.looked, shown: there.shown(wanted.source), takeover };
+            let key = copy_key(self.region, wanted.source);
+            match take(claims, key, asking, (self.context.clock)(), <[Made]>::is_empty).await {
+                Ok(Turn::Mine(claim)) => held.push((wanted, claim)),
+                Ok(Turn::Others(made)) => self.wait_for(&wanted, &made),
+                Err(failure) => {
+                    self.silent = true;
+                    self.outcomes.push((wanted.index, Outcome::Retry(failure)));
+                }
+            }
+        }
+        held
+    }
+
+    /// Sets a claim free, under which nothing was tried. Where that fails it is taken over.
+    async fn give_back(&self, claim: Held) {
+        if let Err(failure) = claim.close(self.context.claims, vec![]).await {
+            tracing::warn!(%failure, region = %self.region, "the claim could not be set free");
+        }
+    }
+
+    /// Copies; answers whether the region takes no more.
+    async fn copy(&mut self, wanted: Wanted<'t>, mut claim: Held) -> bool {
+        let Context { ec2, claims, home, settings, .. } = *self.context;
+        match claim.renew(claims, (self.context.clock)(), takeover(settings.retry_seconds)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.later(wanted.index, wanted.source, settings.poll_seconds);
+                return false;
+            }
+            Err(failure) => {
+                self.silent = true;
+                self.outcomes.push((wanted.index, Outcome::Retry(failure)));
+                return false;
+            }
+        }
+        let order = CopyOrder {
+            from: home,
+            to: self.region,
+            source: wanted.source,
+            description: wanted.description,
+            tags: wanted.tags,
+            kms_key: settings.destination_kms_keys.get(self.region).map(String::as_str),
+        };
+        let at = (self.context.clock)();
+        let (made, error) = match ec2.copy(&order).await {
+            Ok(id) => (vec![Made { id, volume: None, at }], None),
+            Err(error) => (vec![], Some(error)),
+        };
+        let is_in_doubt = error.as_ref().is_some_and(|error| error.reaction() == Reaction::MayHaveHappened);
+        if !is_in_doubt && let Err(failure) = claim.close(claims, made.clone()).await {
+            tracing::warn!(%failure, source = %wanted.source, region = %self.region, "the claim could not be written");
+        }
+        self.silent |= is_in_doubt;
+        let Some(error) = error else {
+            self.wait_for(&wanted, &made);
+            return false;
+        };
+        // Full, with copies of others: the rest of the batch need not try.
+        let is_full = error.code == "ResourceLimitExceeded";
+        self.outcomes.push((wanted.index, after(error, wanted.source.as_str(), (self.context.clock)())));
+        is_full
     }
 }
 
-/// Whether the copy would be due on the day it is made: the message lay in a dead-letter queue for too long.
-fn is_over(tags: &Tags, now: DateTime<Utc>) -> bool {
-    SnapshotTags::read(tags).delete_on.is_some_and(|day| day <= now.date_naive())
+/// The day on which the copy was due, where that is over: the message lay in a dead-letter queue for too long.
+fn due_already(tags: &Tags, now: DateTime<Utc>) -> Option<NaiveDate> {
+    SnapshotTags::read(tags).delete_on.filter(|day| *day <= now.date_naive())
+}
+
+/// The copy that counts, of several of one source; one that is completed always does.
+fn satisfying(copies: &[Snapshot]) -> Option<&Snapshot> {
+    let completed = copies.iter().filter(|copy| copy.state == SnapshotState::Completed);
+    counting(completed).or_else(|| counting(copies))
 }
 
 #[cfg(test)]

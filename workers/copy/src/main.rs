@@ -1,13 +1,23 @@
 //! The copy function.
 
-use aws::{Acts, Aws, StartError, queue_worker};
-use copy::handle;
+use aws::{Acts, Aws, StartError, attempt, queue_worker};
+use chrono::Utc;
+use copy::{Context, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
-    queue_worker(&aws, Acts::Yes, async |tasks, invocation| {
-        handle(&aws.ec2, &aws.home, &aws.settings, tasks, invocation.now).await
+    let claims = aws.bucket()?;
+    queue_worker(&aws, Acts::Yes, async |tasks, _| {
+        let context = Context {
+            ec2: &aws.ec2,
+            claims: &claims,
+            home: &aws.home,
+            settings: &aws.settings,
+            attempt: &attempt(),
+            clock: &Utc::now,
+        };
+        handle(&context, tasks).await
     })
     .await
 }

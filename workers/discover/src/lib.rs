@@ -4,7 +4,7 @@
 //!
 //! | step | writes | returns |
 //! |---|---|---|
-//! | `StartRun` | nothing | the [`Run`], or `InvalidInput` |
+//! | `StartRun` | the claim of the run | the [`Run`](domain::contract::Run), or `InvalidInput`, or `RunInProgress` |
 //! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
 //! | `ListFleetAgain` | `fleet-again.json` | nothing |
@@ -17,13 +17,16 @@ mod copies;
 mod expired;
 mod fleet;
 mod instances;
+mod start;
+
+pub use start::Starts;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    contract::{DiscoverEvent, Run},
+    contract::DiscoverEvent,
     error::{ErrorName, Failure},
     ids::Region,
-    ports::{Ec2, Storage},
+    ports::{Claims, Ec2, ExecutionStates, Storage},
     settings::Settings,
 };
 use serde::Serialize;
@@ -44,10 +47,14 @@ pub struct Context<'a, E, S> {
 }
 
 /// Answers one step.
-pub async fn handle<E: Ec2, S: Storage>(event: DiscoverEvent, context: &Context<'_, E, S>) -> Result<Value, Failure> {
+pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
+    event: DiscoverEvent,
+    context: &Context<'_, E, S>,
+    starts: &Starts<'_, C, X>,
+) -> Result<Value, Failure> {
     match event {
         DiscoverEvent::StartRun { input, execution, started } => {
-            answer(&Run::read(&input, &execution, started, context.settings.run_hours)?)
+            answer(&start::start(&input, &execution, started, starts, context.settings, context.now).await?)
         }
         DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
         DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),

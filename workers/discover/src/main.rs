@@ -1,15 +1,15 @@
 //! The discover function.
 
 use aws::{Aws, StartError, direct};
-use discover::{Context, handle};
+use discover::{Context, Starts, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
-    let storage = aws.bucket()?;
+    let (storage, executions) = (aws.bucket()?, aws.executions());
     direct(&aws, async |event, now| {
-        handle(event, &Context { ec2: &aws.ec2, storage: &storage, settings: &aws.settings, home: &aws.home, now })
-            .await
+        let context = Context { ec2: &aws.ec2, storage: &storage, settings: &aws.settings, home: &aws.home, now };
+        handle(event, &context, &Starts { claims: &storage, executions: &executions }).await
     })
     .await
 }

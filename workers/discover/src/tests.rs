@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    contract::{ExpireTask, FleetFound, Manifest},
+    contract::{ExpireTask, FleetFound, Manifest, Run},
     copies::CopyTask,
-    fake::{FakeEc2, FakeStorage, Fault},
+    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeStorage, Fault},
     fleet::{SnapshotState::Completed, Tags},
     ids::{Region, SnapshotId},
     policy::{InstancePlan, Rejection},
@@ -52,9 +52,9 @@ fn due(ec2: &FakeEc2, place: &Region, count: u64) -> Vec<SnapshotId> {
 /// Takes one step, and sees that it only looked.
 async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Result<Value, Failure> {
     let settings = Settings::read(|_| None).unwrap();
-    let answer =
-        handle(event, &Context { ec2, storage, settings: &settings, home: &ec2.regions.home, now: ec2.now.get() })
-            .await;
+    let context = Context { ec2, storage, settings: &settings, home: &ec2.regions.home, now: ec2.now.get() };
+    let (claims, executions) = (FakeClaims::new(ec2.now.get()), FakeExecutionStates::default());
+    let answer = handle(event, &context, &Starts { claims: &claims, executions: &executions }).await;
     assert!(ec2.calls.borrow().iter().all(|(action, _)| action.starts_with("Describe")), "{:?}", ec2.calls);
     answer
 }
@@ -253,7 +253,9 @@ async fn what_expire_regions_would_let_pile_up_is_said() {
     let given = |name: &str| (name == "EXPIRE_REGIONS").then(|| "eu-west-1, ap-east-1".to_owned());
     let settings = Settings::read(given).unwrap();
     let context = Context { ec2: &ec2, storage: &storage, settings: &settings, home: &home(), now: ec2.now.get() };
-    handle(DiscoverEvent::DiscoverInstances { run: run(json!({})) }, &context).await.unwrap();
+    let (claims, executions) = (FakeClaims::new(ec2.now.get()), FakeExecutionStates::default());
+    let starts = Starts { claims: &claims, executions: &executions };
+    handle(DiscoverEvent::DiscoverInstances { run: run(json!({})) }, &context, &starts).await.unwrap();
     let rejected: Vec<String> =
         read_lines::<Rejection>(&storage, "rejected.jsonl").iter().map(ToString::to_string).collect();
     assert_eq!(rejected.len(), 2, "{rejected:?}");

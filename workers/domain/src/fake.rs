@@ -3,12 +3,14 @@
 //! It keeps state, it can be told to fail, and it remembers every call. Snapshots and copies stay pending until
 //! [`FakeEc2::complete_all`]. What only a real service shows is tested on the local cloud instead.
 
+mod claims;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
@@ -21,6 +23,8 @@ use crate::{
     },
     tags::{self, SnapshotTags},
 };
+
+pub use claims::{ClaimFault, FakeClaims, FakeExecutionStates};
 
 /// What becomes of the next call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub struct FakeEc2 {
     pub now: Cell<DateTime<Utc>>,
     /// Copies in flight per destination, at most.
     pub copy_limit: Cell<usize>,
+    /// For so long what was begun is not described (EC2 is eventually consistent).
+    pub describe_lag: Cell<TimeDelta>,
+    /// Whether others go on before snapshots are described or copied, and before the answer comes.
+    pub paced: Cell<bool>,
     /// Every call: action and region.
     pub calls: RefCell<Vec<(&'static str, Region)>>,
     /// The key that each copy was ordered with.
@@ -77,6 +85,8 @@ impl FakeEc2 {
             snapshots: RefCell::default(),
             now: Cell::new(now),
             copy_limit: Cell::new(5),
+            describe_lag: Cell::new(TimeDelta::zero()),
+            paced: Cell::new(false),
             calls: RefCell::default(),
             copy_keys: RefCell::default(),
             faults: RefCell::default(),
@@ -248,6 +258,7 @@ impl Ec2 for FakeEc2 {
         which: &Which,
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error> {
+        claims::pause(&self.paced).await;
         self.enter("DescribeSnapshots", region)?;
         let chosen = |snapshot: &Snapshot| {
             let read = SnapshotTags::read(&snapshot.tags);
@@ -268,17 +279,18 @@ impl Ec2 for FakeEc2 {
                     .chain(tags::described(&snapshot.description).map(|a| a.volume).as_ref())
                     .any(|volume| volumes.contains(volume)),
                 Which::KeptForever => read.keep_forever,
-                Which::PendingCopies => {
-                    read.automated && read.from_region.is_some() && snapshot.state == SnapshotState::Pending
-                }
+                Which::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
             }
         };
-        self.held(region).into_iter().filter(chosen).for_each(visit);
+        let described = |s: &Snapshot| s.started + self.describe_lag.get() <= self.now.get();
+        self.held(region).into_iter().filter(|s| described(s) && chosen(s)).for_each(visit);
+        claims::pause(&self.paced).await;
         Ok(())
     }
 
     async fn create_set(&self, set: &CreateSet<'_>) -> Result<Vec<Created>, Ec2Error> {
         let (action, home) = ("CreateSnapshots", &self.regions.home);
+        claims::pause(&self.paced).await;
         let lost = self.enter(action, home)?;
         let found = self.instances.borrow().iter().find(|i| i.id == *set.instance).cloned();
         let instance = found
@@ -306,6 +318,7 @@ impl Ec2 for FakeEc2 {
 
     async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error> {
         let action = "CopySnapshot";
+        claims::pause(&self.paced).await;
         let lost = self.enter(action, order.to)?;
         self.copy_keys.borrow_mut().push(order.kms_key.map(str::to_owned));
         let source = self.held(order.from).into_iter().find(|s| s.id == *order.source);
@@ -321,6 +334,7 @@ impl Ec2 for FakeEc2 {
         }
         let arbitrary = "vol-ffffffff".parse().ok();
         let id = self.begin(order.to, arbitrary.as_ref(), order.description, order.tags);
+        claims::pause(&self.paced).await;
         self.answer(action, order.to, lost, id)
     }
 

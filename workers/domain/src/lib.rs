@@ -4,9 +4,12 @@
 //! Nothing in it reads a clock or the environment; `now` comes in as an argument.
 //!
 //! Read in this order: [`tags`] (what operators write, what snapshots carry), [`fleet`] (what exists),
-//! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] (what may be deleted),
-//! [`report`] and [`dead_letters`] (how a run ends), [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what follows from it).
+//! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
+//! are owed), [`expiry`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`] and
+//! [`dead_letters`] (how a run ends), [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go
+//! wrong, and what follows from it).
 
+pub mod claims;
 pub mod contract;
 pub mod copies;
 pub mod dead_letters;

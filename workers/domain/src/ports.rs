@@ -34,7 +34,7 @@ pub enum Which {
     CopiesFrom(Region),
     /// The backups of these volumes, snapshots and copies: all that may be one of theirs, and perhaps more.
     BackupsOf(Vec<VolumeId>),
-    /// The copies that are pending, of any automated source.
+    /// The copies that are pending, of any home region, whatever their `Type`.
     PendingCopies,
     /// Those with `KeepForever`, whatever their `Type`.
     KeptForever,
@@ -246,4 +246,72 @@ pub trait DeadLetters {
 pub trait Notifications {
     /// Sends a notification; the subject has at most 100 characters.
     async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure>;
+}
+
+/// What became of a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was carried out; the object's version now.
+    As(String),
+    /// Its condition did not hold: the object exists, was changed, or is gone.
+    Refused,
+    /// Another write of the object was under way: again.
+    Conflict,
+}
+
+/// An object as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it holds.
+    pub body: String,
+    /// Its version, for [`Claims::replace`].
+    pub version: String,
+    /// When it was written.
+    pub written: DateTime<Utc>,
+}
+
+/// An object as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its version.
+    pub version: String,
+    /// When it was written.
+    pub written: DateTime<Utc>,
+}
+
+/// The objects below `claims/` in the report bucket, by which attempts at the same thing know of each other.
+///
+/// Every read and every list shows what was written before it (S3 is strongly consistent). A call that fails may have
+/// been carried out; all fail as [`crate::error::ErrorName::StorageFailed`].
+pub trait Claims {
+    /// Writes an object that does not exist yet.
+    async fn create(&self, key: &str, body: &str) -> Result<Written, Failure>;
+
+    /// Writes an object that still has the version that was read.
+    async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure>;
+
+    /// Reads an object; `None` if there is none.
+    async fn stored(&self, key: &str) -> Result<Option<Stored>, Failure>;
+
+    /// All objects whose keys begin with `prefix`.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure>;
+}
+
+/// What Step Functions says of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutionState {
+    /// It has not ended.
+    Running,
+    /// It succeeded, failed, timed out or was stopped.
+    Ended,
+    /// It is not known, or not yet.
+    Unknown,
+}
+
+/// Whether executions have ended.
+pub trait ExecutionStates {
+    /// The state of an execution, by its ARN.
+    async fn state(&self, execution: &str) -> Result<ExecutionState, Failure>;
 }

@@ -2,61 +2,70 @@
 //!
 //! Task: [`SnapshotTask`]. Result: [`Begun`], what is to be waited for.
 //!
-//! - Delivered twice, or crashed after the call: the second look finds what the first call made, and adopts it.
-//!   Twice in one batch: the second waits for the next look.
-//! - An answer that was lost: the message comes back after a minute or more, and the look decides. So does the rest of
-//!   the batch, which leaves EC2 alone.
-//! - Throttled, or too soon after the volume's last snapshot: later.
-//! - An instance or volume that is gone: it fails by itself, the rest of the batch goes on.
+//! One look answers a batch. What is missing then is claimed before it is made ([`domain::claims`]).
+//!
+//! - Delivered twice, also at the same moment: one claims the instance; the other waits, and adopts what that one made,
+//!   by the look or by the ids in the claim.
+//! - Crashed after the call, or an answer that was lost: the claim stays open until a look shows what was made, or until
+//!   it is taken over because nothing shows. The rest of the batch leaves EC2 alone.
+//! - Throttled, or too soon after a volume's last snapshot: later.
+//! - A volume that is gone, or at a limit of its own: the others go on, one by one.
+//! - An instance that is gone: it fails by itself, the rest of the batch goes on.
 //!
 //! Snapshots in `error` count as absent.
+
+mod create;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
+    claims::{ACTS_FOR, Asking, Attempt, Held, Made, Turn, snapshot_key, take, takeover},
     contract::{Begun, SnapshotTask},
     error::{Ec2Error, ErrorName, Failure, Reaction},
-    fleet::{Attachment, Snapshot, Tags},
-    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    fleet::{Attachment, Snapshot, counting},
+    ids::{InstanceId, Region, VolumeId},
     outcome::{Outcome, after, spread},
     policy::InstancePlan,
-    ports::{CreateSet, Ec2, Which},
+    ports::{Claims, Ec2, Which},
+    settings::Settings,
     tags::{SnapshotLabels, SnapshotTags},
 };
+use futures::future::join_all;
 use serde_json::json;
 
-/// Data volumes that one `CreateSnapshots` can leave out (its documentation).
-const MOST_EXCLUDED: usize = 40;
+use create::{Created, create};
+
+/// What the worker works with.
+pub struct Context<'a, E, C> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// The claims.
+    pub claims: &'a C,
+    /// The region of the stack.
+    pub home: &'a Region,
+    /// The stack's parameters.
+    pub settings: &'a Settings,
+    /// This invocation.
+    pub attempt: &'a Attempt,
+    /// The time.
+    pub clock: &'a dyn Fn() -> DateTime<Utc>,
+}
 
 /// Answers a batch, one outcome per task.
-///
-/// What this batch has begun may not be described for `retry_seconds`.
-pub async fn handle(
-    ec2: &impl Ec2,
-    home: &Region,
-    retry_seconds: u32,
-    tasks: Vec<SnapshotTask>,
-    now: DateTime<Utc>,
-) -> Vec<Outcome> {
-    let mut instances_of_run: BTreeMap<&str, Vec<InstanceId>> = BTreeMap::new();
-    for task in &tasks {
-        instances_of_run.entry(&task.run).or_default().push(task.instance.instance.clone());
-    }
-    let mut made = BTreeMap::new();
-    for (run, instances) in instances_of_run {
-        made.insert(run, ec2.snapshots(home, &Which::OfRun(run.to_owned(), instances)).await);
-    }
+pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<SnapshotTask>) -> Vec<Outcome> {
+    let looked = (context.clock)();
+    let made = look(context, &tasks).await;
     let (mut outcomes, mut begun, mut silent) = (Vec::new(), BTreeSet::new(), false);
     for task in &tasks {
+        let instance = task.instance.instance.as_str();
         let outcome = match &made[task.run.as_str()] {
-            // Once more in one batch, a redelivery or another execution: what the first begins is not described yet.
+            // Once more in one batch: the next look, or the claim, shows what the first made.
+            Ok(_) if !begun.insert((&task.run, instance)) => later(context, context.settings.poll_seconds, instance),
             // An answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
-            Ok(_) if silent || !begun.insert((&task.run, &task.instance.instance)) => {
-                Outcome::Later(spread(retry_seconds, task.instance.instance.as_str(), now))
-            }
-            Ok(made) => one(ec2, home, task, made, now).await,
-            Err(error) => after(error.clone(), task.instance.instance.as_str(), now),
+            Ok(_) if silent || is_late(context, looked) => later(context, context.settings.retry_seconds, instance),
+            Ok(made) => one(context, task, made, looked).await,
+            Err(error) => after(error.clone(), instance, (context.clock)()),
         };
         silent |= matches!(outcome, Outcome::Retry(_));
         outcomes.push(outcome);
@@ -64,117 +73,146 @@ pub async fn handle(
     outcomes
 }
 
-/// `made` is what was there before the batch.
-async fn one(ec2: &impl Ec2, home: &Region, task: &SnapshotTask, made: &[Snapshot], now: DateTime<Utc>) -> Outcome {
+/// What EC2 shows of each run, of the instances in the batch.
+async fn look<'t, E: Ec2, C>(
+    context: &Context<'_, E, C>,
+    tasks: &'t [SnapshotTask],
+) -> BTreeMap<&'t str, Result<Vec<Snapshot>, Ec2Error>> {
+    let mut instances_of_run: BTreeMap<&str, Vec<InstanceId>> = BTreeMap::new();
+    for task in tasks {
+        instances_of_run.entry(&task.run).or_default().push(task.instance.instance.clone());
+    }
+    // All at once, so that looks that hang do so together.
+    let looks = instances_of_run.into_iter().map(async |(run, instances)| {
+        (run, context.ec2.snapshots(context.home, &Which::OfRun(run.to_owned(), instances)).await)
+    });
+    join_all(looks).await.into_iter().collect()
+}
+
+fn later<E, C>(context: &Context<'_, E, C>, seconds: u32, instance: &str) -> Outcome {
+    Outcome::Later(spread(seconds, instance, (context.clock)()))
+}
+
+/// Whether the answer to another call could come after the function's end.
+fn is_late<E, C>(context: &Context<'_, E, C>, looked: DateTime<Utc>) -> bool {
+    (context.clock)() - looked > ACTS_FOR
+}
+
+/// `made` is what EC2 showed of the run when the batch began.
+async fn one<E: Ec2, C: Claims>(
+    context: &Context<'_, E, C>,
+    task: &SnapshotTask,
+    made: &[Snapshot],
+    looked: DateTime<Utc>,
+) -> Outcome {
     let plan = &task.instance;
-    let earlier = earlier(plan, made);
-    let covered: BTreeSet<&VolumeId> = earlier.iter().filter_map(|s| s.volume.as_ref()).collect();
-    let missing: Vec<&Attachment> = plan.volumes.iter().filter(|a| !covered.contains(&a.volume)).collect();
-    let mut begun = Begun::of(home, earlier.iter().copied(), now);
-    if !missing.is_empty() {
-        let labels = SnapshotLabels {
-            name: &plan.name,
-            instance: &plan.instance,
-            run: &task.run,
-            created_on: now.date_naive(),
-            retention: plan.retention,
-            retention_cross_region: plan.retention_cross_region,
-            backup_cross_region: plan.backup_cross_region.as_deref(),
-            keep_forever: plan.keep_forever.as_deref(),
-            devices: &plan.volumes,
-        };
-        match create(ec2, plan, &missing, earlier.is_empty(), &labels.tags()).await {
-            Ok(created) => {
-                // Not since the oldest was begun: these may not be described yet, and that is no failure.
-                begun.started = now;
-                begun.snapshots.extend(created);
-            }
-            Err(Stopped::Ec2(error)) => return after(error, plan.instance.as_str(), now),
-            Err(Stopped::NothingLeft(failure)) => return Outcome::Fail(failure),
+    let of_this = |s: &&Snapshot| SnapshotTags::read(&s.tags).source_instance.as_ref() == Some(&plan.instance);
+    let shown: Vec<Snapshot> = made.iter().filter(of_this).cloned().collect();
+    let earlier = earlier(plan, &shown);
+    let mut begun = Begun::of(context.home, earlier.values().copied(), looked);
+    let missing: Vec<&Attachment> = plan.volumes.iter().filter(|a| !earlier.contains_key(&a.volume)).collect();
+    if missing.is_empty() {
+        return Outcome::Done(json!(begun));
+    }
+    let takeover = takeover(context.settings.retry_seconds);
+    let asking = Asking { attempt: context.attempt, looked, shown: &shown, takeover };
+    let wanted = |made: &[Made]| missing.iter().any(|a| !is_made(a, made));
+    let key = snapshot_key(&task.run, &plan.instance);
+    let mut held = match take(context.claims, key, asking, (context.clock)(), wanted).await {
+        Ok(Turn::Mine(held)) => held,
+        Ok(Turn::Others(made)) if !wanted(&made) => {
+            adopt(&mut begun, &missing, &made);
+            return Outcome::Done(json!(begun));
         }
+        Ok(Turn::Others(_)) => return later(context, context.settings.poll_seconds, plan.instance.as_str()),
+        Err(failure) => return Outcome::Retry(failure),
+    };
+    match held.renew(context.claims, (context.clock)(), takeover).await {
+        Ok(true) => {}
+        Ok(false) => return later(context, context.settings.poll_seconds, plan.instance.as_str()),
+        Err(failure) => return Outcome::Retry(failure),
+    }
+    adopt(&mut begun, &missing, held.made());
+    let still: Vec<&Attachment> = missing.into_iter().filter(|a| !is_made(a, held.made())).collect();
+    let labels = SnapshotLabels {
+        name: &plan.name,
+        instance: &plan.instance,
+        run: &task.run,
+        created_on: (context.clock)().date_naive(),
+        retention: plan.retention,
+        retention_cross_region: plan.retention_cross_region,
+        backup_cross_region: plan.backup_cross_region.as_deref(),
+        keep_forever: plan.keep_forever.as_deref(),
+        devices: &plan.volumes,
+    };
+    let created = create(context, plan, &still, begun.snapshots.is_empty(), &labels.tags(), looked).await;
+    write_down(context, held, &created, plan).await;
+    adopt(&mut begun, &still, &created.made);
+    concluded(context, plan, begun, created)
+}
+
+/// What an earlier attempt of this run made of the instance: of several of one volume, the one that counts.
+fn earlier<'a>(plan: &'a InstancePlan, shown: &'a [Snapshot]) -> BTreeMap<&'a VolumeId, &'a Snapshot> {
+    let of = |volume: &'a VolumeId| {
+        Some((volume, counting(shown.iter().filter(|snapshot| snapshot.volume.as_ref() == Some(volume)))?))
+    };
+    plan.volumes.iter().filter_map(|attachment| of(&attachment.volume)).collect()
+}
+
+fn is_made(attachment: &Attachment, made: &[Made]) -> bool {
+    made.iter().any(|made| made.volume.as_ref() == Some(&attachment.volume))
+}
+
+/// Adds what EC2 does not show yet to what is waited for.
+fn adopt(begun: &mut Begun, volumes: &[&Attachment], made: &[Made]) {
+    for made in made.iter().filter(|made| volumes.iter().any(|a| made.volume.as_ref() == Some(&a.volume))) {
+        // Not since the oldest was begun: this one may not be described yet, and that is no failure.
+        begun.started = if begun.snapshots.is_empty() { made.at } else { begun.started.max(made.at) };
+        begun.snapshots.push(made.id.clone());
+    }
+}
+
+/// Lets others know what was made. Where that fails they learn it from EC2, and take the claim over.
+async fn write_down<E, C: Claims>(context: &Context<'_, E, C>, held: Held, created: &Created, plan: &InstancePlan) {
+    let made = created.made.clone();
+    let written = match created.is_in_doubt() {
+        true => held.leave_open(context.claims, made).await,
+        false => held.close(context.claims, made).await,
+    };
+    if let Err(failure) = written {
+        tracing::warn!(%failure, instance = %plan.instance, "the claim could not be written");
+    }
+}
+
+/// The outcome where some volumes were refused, or the rest was not tried.
+fn concluded<E, C>(context: &Context<'_, E, C>, plan: &InstancePlan, begun: Begun, created: Created) -> Outcome {
+    let (instance, now) = (plan.instance.as_str(), (context.clock)());
+    // Never sooner where a part of the set was begun: EC2 may not show that before.
+    let at_least = if begun.snapshots.is_empty() { 0 } else { context.settings.retry_seconds };
+    if let Some(error) = created.stopped {
+        return match after(error, instance, now) {
+            Outcome::Later(seconds) => Outcome::Later(seconds.max(at_least)),
+            outcome => outcome,
+        };
+    }
+    let seconds = |error: &Ec2Error| match error.reaction() {
+        Reaction::Later(seconds) => Some(seconds),
+        _ => None,
+    };
+    if created.is_cut_short || created.refused.iter().any(|(_, error)| seconds(error).is_some()) {
+        let longest = created.refused.iter().filter_map(|(_, error)| seconds(error)).max().unwrap_or(0);
+        return Outcome::Later(spread(longest.max(at_least).max(1), instance, now));
+    }
+    let is_gone = |error: &Ec2Error| error.reaction() == Reaction::Never(ErrorName::VolumeNotFound);
+    if let Some((_, error)) = created.refused.iter().find(|(_, error)| !is_gone(error)) {
+        return Outcome::Fail(error.clone().into());
+    }
+    if begun.snapshots.is_empty() {
+        let gone: Vec<&str> = created.refused.iter().map(|(volume, _)| volume.as_str()).collect();
+        let cause = format!("{}: {} do not exist any more", plan.instance, gone.join(", "));
+        return Outcome::Fail(Failure::new(ErrorName::VolumeNotFound, cause));
     }
     Outcome::Done(json!(begun))
-}
-
-/// What an earlier attempt of this run made of the instance: of several of one volume, the oldest live one counts.
-fn earlier<'a>(plan: &InstancePlan, made: &'a [Snapshot]) -> Vec<&'a Snapshot> {
-    let mut by_volume: BTreeMap<&VolumeId, &Snapshot> = BTreeMap::new();
-    for snapshot in made.iter().filter(|s| s.is_live()) {
-        let of_this = SnapshotTags::read(&snapshot.tags).source_instance.as_ref() == Some(&plan.instance);
-        let Some(volume) = snapshot.volume.as_ref().filter(|_| of_this) else { continue };
-        let older = |have: &&Snapshot| (have.started, &have.id) <= (snapshot.started, &snapshot.id);
-        if !by_volume.get(volume).is_some_and(older) {
-            by_volume.insert(volume, snapshot);
-        }
-    }
-    by_volume.into_values().collect()
-}
-
-enum Stopped {
-    Ec2(Ec2Error),
-    NothingLeft(Failure),
-}
-
-impl From<Ec2Error> for Stopped {
-    fn from(error: Ec2Error) -> Self {
-        Self::Ec2(error)
-    }
-}
-
-/// One `CreateSnapshots` where that can say what is wanted, else one `CreateSnapshot` per volume.
-async fn create(
-    ec2: &impl Ec2,
-    plan: &InstancePlan,
-    missing: &[&Attachment],
-    nothing_yet: bool,
-    tags: &Tags,
-) -> Result<Vec<SnapshotId>, Stopped> {
-    let description = format!("{} - {}", plan.name, plan.instance);
-    let (root, data): (Vec<_>, Vec<_>) = plan.excluded.iter().cloned().partition(|v| Some(v) == plan.root.as_ref());
-    if nothing_yet && data.len() <= MOST_EXCLUDED {
-        let set = CreateSet {
-            instance: &plan.instance,
-            exclude_root: !root.is_empty(),
-            exclude: &data,
-            description: &description,
-            tags,
-        };
-        match ec2.create_set(&set).await {
-            Ok(created) => return Ok(created.into_iter().map(|c| c.id).collect()),
-            // A volume to leave out was detached since it was discovered: it cannot be named any more.
-            Err(error) if error.code == "InvalidParameterValue" && !data.is_empty() => {
-                tracing::warn!(%error, instance = %plan.instance, "one snapshot per volume instead");
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    one_by_one(ec2, plan, missing, nothing_yet, &description, tags).await
-}
-
-async fn one_by_one(
-    ec2: &impl Ec2,
-    plan: &InstancePlan,
-    missing: &[&Attachment],
-    nothing_yet: bool,
-    description: &str,
-    tags: &Tags,
-) -> Result<Vec<SnapshotId>, Stopped> {
-    let (mut created, mut gone) = (Vec::new(), Vec::new());
-    for attachment in missing {
-        match ec2.create_one(attachment, description, tags).await {
-            Ok(id) => created.push(id),
-            Err(error) if error.reaction() == Reaction::Never(ErrorName::VolumeNotFound) => {
-                tracing::warn!(instance = %plan.instance, volume = %attachment.volume, %error, "rejected");
-                gone.push(attachment.volume.as_str());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if created.is_empty() && nothing_yet {
-        let cause = format!("{}: {} do not exist any more", plan.instance, gone.join(", "));
-        return Err(Stopped::NothingLeft(Failure::new(ErrorName::VolumeNotFound, cause)));
-    }
-    Ok(created)
 }
 
 #[cfg(test)]

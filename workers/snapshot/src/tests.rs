@@ -1,5 +1,8 @@
+use std::{cell::Cell, ops::Deref};
+
+use chrono::TimeDelta;
 use domain::{
-    fake::{FakeEc2, Fault},
+    fake::{ClaimFault, FakeClaims, FakeEc2, Fault},
     fleet::SnapshotState::{Completed, Error},
     outcome::Outcome::{Done, Fail, Later, Retry},
     tags::tags,
@@ -17,11 +20,34 @@ fn volume(id: &str) -> VolumeId {
     id.parse().unwrap()
 }
 
+/// An EC2 with its claims.
+struct Account {
+    ec2: FakeEc2,
+    claims: FakeClaims,
+    attempts: Cell<u32>,
+}
+
+impl Deref for Account {
+    type Target = FakeEc2;
+
+    fn deref(&self) -> &FakeEc2 {
+        &self.ec2
+    }
+}
+
+impl Account {
+    fn pass(&self, seconds: i64) {
+        self.ec2.now.set(self.ec2.now.get() + TimeDelta::seconds(seconds));
+        self.claims.now.set(self.ec2.now.get());
+    }
+}
+
 /// An account with the instance `i-1`, called db, with two volumes.
-fn account() -> FakeEc2 {
-    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T03:10:00Z".parse().unwrap());
+fn account() -> Account {
+    let now = "2026-11-22T03:10:00Z".parse().unwrap();
+    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], now);
     ec2.add_instance("i-1", &[("Name", "db")], &["vol-1", "vol-2"]);
-    ec2
+    Account { ec2, claims: FakeClaims::new(now), attempts: Cell::new(0) }
 }
 
 /// The task that discover would plan for an instance, with its first volume as the root.
@@ -48,8 +74,17 @@ fn db() -> SnapshotTask {
     task("i-1", &[("/dev/sda1", "vol-1"), ("/dev/sdb", "vol-2")])
 }
 
-async fn handled(ec2: &FakeEc2, tasks: &[SnapshotTask]) -> Vec<Outcome> {
-    handle(ec2, &home(), 60, tasks.to_vec(), ec2.now.get()).await
+async fn handled(account: &Account, tasks: &[SnapshotTask]) -> Vec<Outcome> {
+    account.attempts.set(account.attempts.get() + 1);
+    let context = Context {
+        ec2: &account.ec2,
+        claims: &account.claims,
+        home: &home(),
+        settings: &Settings::read(|_| None).unwrap(),
+        attempt: &Attempt::new(account.attempts.get().to_string()),
+        clock: &|| account.now.get(),
+    };
+    handle(&context, tasks.to_vec()).await
 }
 
 fn begun(outcome: &Outcome) -> Begun {
@@ -142,7 +177,7 @@ async fn delivered_twice_in_one_batch_a_task_makes_one_set() {
     let ec2 = account();
     let outcomes = handled(&ec2, &[db(), db()]).await;
     assert_eq!(ec2.count("CreateSnapshots"), 1);
-    assert!(matches!(outcomes[1], Later(60..)), "the next look decides: {outcomes:?}");
+    assert!(matches!(outcomes[1], Later(15..=22)), "the next look decides: {outcomes:?}");
     assert_eq!(handled(&ec2, &[db()]).await, outcomes[..1]);
 }
 
@@ -238,12 +273,19 @@ async fn a_batch_is_looked_at_once_per_run_and_one_that_fails_leaves_the_others_
 
 #[tokio::test]
 async fn too_soon_throttled_and_forbidden_each_have_their_outcome() {
-    for (code, at_least) in [("SnapshotCreationPerVolumeRateExceeded", 15), ("RequestLimitExceeded", 10)] {
+    for (code, at_least) in [("PendingSnapshotLimitExceeded", 60), ("RequestLimitExceeded", 10)] {
         let ec2 = account();
         ec2.fail_next("CreateSnapshots", Fault::Refused(code));
         let outcome = &handled(&ec2, &[db()]).await[0];
         assert!(matches!(outcome, Later(seconds) if *seconds >= at_least), "{code}: {outcome:?}");
+        assert_eq!(ec2.count("CreateSnapshot"), 0, "{code} is of no one volume");
+        assert!(matches!(handled(&ec2, &[db()]).await[0], Done(_)), "{code} sets the claim free");
     }
+    let ec2 = account();
+    let alone = task("i-1", &[("/dev/sda1", "vol-1")]);
+    ec2.fail_next("CreateSnapshots", Fault::Refused("SnapshotCreationPerVolumeRateExceeded"));
+    assert!(matches!(handled(&ec2, &[alone]).await[0], Later(15..=22)));
+    assert_eq!(ec2.count("CreateSnapshot"), 0, "there is no other volume to begin");
     for (code, name) in [
         ("UnauthorizedOperation", ErrorName::AccessDenied),
         ("SnapshotLimitExceeded", ErrorName::SnapshotLimitExceeded),
@@ -262,4 +304,187 @@ async fn a_run_that_cannot_be_looked_at_is_not_acted_on() {
     ec2.fail_next("DescribeSnapshots", Fault::Refused("RequestLimitExceeded"));
     assert!(matches!(handled(&ec2, &[db()]).await[0], Later(10..)));
     assert!(ec2.held(&home()).is_empty());
+}
+
+/// Lets deliveries go on call by call, each in its turn.
+fn pace(account: &Account) {
+    account.ec2.paced.set(true);
+    account.claims.paced.set(true);
+}
+
+#[tokio::test]
+async fn the_same_message_in_two_functions_at_once_makes_one_set() {
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    pace(&ec2);
+    let tasks = [db()];
+    let outcomes = join_all([handled(&ec2, &tasks), handled(&ec2, &tasks)]).await;
+    assert_eq!(ec2.count("CreateSnapshots"), 1, "{outcomes:?}");
+    assert!(
+        outcomes[1] == outcomes[0] || matches!(outcomes[1][0], Later(15..=22)),
+        "adopted or waited for: {outcomes:?}"
+    );
+    ec2.pass(15);
+    let adopted = handled(&ec2, &[db()]).await;
+    assert_eq!(begun(&adopted[0]).snapshots, begun(&outcomes[0][0]).snapshots, "by the ids, before EC2 shows them");
+    ec2.pass(85);
+    assert_eq!(handled(&ec2, &[db()]).await, outcomes[0], "by the look");
+    assert_eq!(ec2.held(&home()).len(), 2);
+}
+
+#[tokio::test]
+async fn a_claim_costs_one_write_before_the_call_and_one_after_it() {
+    let ec2 = account();
+    handled(&ec2, &[db()]).await;
+    let calls: Vec<_> = ec2.claims.calls.borrow().iter().map(|(call, _)| *call).collect();
+    assert_eq!(calls, ["create", "replace"]);
+    assert!(ec2.claims.objects.borrow().contains_key("claims/snapshot/20261122T030000Z/i-1"));
+    assert_eq!((ec2.count("DescribeSnapshots"), ec2.count("CreateSnapshots")), (1, 1));
+    ec2.claims.calls.borrow_mut().clear();
+    handled(&ec2, &[db()]).await;
+    assert!(ec2.claims.calls.borrow().is_empty(), "what EC2 shows needs no claim");
+}
+
+#[tokio::test]
+async fn what_was_lost_on_the_way_is_made_when_its_claim_is_taken_over() {
+    for made in [true, false] {
+        let ec2 = account();
+        ec2.describe_lag.set(TimeDelta::seconds(100));
+        let fault = if made { Fault::AnswerLost } else { Fault::Refused("InternalError") };
+        ec2.fail_next("CreateSnapshots", fault);
+        assert!(matches!(handled(&ec2, &[db()]).await[0], Retry(_)));
+        ec2.pass(60);
+        assert!(matches!(handled(&ec2, &[db()]).await[0], Later(15..=22)), "nothing shows, and it may have happened");
+        ec2.pass(119);
+        let outcome = handled(&ec2, &[db()]).await;
+        assert_eq!(matches!(outcome[0], Done(_)), made, "{outcome:?}");
+        ec2.pass(1);
+        assert!(matches!(handled(&ec2, &[db()]).await[0], Done(_)));
+        assert_eq!(ec2.held(&home()).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_between_its_claim_and_its_call_holds_nothing_up_for_longer_than_a_takeover() {
+    let ec2 = account();
+    pace(&ec2);
+    {
+        let tasks = [db()];
+        let mut killed = Box::pin(handled(&ec2, &tasks));
+        while ec2.claims.count("create") == 0 {
+            assert!(futures::poll!(&mut killed).is_pending());
+        }
+    }
+    for (seconds, done) in [(0, false), (179, false), (1, true)] {
+        ec2.pass(seconds);
+        assert_eq!(matches!(handled(&ec2, &[db()]).await[0], Done(_)), done);
+    }
+    assert_eq!(ec2.count("CreateSnapshots"), 1);
+}
+
+#[tokio::test]
+async fn one_volume_at_its_limit_does_not_keep_the_others_from_being_begun() {
+    for code in ["ConcurrentSnapshotLimitExceeded", "SnapshotCreationPerVolumeRateExceeded", "IncorrectState"] {
+        let ec2 = account();
+        ec2.describe_lag.set(TimeDelta::seconds(100));
+        ec2.fail_next("CreateSnapshots", Fault::Refused(code));
+        ec2.fail_next("CreateSnapshot", Fault::Refused(code));
+        let outcome = &handled(&ec2, &[db()]).await[0];
+        assert_eq!(snapshotted(&ec2), ["vol-2"], "{code}");
+        assert!(matches!(outcome, Later(60..)), "never sooner than RetrySeconds after a partly begun set: {outcome:?}");
+        ec2.pass(60);
+        let rest = begun(&handled(&ec2, &[db()]).await[0]);
+        assert_eq!(snapshotted(&ec2), ["vol-2", "vol-1"], "{code}: what EC2 does not show yet is known by its id");
+        assert_eq!((rest.snapshots.len(), rest.started), (2, ec2.now.get()));
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_is_refused_for_good_fails_its_instance_after_the_others_were_begun() {
+    let ec2 = account();
+    let mut task = db();
+    task.instance.excluded = (0..41).map(|i| volume(&format!("vol-{i:03x}"))).collect();
+    ec2.fail_next("CreateSnapshot", Fault::Refused("SomethingNew"));
+    let outcome = &handled(&ec2, &[task]).await[0];
+    assert!(matches!(outcome, Fail(failure) if failure.name == ErrorName::Ec2Refused), "{outcome:?}");
+    assert_eq!(snapshotted(&ec2), ["vol-2"]);
+}
+
+#[tokio::test]
+async fn what_was_made_before_an_answer_was_lost_is_known() {
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    let mut task = db();
+    task.instance.excluded = (0..41).map(|i| volume(&format!("vol-{i:03x}"))).collect();
+    ec2.fail_next("CreateSnapshot", Fault::Spared);
+    ec2.fail_next("CreateSnapshot", Fault::Refused("InternalError"));
+    assert!(matches!(handled(&ec2, std::slice::from_ref(&task)).await[0], Retry(_)));
+    ec2.pass(60);
+    assert!(matches!(handled(&ec2, std::slice::from_ref(&task)).await[0], Later(_)), "the second may have been made");
+    ec2.pass(120);
+    assert_eq!(begun(&handled(&ec2, &[task]).await[0]).snapshots.len(), 2);
+    assert_eq!(snapshotted(&ec2), ["vol-1", "vol-2"]);
+}
+
+#[tokio::test]
+async fn without_the_bucket_nothing_is_made_and_a_claim_that_cannot_be_closed_is_no_failure() {
+    let ec2 = account();
+    ec2.add_instance("i-2", &[], &["vol-3"]);
+    ec2.claims.fail_next("create", ClaimFault::Unavailable);
+    let outcomes = handled(&ec2, &[db(), task("i-2", &[("/dev/sda1", "vol-3")])]).await;
+    assert!(matches!(&outcomes[0], Retry(failure) if failure.name == ErrorName::StorageFailed), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Later(60..)), "{outcomes:?}");
+    assert!(ec2.held(&home()).is_empty());
+
+    ec2.claims.fail_next("replace", ClaimFault::Unavailable);
+    let first = handled(&ec2, &[db()]).await;
+    assert_eq!(begun(&first[0]).snapshots.len(), 2);
+    assert_eq!(handled(&ec2, &[db()]).await, first);
+}
+
+#[tokio::test]
+async fn a_set_that_broke_within_the_run_is_made_anew() {
+    let ec2 = account();
+    handled(&ec2, &[db()]).await;
+    ec2.change(|snapshot| snapshot.state = Error);
+    assert!(matches!(handled(&ec2, &[db()]).await[0], Done(_)));
+    assert_eq!(ec2.held(&home()).iter().filter(|s| s.is_live()).count(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
+    let ec2 = account();
+    ec2.add_instance("i-2", &[], &["vol-3", "vol-4"]);
+    let mut second = task("i-2", &[("/dev/sda1", "vol-3"), ("/dev/sdb", "vol-4")]);
+    second.instance.excluded = (0..41).map(|i| volume(&format!("vol-{i:03x}"))).collect();
+    // Every second look at the clock, five seconds have gone by.
+    let looks = Cell::new(0);
+    let clock = || {
+        looks.set(looks.get() + 1);
+        ec2.now.get() + TimeDelta::seconds(5 * (looks.get() / 2))
+    };
+    let context = Context {
+        ec2: &ec2.ec2,
+        claims: &ec2.claims,
+        home: &home(),
+        settings: &Settings::read(|_| None).unwrap(),
+        attempt: &Attempt::new("slow"),
+        clock: &clock,
+    };
+    let outcomes = handle(&context, vec![db(), second.clone()]).await;
+    assert!(matches!(outcomes[0], Done(_)) && matches!(outcomes[1], Later(60..)), "{outcomes:?}");
+    let before = snapshotted(&ec2);
+    assert!((2..4).contains(&before.len()), "{before:?}");
+    assert!(matches!(handled(&ec2, &[second]).await[0], Done(_)));
+    assert_eq!(snapshotted(&ec2), ["vol-1", "vol-2", "vol-3", "vol-4"]);
+}
+
+#[tokio::test]
+async fn the_description_is_one_that_ec2_takes() {
+    let ec2 = account();
+    let mut task = db();
+    task.instance.name = "Zürich-DB".into();
+    handled(&ec2, &[task]).await;
+    let made = &ec2.held(&home())[0];
+    assert_eq!((made.description.as_str(), made.tags["Name"].as_str()), ("Z?rich-DB - i-1", "Zürich-DB"));
 }

@@ -1,0 +1,119 @@
+//! Claims in the report bucket, and whether executions have ended, through the SDK.
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::put_object::{PutObjectError, PutObjectOutput},
+    primitives::ByteStream,
+};
+use aws_sdk_sfn::types::ExecutionStatus;
+use chrono::{DateTime, Utc};
+use domain::{
+    claims::Attempt,
+    error::{ErrorName, Failure},
+    ports::{Claims, ExecutionState, ExecutionStates, Listed, Stored, Written},
+};
+
+use crate::{console::StepFunctions, explain::explain, storage::Bucket};
+
+/// A name for an attempt that no other has: 128 random bits.
+pub fn attempt() -> Attempt {
+    Attempt::new(format!("{:032x}", fastrand::u128(..)))
+}
+
+fn failed(key: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(ErrorName::StorageFailed, format!("{key}: {why}"))
+}
+
+/// What a conditional `PutObject` did (its documentation, "Conditional requests"): 412 says that the condition does not
+/// hold, 404 that what was to be replaced is gone, 409 that another write came in between.
+fn written(
+    key: &str,
+    answer: Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>,
+) -> Result<Written, Failure> {
+    match answer {
+        Ok(put) => put.e_tag.map(Written::As).ok_or_else(|| failed(key, "the answer has no ETag")),
+        Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
+            Some(404) if error.code() != Some("NoSuchBucket") => Ok(Written::Refused),
+            Some(409) => Ok(Written::Conflict),
+            Some(412) => Ok(Written::Refused),
+            _ => Err(failed(key, explain(error))),
+        },
+    }
+}
+
+fn time(key: &str, at: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<DateTime<Utc>, Failure> {
+    at.and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()))
+        .ok_or_else(|| failed(key, "the answer has no readable LastModified"))
+}
+
+impl Claims for Bucket {
+    async fn create(&self, key: &str, body: &str) -> Result<Written, Failure> {
+        let request = self.client.put_object().bucket(&self.name).key(key).if_none_match("*");
+        written(key, request.body(ByteStream::from(body.as_bytes().to_vec())).send().await)
+    }
+
+    async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure> {
+        let request = self.client.put_object().bucket(&self.name).key(key).if_match(version);
+        written(key, request.body(ByteStream::from(body.as_bytes().to_vec())).send().await)
+    }
+
+    async fn stored(&self, key: &str) -> Result<Option<Stored>, Failure> {
+        let answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
+            Err(error) => return Err(failed(key, explain(error))),
+        };
+        let version = answer.e_tag().map(str::to_owned).ok_or_else(|| failed(key, "the answer has no ETag"))?;
+        let written = time(key, answer.last_modified())?;
+        let bytes = answer.body.collect().await.map_err(|e| failed(key, e))?;
+        // One that is no text is no claim, and is judged as such.
+        Ok(Some(Stored { body: String::from_utf8_lossy(&bytes.to_vec()).into_owned(), version, written }))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
+        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(|e| failed(prefix, explain(e)))?.contents() {
+                let (Some(key), Some(version)) = (object.key(), object.e_tag()) else {
+                    return Err(failed(prefix, "an object without a key or an ETag was listed"));
+                };
+                let written = time(key, object.last_modified())?;
+                found.push(Listed { key: key.to_owned(), version: version.to_owned(), written });
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl ExecutionStates for StepFunctions {
+    async fn state(&self, execution: &str) -> Result<ExecutionState, Failure> {
+        let described = match self.0.describe_execution().execution_arn(execution).send().await {
+            Ok(described) => described,
+            // What was started this moment may not be described yet.
+            Err(error) if error.code() == Some("ExecutionDoesNotExist") => return Ok(ExecutionState::Unknown),
+            Err(error) => return Err(failed(execution, format!("DescribeExecution: {}", explain(error)))),
+        };
+        Ok(match described.status() {
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ExecutionState::Running,
+            ExecutionStatus::Succeeded
+            | ExecutionStatus::Failed
+            | ExecutionStatus::TimedOut
+            | ExecutionStatus::Aborted => ExecutionState::Ended,
+            _ => ExecutionState::Unknown,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_attempts_have_the_same_name() {
+        let names: std::collections::BTreeSet<Attempt> = (0..10_000).map(|_| attempt()).collect();
+        assert_eq!(names.len(), 10_000);
+    }
+}

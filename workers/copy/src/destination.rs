@@ -1,0 +1,147 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    claims::{Claim, MAY_BE_LATE, copies_prefix, copy_key},
+    error::{Ec2Error, Failure},
+    fleet::{Snapshot, SnapshotState},
+    ids::{Region, SnapshotId},
+    ports::{Claims, Ec2, Which},
+    tags::SnapshotTags,
+};
+use futures::future::join_all;
+
+use crate::satisfying;
+
+/// A copy that is pending for longer is stuck, and takes no slot.
+const STUCK_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// Clocks differ by less.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
+
+/// What is in a destination before the batch acts, and what others are about to begin there.
+pub(crate) struct Destination<'a> {
+    region: &'a Region,
+    home: &'a Region,
+    looked: DateTime<Utc>,
+    takeover: TimeDelta,
+    /// This system's copies that EC2 shows as pending, but for those that are stuck.
+    pending: BTreeSet<SnapshotId>,
+    /// Copies of home, by their source, in whatever state.
+    copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
+    /// The claims that are young enough to matter, by their source: the version that was last seen.
+    young: BTreeMap<SnapshotId, String>,
+    /// Those of them under which something is in flight that EC2 does not show.
+    in_flight: BTreeMap<SnapshotId, Claim>,
+}
+
+impl<'a> Destination<'a> {
+    pub(crate) fn new(region: &'a Region, home: &'a Region, looked: DateTime<Utc>, takeover: TimeDelta) -> Self {
+        let (pending, copies) = (BTreeSet::new(), BTreeMap::new());
+        let (young, in_flight) = (BTreeMap::new(), BTreeMap::new());
+        Self { region, home, looked, takeover, pending, copies, young, in_flight }
+    }
+
+    /// Counts the copies in flight, which finds those of the batch's sources too.
+    ///
+    /// What is stuck is left to the second look: it satisfies only where there is no completed copy.
+    pub(crate) async fn look_at_pending(&mut self, ec2: &impl Ec2) -> Result<(), Ec2Error> {
+        ec2.each_snapshot(self.region, &Which::PendingCopies, &mut |copy| {
+            if !self.is_stuck(&copy) {
+                self.note(copy);
+            }
+        })
+        .await
+    }
+
+    fn is_stuck(&self, pending: &Snapshot) -> bool {
+        self.looked - pending.started > STUCK_AFTER
+    }
+
+    /// Looks for copies, completed ones among them, of the batch's sources and of those that others claim.
+    ///
+    /// Only where there is a slot to fill: EC2's filters are joined by *and*, so that one call cannot ask for these and
+    /// the pending ones, and a region's completed copies are too many to list.
+    pub(crate) async fn look_for_copies(&mut self, ec2: &impl Ec2, sources: Vec<SnapshotId>) -> Result<(), Ec2Error> {
+        let claimed = self.young.keys().filter(|source| self.copy_of(source).is_none()).cloned();
+        let sources: BTreeSet<SnapshotId> = sources.into_iter().chain(claimed).collect();
+        let which = Which::CopiesOf(sources.into_iter().collect());
+        ec2.each_snapshot(self.region, &which, &mut |copy| self.note(copy)).await
+    }
+
+    fn note(&mut self, copy: Snapshot) {
+        if copy.state == SnapshotState::Pending && !self.is_stuck(&copy) {
+            self.pending.insert(copy.id.clone());
+        }
+        let read = SnapshotTags::read(&copy.tags);
+        if let (Some(source), Some(from)) = (read.source_snapshot, read.from_region)
+            && from == self.home.as_str()
+        {
+            self.copies.entry(source).or_default().push(copy);
+        }
+    }
+
+    /// Lists the claims that are young enough to matter; it does not say how far their holders are.
+    pub(crate) async fn list_claims(&mut self, claims: &impl Claims) -> Result<(), Failure> {
+        let prefix = copies_prefix(self.region);
+        let since = self.looked - self.takeover.max(MAY_BE_LATE) - CLOCKS_DIFFER;
+        let young = claims.list(&prefix).await?.into_iter().filter(|listed| listed.written >= since);
+        let by_source =
+            young.filter_map(|listed| Some((listed.key.strip_prefix(&prefix)?.parse().ok()?, listed.version)));
+        self.young = by_source.collect();
+        Ok(())
+    }
+
+    /// Reads those of them of whose copies EC2 shows nothing.
+    pub(crate) async fn read_claims(&mut self, claims: &impl Claims) -> Result<(), Failure> {
+        let unseen: Vec<SnapshotId> =
+            self.young.keys().filter(|source| self.copy_of(source).is_none()).cloned().collect();
+        let keys: Vec<String> = unseen.iter().map(|source| copy_key(self.region, source)).collect();
+        let stored = join_all(keys.iter().map(|key| claims.stored(key))).await;
+        for (source, stored) in unseen.into_iter().zip(stored) {
+            let Some(stored) = stored? else { continue };
+            let mut claim = Claim::read(&stored);
+            if claim.is_in_flight(self.shown(&source), self.looked, self.takeover) {
+                claim.made.retain(|made| made.counts(self.shown(&source), self.looked));
+                self.in_flight.insert(source.clone(), claim);
+            }
+            self.young.insert(source, stored.version);
+        }
+        Ok(())
+    }
+
+    /// Copies in flight, as far as they are known.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.pending.len() + self.in_flight.len()
+    }
+
+    /// The same without the batch's own claims, and with those that others have written since they were read.
+    pub(crate) async fn count_again(
+        &mut self,
+        claims: &impl Claims,
+        own: &BTreeSet<&SnapshotId>,
+    ) -> Result<usize, Failure> {
+        let before = std::mem::take(&mut self.young);
+        self.list_claims(claims).await?;
+        let is_others = |source: &&SnapshotId| !own.contains(source) && self.copy_of(source).is_none();
+        let is_new = |source: &&SnapshotId| before.get(*source) != self.young.get(*source);
+        let new = self.young.keys().filter(is_others).filter(is_new);
+        let known = self.in_flight.keys().filter(is_others);
+        Ok(self.pending.len() + known.chain(new).collect::<BTreeSet<_>>().len())
+    }
+
+    /// What EC2 shows of a source's copies.
+    pub(crate) fn shown(&self, source: &SnapshotId) -> &[Snapshot] {
+        self.copies.get(source).map_or(&[], Vec::as_slice)
+    }
+
+    /// The copy by which a source is copied.
+    pub(crate) fn copy_of(&self, source: &SnapshotId) -> Option<&Snapshot> {
+        satisfying(self.shown(source))
+    }
+
+    /// The claim under which another copies a source, or has copied it.
+    pub(crate) fn claim_in_flight(&self, source: &SnapshotId) -> Option<&Claim> {
+        self.in_flight.get(source)
+    }
+}

@@ -1,0 +1,116 @@
+//! StartRun: checks the execution's input, and claims the run for it.
+//!
+//! A run is named by its scheduled time, and two executions may have the same: a schedule event that was delivered
+//! twice, or a person's.
+//!
+//! | the execution that claimed the run first | and this one asks for | this one |
+//! |---|---|---|
+//! | is this one: StartRun is retried | | goes on |
+//! | has not ended | the same | is a duplicate: it does nothing, and names the first |
+//! | has not ended | something else | fails as `RunInProgress` |
+//! | has ended | whatever | repairs the run: it takes the claim over |
+//! | cannot be looked up | whatever | fails as `StorageFailed`, and is retried |
+//!
+//! A dry run acts on nothing: it neither claims nor is refused.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    claims::{RunClaim, run_key},
+    contract::Run,
+    error::{ErrorName, Failure},
+    ports::{Claims, ExecutionState, ExecutionStates, Written},
+    settings::Settings,
+};
+use serde_json::Value;
+
+/// What the start of a run needs.
+pub struct Starts<'a, C, X> {
+    /// The claims.
+    pub claims: &'a C,
+    /// Whether executions have ended.
+    pub executions: &'a X,
+}
+
+/// How often the claim is tried against others that write it, too.
+const MOST_TRIES: usize = 5;
+
+/// After so long an execution that Step Functions does not know is no news that has not arrived yet.
+const UNKNOWN_IS_GONE_AFTER: TimeDelta = TimeDelta::minutes(10);
+
+/// Reads an execution's input, and claims its run.
+///
+/// # Errors
+///
+/// [`ErrorName::InvalidInput`] names the field and what is allowed; [`ErrorName::RunInProgress`] the execution that has
+/// not ended; [`ErrorName::StorageFailed`] is to be retried.
+pub(crate) async fn start<C: Claims, X: ExecutionStates>(
+    input: &Value,
+    execution: &str,
+    started: DateTime<Utc>,
+    starts: &Starts<'_, C, X>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<Run, Failure> {
+    let mut run = Run::read(input, execution, started, settings.run_hours)?;
+    if run.dry_run {
+        return Ok(run);
+    }
+    let (key, own) = (run_key(&run.id), RunClaim::of(&run));
+    let body = serde_json::to_string(&own).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
+    for _ in 0..MOST_TRIES {
+        match starts.claims.create(&key, &body).await? {
+            Written::As(_) => return Ok(run),
+            Written::Conflict => continue,
+            Written::Refused => {}
+        }
+        let Some(stored) = starts.claims.stored(&key).await? else { continue };
+        // One that cannot be read is of nobody who could be asked.
+        if let Ok(first) = serde_json::from_str::<RunClaim>(&stored.body) {
+            // Retried, or its own call, which was repeated on the way.
+            if first.execution == own.execution {
+                return Ok(run);
+            }
+            if !has_ended(&first, starts.executions, now).await? {
+                if first.input != own.input {
+                    return Err(in_progress(&run, &first, &own));
+                }
+                tracing::warn!(run = run.id, first = first.execution, "a duplicate: nothing is done");
+                run.duplicate_of = Some(first.execution);
+                return Ok(run);
+            }
+            tracing::info!(run = run.id, first = first.execution, "it has ended: this execution repairs its run");
+        }
+        if let Written::As(_) = starts.claims.replace(&key, &body, &stored.version).await? {
+            return Ok(run);
+        }
+    }
+    Err(Failure::new(ErrorName::StorageFailed, format!("{key}: others write it, {MOST_TRIES} times in a row")))
+}
+
+async fn has_ended(first: &RunClaim, executions: &impl ExecutionStates, now: DateTime<Utc>) -> Result<bool, Failure> {
+    match executions.state(&first.execution).await? {
+        ExecutionState::Running => Ok(false),
+        ExecutionState::Ended => Ok(true),
+        ExecutionState::Unknown if now - first.started > UNKNOWN_IS_GONE_AFTER => Ok(true),
+        ExecutionState::Unknown => {
+            let cause = format!("{}: it is not known yet whether it has ended", first.execution);
+            Err(Failure::new(ErrorName::StorageFailed, cause))
+        }
+    }
+}
+
+fn in_progress(run: &Run, first: &RunClaim, own: &RunClaim) -> Failure {
+    let cause = format!(
+        "{} runs {} since {} with {}, and this execution was given {}: wait until that one has ended, or give another \
+         scheduledTime",
+        first.execution,
+        run.id,
+        first.started.format("%Y-%m-%dT%H:%M:%SZ"),
+        first.input,
+        own.input
+    );
+    Failure::new(ErrorName::RunInProgress, cause)
+}
+
+#[cfg(test)]
+mod tests;

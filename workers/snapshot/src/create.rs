@@ -1,0 +1,116 @@
+use chrono::{DateTime, Utc};
+use domain::{
+    claims::Made,
+    error::{Ec2Error, ErrorName, Reaction},
+    fleet::{Attachment, Tags},
+    ids::VolumeId,
+    policy::InstancePlan,
+    ports::{Claims, CreateSet, Ec2},
+    tags::description,
+};
+
+use crate::{Context, is_late};
+
+/// Data volumes that one `CreateSnapshots` can leave out (its documentation).
+const MOST_EXCLUDED: usize = 40;
+
+/// What became of an instance's missing volumes.
+#[derive(Debug, Default)]
+pub(crate) struct Created {
+    /// What was made.
+    pub(crate) made: Vec<Made>,
+    /// The volumes that were refused, each for a reason of its own.
+    pub(crate) refused: Vec<(VolumeId, Ec2Error)>,
+    /// The error after which the rest was not tried.
+    pub(crate) stopped: Option<Ec2Error>,
+    /// Whether the rest was not tried for want of time.
+    pub(crate) is_cut_short: bool,
+}
+
+impl Created {
+    /// Whether more may have been made than is known.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.stopped.as_ref().is_some_and(|error| error.reaction() == Reaction::MayHaveHappened)
+    }
+}
+
+/// One `CreateSnapshots` where that can say what is wanted, else one `CreateSnapshot` per volume.
+pub(crate) async fn create<E: Ec2, C: Claims>(
+    context: &Context<'_, E, C>,
+    plan: &InstancePlan,
+    missing: &[&Attachment],
+    nothing_yet: bool,
+    tags: &Tags,
+    looked: DateTime<Utc>,
+) -> Created {
+    let description = description(&plan.name, &plan.instance);
+    let (root, data): (Vec<_>, Vec<_>) = plan.excluded.iter().cloned().partition(|v| Some(v) == plan.root.as_ref());
+    if nothing_yet && data.len() <= MOST_EXCLUDED {
+        let set = CreateSet {
+            instance: &plan.instance,
+            exclude_root: !root.is_empty(),
+            exclude: &data,
+            description: &description,
+            tags,
+        };
+        let at = (context.clock)();
+        match context.ec2.create_set(&set).await {
+            Ok(created) => {
+                let made = created.into_iter().map(|c| Made { id: c.id, volume: Some(c.volume), at }).collect();
+                return Created { made, ..Created::default() };
+            }
+            // A volume to leave out was detached since it was discovered, and cannot be named any more;
+            // or one of several volumes keeps the others from being begun.
+            Err(error)
+                if error.code == "InvalidParameterValue" && !data.is_empty()
+                    || is_of_one_volume(&error) && missing.len() > 1 =>
+            {
+                tracing::warn!(%error, instance = %plan.instance, "one snapshot per volume instead");
+            }
+            Err(error) if is_of_one_volume(&error) => {
+                let refused = missing.iter().map(|a| (a.volume.clone(), error.clone())).collect();
+                return Created { refused, ..Created::default() };
+            }
+            Err(error) => return Created { stopped: Some(error), ..Created::default() },
+        }
+    }
+    one_by_one(context, plan, missing, &description, tags, looked).await
+}
+
+async fn one_by_one<E: Ec2, C: Claims>(
+    context: &Context<'_, E, C>,
+    plan: &InstancePlan,
+    missing: &[&Attachment],
+    description: &str,
+    tags: &Tags,
+    looked: DateTime<Utc>,
+) -> Created {
+    let mut created = Created::default();
+    for attachment in missing {
+        if is_late(context, looked) {
+            created.is_cut_short = true;
+            break;
+        }
+        let (volume, at) = (attachment.volume.clone(), (context.clock)());
+        match context.ec2.create_one(attachment, description, tags).await {
+            Ok(id) => created.made.push(Made { id, volume: Some(volume), at }),
+            // What this system does not know may be of the volume, too.
+            Err(error) if is_of_one_volume(&error) || error.reaction() == Reaction::Never(ErrorName::Ec2Refused) => {
+                tracing::warn!(instance = %plan.instance, %volume, %error, "rejected");
+                created.refused.push((volume, error));
+            }
+            Err(error) => {
+                created.stopped = Some(error);
+                break;
+            }
+        }
+    }
+    created
+}
+
+/// Whether EC2 refuses for the sake of one volume: its own limits and state (EC2 API reference, "Error codes").
+fn is_of_one_volume(error: &Ec2Error) -> bool {
+    let own =
+        ["SnapshotCreationPerVolumeRateExceeded", "ConcurrentSnapshotLimitExceeded", "IncorrectState", "InvalidState"];
+    own.contains(&error.code.as_str()) || error.reaction() == Reaction::Never(ErrorName::VolumeNotFound)
+}
