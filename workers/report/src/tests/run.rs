@@ -111,6 +111,17 @@ async fn a_region_that_the_state_says_nothing_of_is_a_problem() {
 }
 
 #[tokio::test]
+async fn a_fleet_that_could_not_be_listed_once_more_is_a_problem_also_where_nothing_was_to_expire() {
+    let mut night = night().await;
+    night.event.run.phases = Phases { snapshot: true, copy: false, expire: false };
+    (night.event.copies, night.event.expiries) = (vec![], vec![]);
+    night.event.fleet_again_failure = Some(timed_out());
+    let answer = night.report().await.unwrap();
+    let begin = "the fleet could not be listed once more: States.Timeout: too slow. ";
+    assert!(!answer.complete && answer.cause.starts_with(begin), "{answer:?}");
+}
+
+#[tokio::test]
 async fn without_any_word_of_the_fleet_it_is_incomplete() {
     let mut night = night().await;
     night.event.fleet = None;
