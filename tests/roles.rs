@@ -164,7 +164,7 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
         ("WaitCompleteRole", "s3", "get_object", at("claims/a"), "AccessDenied"),
         // A hold is made and ended by discover alone.
         ("DiscoverRole", "s3", "put_object", at("holds/a"), "ok"),
-        ("ReportRole", "s3", "get_object", at("holds/a"), "ok"),
+        ("ReportRole", "s3", "get_object", at("holds/a"), "AccessDenied"),
         ("ReportRole", "s3", "delete_object", at("holds/a"), "AccessDenied"),
         ("SnapshotRole", "s3", "put_object", at("holds/a"), "AccessDenied"),
         ("CopyRole", "s3", "put_object", at("holds/a"), "AccessDenied"),
