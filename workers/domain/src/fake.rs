@@ -282,7 +282,8 @@ impl Ec2 for FakeEc2 {
                 Which::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
             }
         };
-        let described = |s: &Snapshot| s.started + self.describe_lag.get() <= self.now.get();
+        let lag = self.describe_lag.get();
+        let described = |s: &Snapshot| lag.is_zero() || s.started + lag <= self.now.get();
         self.held(region).into_iter().filter(|s| described(s) && chosen(s)).for_each(visit);
         claims::pause(&self.paced).await;
         Ok(())
