@@ -160,10 +160,10 @@ impl Cloud {
         for stack in self.stacks.values() {
             let bucket = stack.output("ReportBucketName");
             for prefix in ["holds/", "claims/"] {
-                let listing = self.get(&format!("{}/{bucket}?list-type=2&prefix={prefix}", self.aws));
+                let listing = self.get(stack, &format!("{}/{bucket}?list-type=2&prefix={prefix}", self.aws));
                 for key in between(&listing, "<Key>", "</Key>") {
                     let request = self.http.delete(format!("{}/{bucket}/{key}", self.aws));
-                    request.header("Authorization", authorization(HOME, "s3")).call().unwrap();
+                    request.header("Authorization", authorization(&stack.region, "s3")).call().unwrap();
                 }
             }
         }
@@ -294,10 +294,10 @@ impl Cloud {
     /// A file of an execution in the report bucket; empty if there is none.
     pub fn report(&self, stack: &Stack, execution: &Ended, name: &str) -> String {
         let bucket = stack.output("ReportBucketName");
-        let listing = self.get(&format!("{}/{bucket}?list-type=2&prefix=runs/", self.aws));
+        let listing = self.get(stack, &format!("{}/{bucket}?list-type=2&prefix=runs/", self.aws));
         let ending = format!("/{}/{name}", execution.arn.rsplit(':').next().unwrap());
         let key = between(&listing, "<Key>", "</Key>").into_iter().find(|key| key.ends_with(&ending));
-        key.map(|key| self.get(&format!("{}/{bucket}/{key}", self.aws))).unwrap_or_default()
+        key.map(|key| self.get(stack, &format!("{}/{bucket}/{key}", self.aws))).unwrap_or_default()
     }
 
     /// A manifest of an execution, a value per line.
@@ -306,8 +306,8 @@ impl Cloud {
         body.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn get(&self, url: &str) -> String {
-        let request = self.http.get(url).header("Authorization", authorization(HOME, "s3"));
+    fn get(&self, stack: &Stack, url: &str) -> String {
+        let request = self.http.get(url).header("Authorization", authorization(&stack.region, "s3"));
         request.call().unwrap().body_mut().read_to_string().unwrap()
     }
 

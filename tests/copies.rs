@@ -80,7 +80,8 @@ fn a_copy_that_breaks_is_reported_and_made_by_the_next_run() {
     cloud.control("faults", Some(&json!({"action": "CopySnapshot", "kind": "broken-copy", "times": 1})));
     let ended = cloud.run(&stack, &json!({"phases": ["snapshot", "copy"]}));
     assert_eq!(ended.error, "BackupIncomplete");
-    assert!(ended.cause.contains("us-east-1 is owed 1 copy"), "{}", ended.cause);
+    let told = "owed a copy in us-east-1: KeyNotAccessible: the copy is in error: ";
+    assert!(ended.cause.contains(told), "{}", ended.cause);
     assert_eq!(cloud.receive(&stack, "WaitDeadLetterQueueUrl").1["Error"], "KeyNotAccessible");
 
     let again = cloud.run(&stack, &json!({"phases": ["copy", "expire"]}));
@@ -153,7 +154,8 @@ fn a_run_clears_the_dead_letters_that_are_settled_and_leaves_the_others() {
     // One destination is mended, the other is not.
     refuse("CopySnapshot", "us-west-2", 1);
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
-    assert!(ended.cause.contains("us-west-2 is owed 1 copy") && !ended.cause.contains("us-east-1"), "{}", ended.cause);
+    let told = "owed a copy in us-west-2: AccessDenied: ";
+    assert!(ended.cause.contains(told) && !ended.cause.contains("us-east-1"), "{}", ended.cause);
     let summary = cloud.report(&stack, &ended, "summary.txt");
     assert!(
         summary.contains("Copy: 1 settled meanwhile and deleted, 3 left, 2 AccessDenied, 1 BadMessage"),

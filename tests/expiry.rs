@@ -257,7 +257,7 @@ fn a_dry_run_gives_every_snapshot_the_verdict_of_the_real_run_and_deletes_nothin
     let source = add(HOME, dead(json!({"KeepForever": ""})), "kept: KeepForever");
     add(HOME, dead(json!({"DeleteOn": day(2)})), &later);
     let owing = json!({"BackupCrossRegion": "us-west-2", "RetentionCrossRegion": "30"});
-    add(HOME, dead(owing), "kept: a copy of it is owed");
+    add(HOME, dead(owing), "kept: a copy of it is owed, or in doubt");
     add(HOME, in_state("pending"), "kept: pending");
     add(HOME, in_state("error"), "expired: broken");
     let older = add(HOME, due(living, -12, json!({})), &since);

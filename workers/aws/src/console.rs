@@ -1,9 +1,11 @@
 //! What the report needs of Step Functions and SNS.
+// Single-threaded: the futures need not be `Send`.
+#![allow(async_fn_in_trait)]
 
 use aws_sdk_sfn::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    types::ExecutionStatus,
+    types::{ExecutionStatus, MapRunItemCounts},
 };
 use domain::{
     error::{ErrorName, Failure},
@@ -12,8 +14,11 @@ use domain::{
 
 use crate::explain::explain;
 
-/// Failed items that are read one by one, per Map Run: what they have in common shows in fewer.
-const MOST_FAILURES: usize = 50;
+/// Failed children that are described per report, in all: DescribeExecution has a bucket of 250, refilled by 10 a second
+/// (Step Functions quotas), and what they have in common shows in fewer.
+const MAX_CHILDREN: usize = 100;
+/// After so many children that could not be described no more are asked for: it would only take time.
+const MAX_MISSES: usize = 3;
 
 /// The Map Runs of executions.
 pub struct StepFunctions(pub Client);
@@ -28,56 +33,150 @@ where
 
 impl Executions for StepFunctions {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
-        let mut found = Vec::new();
-        let mut pages = self.0.list_map_runs().execution_arn(execution).into_paginator().items().send();
-        while let Some(run) = pages.next().await {
-            let arn = run.map_err(|e| failed("ListMapRuns", e))?.map_run_arn;
-            found.push(self.map_run(&arn).await?);
-        }
-        Ok(found)
+        read(&self.0, execution).await
     }
 }
 
-impl StepFunctions {
-    async fn map_run(&self, arn: &str) -> Result<MapRun, Failure> {
-        let answer =
-            self.0.describe_map_run().map_run_arn(arn).send().await.map_err(|e| failed("DescribeMapRun", e))?;
-        let counts = answer.item_counts();
-        let count = |read: fn(&aws_sdk_sfn::types::MapRunItemCounts) -> i64| {
-            counts.map_or(0, |c| u64::try_from(read(c)).unwrap_or(0))
+/// The calls of Step Functions that the report needs.
+trait Calls {
+    /// The ARNs of an execution's Map Runs.
+    async fn map_runs_of(&self, execution: &str) -> Result<Vec<String>, Failure>;
+    /// What a Map Run counts.
+    async fn counts(&self, map_run: &str) -> Result<Counts, Failure>;
+    /// The ARNs of children of a Map Run that ended in this way; so many at most.
+    async fn children(&self, map_run: &str, ended: &ExecutionStatus, most: usize) -> Result<Vec<String>, Failure>;
+    /// A child that failed.
+    async fn child(&self, execution: &str) -> Result<FailedItem, Failure>;
+}
+
+/// Items of a Map Run, by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    total: u64,
+    failed: u64,
+    timed_out: u64,
+    aborted: u64,
+}
+
+impl Counts {
+    fn of_failures(&self) -> u64 {
+        self.failed + self.timed_out + self.aborted
+    }
+}
+
+/// Reads the Map Runs, and of their failures as many as one report may.
+///
+/// What cannot be read of one is missing there, and nowhere else.
+async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failure> {
+    let mut found: Vec<(String, Counts, MapRun)> = Vec::new();
+    for arn in calls.map_runs_of(execution).await? {
+        let (counts, unreadable) = match calls.counts(&arn).await {
+            Ok(counts) => (counts, None),
+            Err(failure) => (Counts::default(), Some(failure.cause)),
         };
-        let mut run = MapRun {
-            // arn:…:mapRun:machine/label:id
-            label: arn.rsplit('/').next().and_then(|end| end.split(':').next()).unwrap_or_default().to_owned(),
-            total: count(|c| c.total),
-            failed: count(|c| c.failed + c.timed_out + c.aborted),
-            failures: Vec::new(),
-        };
-        if run.failed > 0 {
-            run.failures = self.failures(arn).await?;
+        // arn:…:mapRun:machine/label:id
+        let label = arn.rsplit('/').next().and_then(|end| end.split(':').next()).unwrap_or_default().to_owned();
+        let run = MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
+        found.push((arn, counts, run));
+    }
+    // Those with few failures first: what they leave of their shares is for those with many.
+    let mut with_failures: Vec<usize> = (0..found.len()).filter(|at| found[*at].2.failed > 0).collect();
+    with_failures.sort_by_key(|at| found[*at].2.failed);
+    let (mut room, mut misses) = (MAX_CHILDREN, 0);
+    for (position, at) in with_failures.iter().enumerate() {
+        let share = room / (with_failures.len() - position);
+        let (arn, counts, run) = &mut found[*at];
+        read_failures(calls, arn, *counts, share, run, &mut misses).await;
+        room -= run.failures.len();
+    }
+    Ok(found.into_iter().map(|(.., run)| run).collect())
+}
+
+async fn read_failures(
+    calls: &impl Calls,
+    arn: &str,
+    counts: Counts,
+    share: usize,
+    run: &mut MapRun,
+    misses: &mut usize,
+) {
+    let by_end = [
+        (ExecutionStatus::Failed, counts.failed),
+        (ExecutionStatus::TimedOut, counts.timed_out),
+        (ExecutionStatus::Aborted, counts.aborted),
+    ];
+    for (ended, _) in by_end.iter().filter(|(_, count)| *count > 0) {
+        let most = share.saturating_sub(run.failures.len());
+        if most == 0 || *misses >= MAX_MISSES {
+            return;
         }
-        Ok(run)
+        let children = match calls.children(arn, ended, most).await {
+            Ok(children) => children,
+            Err(failure) => {
+                run.unreadable = Some(failure.cause);
+                continue;
+            }
+        };
+        for execution in children {
+            match calls.child(&execution).await {
+                Ok(item) => run.failures.push(item),
+                Err(failure) => {
+                    run.unreadable = Some(failure.cause);
+                    *misses += 1;
+                    if *misses >= MAX_MISSES {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Calls for Client {
+    async fn map_runs_of(&self, execution: &str) -> Result<Vec<String>, Failure> {
+        let mut arns = Vec::new();
+        let mut items = self.list_map_runs().execution_arn(execution).into_paginator().items().send();
+        while let Some(run) = items.next().await {
+            arns.push(run.map_err(|e| failed("ListMapRuns", e))?.map_run_arn);
+        }
+        Ok(arns)
     }
 
-    async fn failures(&self, arn: &str) -> Result<Vec<FailedItem>, Failure> {
-        let request = self.0.list_executions().map_run_arn(arn).status_filter(ExecutionStatus::Failed);
+    async fn counts(&self, map_run: &str) -> Result<Counts, Failure> {
+        let answer = self.describe_map_run().map_run_arn(map_run).send().await;
+        let answer = answer.map_err(|e| failed("DescribeMapRun", e))?;
+        let count = |read: fn(&MapRunItemCounts) -> i64| {
+            answer.item_counts().map_or(0, |counts| u64::try_from(read(counts)).unwrap_or(0))
+        };
+        Ok(Counts {
+            total: count(|c| c.total),
+            failed: count(|c| c.failed),
+            timed_out: count(|c| c.timed_out),
+            aborted: count(|c| c.aborted),
+        })
+    }
+
+    async fn children(&self, map_run: &str, ended: &ExecutionStatus, most: usize) -> Result<Vec<String>, Failure> {
+        let request = self.list_executions().map_run_arn(map_run).status_filter(ended.clone());
         let mut items = request.into_paginator().items().send();
         let mut found = Vec::new();
-        while let Some(item) = items.next().await {
-            if found.len() == MOST_FAILURES {
-                break;
-            }
-            let execution = item.map_err(|e| failed("ListExecutions", e))?.execution_arn;
-            let child = self.0.describe_execution().execution_arn(&execution).send().await;
-            let child = child.map_err(|e| failed("DescribeExecution", e))?;
-            found.push(FailedItem {
-                execution,
-                input: child.input.unwrap_or_default(),
-                error: child.error.unwrap_or_default(),
-                cause: child.cause.unwrap_or_default(),
-            });
+        while found.len() < most {
+            let Some(item) = items.next().await else { break };
+            found.push(item.map_err(|e| failed("ListExecutions", e))?.execution_arn);
         }
         Ok(found)
+    }
+
+    async fn child(&self, execution: &str) -> Result<FailedItem, Failure> {
+        let child = self.describe_execution().execution_arn(execution).send().await;
+        let child = child.map_err(|e| failed("DescribeExecution", e))?;
+        Ok(FailedItem {
+            execution: execution.to_owned(),
+            input: child.input.unwrap_or_default(),
+            // One that was stopped has neither.
+            error: child.error.unwrap_or_else(|| child.status.as_str().to_owned()),
+            cause: child.cause.unwrap_or_default(),
+        })
     }
 }
 
@@ -95,3 +194,6 @@ impl Notifications for Topic {
         request.send().await.map(|_| ()).map_err(|e| failed("Publish", e))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -395,6 +395,8 @@ impl Storage for FakeStorage {
 pub struct FakeConsole {
     /// What `map_runs` answers.
     pub map_runs: Vec<MapRun>,
+    /// Whether Step Functions answers nothing.
+    pub executions_are_down: bool,
     /// What was sent: subject and message.
     pub sent: RefCell<Vec<(String, String)>>,
     /// Whether the topic refuses everything.
@@ -423,6 +425,9 @@ impl DeadLetters for FakeConsole {
 
 impl Executions for FakeConsole {
     async fn map_runs(&self, _execution: &str) -> Result<Vec<MapRun>, Failure> {
+        if self.executions_are_down {
+            return Err(Failure::new(ErrorName::StorageFailed, "ListMapRuns: no answer, as the test asked"));
+        }
         Ok(self.map_runs.clone())
     }
 }

@@ -178,13 +178,22 @@ pub struct MapRun {
     pub total: u64,
     /// Items that failed, timed out or were aborted.
     pub failed: u64,
-    /// Some of them: as many as are worth reading.
+    /// Those of them that were read: as many as are worth it, and as could be.
     pub failures: Vec<FailedItem>,
+    /// Why not more could be read; then the counts, too, may be 0 for not being known.
+    pub unreadable: Option<String>,
+}
+
+impl MapRun {
+    /// Items that failed and were not read.
+    pub fn unread(&self) -> u64 {
+        self.failed.saturating_sub(self.failures.len() as u64)
+    }
 }
 
 /// What Step Functions knows of an execution.
 pub trait Executions {
-    /// The Map Runs of an execution.
+    /// The Map Runs of an execution. One that cannot be read says so itself, and does not stop the others.
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure>;
 }
 

@@ -1,0 +1,175 @@
+//! What became of a region's expiry: what went, what was to go and is left, and what is due and stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use super::{Failed, Kind, Names, Problem, advice, failures::EXPIRIES};
+use crate::{
+    contract::{ExpireTask, Expiring, Left},
+    error::ErrorName,
+    expiry::Expire,
+    ids::{Region, SnapshotId, VolumeId},
+    tags::SnapshotTags,
+};
+
+/// What became of a region's expiry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiryEnd {
+    /// The region.
+    pub region: Region,
+    /// Those that were to be deleted, and exist no more.
+    pub deleted: Vec<Swept>,
+    /// Those that were to be deleted, and still exist.
+    pub left: Vec<Swept>,
+    /// Those that are due or broken, and were not to be deleted.
+    pub kept: Vec<Left>,
+}
+
+/// A snapshot that was to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    /// Its id.
+    pub id: SnapshotId,
+    /// The volume it is a backup of, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
+    /// The instances that have that volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<super::Named>,
+    /// Why it was to be deleted.
+    pub why: Expire,
+    /// Why it is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a region's expiry is judged by.
+pub struct Sweep<'a> {
+    /// The region.
+    pub region: &'a Region,
+    /// Its manifest.
+    pub batches: &'a [ExpireTask],
+    /// Its `left-REGION.jsonl`.
+    pub kept: Vec<Left>,
+    /// Those of the manifest that still exist, with what their tags say now.
+    pub there: &'a BTreeMap<SnapshotId, SnapshotTags>,
+    /// What failed on the way.
+    pub failed: &'a Failed,
+    /// Who has which volume.
+    pub names: &'a Names<'a>,
+    /// Today, UTC.
+    pub today: NaiveDate,
+    /// Whether nothing was to be done.
+    pub dry_run: bool,
+}
+
+/// Why something is left, and whether that is wrong.
+struct Remains {
+    error: String,
+    reason: String,
+    is_problem: bool,
+}
+
+impl Sweep<'_> {
+    /// What became of it, and what makes the run incomplete.
+    pub fn end(self) -> (ExpiryEnd, Vec<Problem>) {
+        let (mut deleted, mut left, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for batch in self.batches {
+            for Expiring { id, volume, why } in &batch.snapshots {
+                let instances = volume.as_ref().map_or_else(Vec::new, |volume| self.names.having(volume));
+                let swept = Swept { id: id.clone(), volume: volume.clone(), instances, why: *why, reason: None };
+                let Some(now) = self.there.get(id) else {
+                    deleted.push(swept);
+                    continue;
+                };
+                let remains = self.remains(batch, id, now);
+                if remains.is_problem && !self.dry_run {
+                    problems.push(self.problem(&swept, &remains));
+                }
+                let named = if remains.error.is_empty() || remains.reason.contains(&remains.error) {
+                    remains.reason
+                } else {
+                    format!("{}: {}", remains.error, remains.reason)
+                };
+                left.push(Swept { reason: Some(named), ..swept });
+            }
+        }
+        (ExpiryEnd { region: self.region.clone(), deleted, left, kept: self.kept }, problems)
+    }
+
+    fn remains(&self, batch: &ExpireTask, id: &SnapshotId, now: &SnapshotTags) -> Remains {
+        let on_purpose = |reason: &str| Remains { error: String::new(), reason: reason.into(), is_problem: false };
+        let wrong = |error: &str, reason: String| Remains { error: error.into(), reason, is_problem: true };
+        if self.dry_run {
+            return on_purpose("a dry run deletes nothing");
+        }
+        if now.keep_forever {
+            return on_purpose("it got KeepForever since it was planned");
+        }
+        if now.delete_on.is_some_and(|day| day > self.today) {
+            return on_purpose("it got a later DeleteOn since it was planned");
+        }
+        match self.failed.batch(self.region, id) {
+            Some((of_batch, failure)) => {
+                let named = words_about(&failure.cause, id, of_batch);
+                let names_some = named.is_some() || of_batch.iter().any(|one| find(&failure.cause, one).is_some());
+                let (is_cut, held) = (failure.cause.ends_with('…'), ErrorName::SnapshotHeld.as_str());
+                match named {
+                    // EC2 refuses for a reason outside of this system: that is told, and is nobody's fault here.
+                    Some(words) if failure.error == held => {
+                        Remains { error: held.into(), reason: words, is_problem: false }
+                    }
+                    Some(words) => wrong(&failure.error, words),
+                    None if failure.error == held || (names_some && !is_cut) => on_purpose(KEPT_AT_DELETION),
+                    None => wrong(&failure.error, failure.cause.clone()),
+                }
+            }
+            // The worker carries out only today's plan: what was planned before midnight may have been dropped.
+            None if batch.planned != self.today => {
+                let reason = format!("planned on {}, and only that day's plan is carried out", batch.planned);
+                wrong("", reason)
+            }
+            None if self.failed.is_unread(EXPIRIES) => wrong("", "why was not read: see the Map Run Expiries".into()),
+            None => on_purpose(KEPT_AT_DELETION),
+        }
+    }
+
+    fn problem(&self, swept: &Swept, remains: &Remains) -> Problem {
+        Problem {
+            instances: swept.instances.clone(),
+            volume: swept.volume.clone(),
+            snapshot: Some(swept.id.clone()),
+            region: Some(self.region.clone()),
+            error: Some(remains.error.clone()).filter(|error| !error.is_empty()),
+            ..Problem::new(Kind::NotDeleted, &remains.reason, advice(&remains.error, "The next run decides anew"))
+        }
+    }
+}
+
+const KEPT_AT_DELETION: &str = "kept at the moment of deletion: see the log of the expire function";
+
+/// What a batch's cause says of one snapshot: what follows its id, up to the next one of the batch.
+fn words_about(cause: &str, id: &SnapshotId, batch: &BTreeSet<SnapshotId>) -> Option<String> {
+    let rest = &cause[find(cause, id)? + id.as_str().len()..];
+    let end = batch.iter().filter(|other| *other != id).filter_map(|other| find(rest, other)).min();
+    let words = &rest[..end.unwrap_or(rest.len())];
+    Some(words.trim_matches([':', ';', ' ', '.']).to_owned())
+}
+
+/// Where an id stands in a text; one that only begins like it is another one.
+fn find(text: &str, id: &SnapshotId) -> Option<usize> {
+    let ends = |at: &usize| !text[at + id.as_str().len()..].starts_with(|c: char| c.is_ascii_hexdigit());
+    text.match_indices(id.as_str()).map(|(at, _)| at).find(ends)
+}
+
+impl Swept {
+    /// Why it was to be deleted, in words.
+    pub fn due(&self) -> String {
+        match &self.why {
+            Expire::Due(day) => format!("due since {day}"),
+            Expire::Broken => "broken".into(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What failed on the way, as the Map Runs tell it: by what it was about, and as lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::problem::{MAX_REASON, Named, in_general, some_of};
+use crate::{
+    contract::StateError,
+    error::cut,
+    ids::{InstanceId, Region, SnapshotId},
+    ports::{FailedItem, MapRun},
+    tags::{NAME, SOURCE_INSTANCE_ID, SOURCE_VOLUME_ID},
+};
+
+/// The label of the Map over the instances.
+pub const SNAPSHOTS: &str = "Snapshots";
+/// The label of the Maps over the copies of a region.
+pub const COPIES: &str = "Copies";
+/// The label of the Maps over the batches of a region.
+pub const EXPIRIES: &str = "Expiries";
+
+/// Why a task failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The error's name.
+    pub error: String,
+    /// Its cause, in words.
+    pub cause: String,
+}
+
+/// The failures of a run that were read, by what they were about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    instances: BTreeMap<InstanceId, Reason>,
+    copies: BTreeMap<(Region, SnapshotId), Reason>,
+    batches: Vec<(Region, BTreeSet<SnapshotId>, Reason)>,
+    unread: BTreeSet<String>,
+    nothing_known: bool,
+}
+
+impl Failed {
+    /// Those of these Map Runs.
+    pub fn of(map_runs: &[MapRun]) -> Self {
+        let mut failed = Self::default();
+        for run in map_runs {
+            if run.unread() > 0 || run.unreadable.is_some() {
+                failed.unread.insert(run.label.clone());
+            }
+            for item in &run.failures {
+                let input: Value = serde_json::from_str(&item.input).unwrap_or_default();
+                failed.note(&input, Reason { error: item.error.clone(), cause: message(item) });
+            }
+        }
+        failed
+    }
+
+    /// Where the Map Runs could not be asked: anything may have failed.
+    pub fn unknown() -> Self {
+        Self { nothing_known: true, ..Self::default() }
+    }
+
+    fn note(&mut self, input: &Value, reason: Reason) {
+        let text = |path: &str| input.pointer(path).and_then(Value::as_str);
+        if let Some(instance) = text("/instance/instance").and_then(|id| id.parse().ok()) {
+            self.instances.insert(instance, reason);
+        } else if let Some(region) = text("/task/region").and_then(|region| region.parse::<Region>().ok()) {
+            match text("/task/snapshot").and_then(|id| id.parse().ok()) {
+                Some(snapshot) => _ = self.copies.insert((region, snapshot), reason),
+                None => self.batches.push((region, ids_of(input).into_iter().collect(), reason)),
+            }
+        }
+    }
+
+    /// Why an instance could not be snapshotted.
+    pub fn instance(&self, id: &InstanceId) -> Option<&Reason> {
+        self.instances.get(id)
+    }
+
+    /// Why a source could not be copied to a region, or a copy there could not be tagged.
+    pub fn copy(&self, region: &Region, snapshot: &SnapshotId) -> Option<&Reason> {
+        self.copies.get(&(region.clone(), snapshot.clone()))
+    }
+
+    /// Why the batch failed that a snapshot was to be deleted with.
+    pub fn batch(&self, region: &Region, snapshot: &SnapshotId) -> Option<(&BTreeSet<SnapshotId>, &Reason)> {
+        let of = |(place, ids, _): &&(Region, BTreeSet<SnapshotId>, Reason)| place == region && ids.contains(snapshot);
+        self.batches.iter().find(of).map(|(_, ids, reason)| (ids, reason))
+    }
+
+    /// Whether something of these Maps may have failed that was not read.
+    pub fn is_unread(&self, label: &str) -> bool {
+        self.nothing_known || self.unread.contains(label)
+    }
+}
+
+fn message(item: &FailedItem) -> String {
+    cut(&StateError { error: String::new(), cause: item.cause.clone() }.message(), MAX_REASON)
+}
+
+fn ids_of(input: &Value) -> Vec<SnapshotId> {
+    let listed = input.pointer("/task/snapshots").and_then(Value::as_array).into_iter().flatten();
+    listed.filter_map(|one| one.get("id")?.as_str()?.parse().ok()).collect()
+}
+
+/// Tasks that failed for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureEnd {
+    /// The label of the Map.
+    pub label: String,
+    /// The error's name.
+    pub error: String,
+    /// The cause, in words; of the first where they differ in ids only.
+    pub cause: String,
+    /// What each of them was about.
+    pub tasks: Vec<String>,
+}
+
+/// The failures of these Map Runs, those of the same reason together; and those that were not read, each as a line.
+pub fn failure_ends(map_runs: &[MapRun]) -> (Vec<FailureEnd>, Vec<String>) {
+    let (mut ends, mut index): (Vec<FailureEnd>, BTreeMap<_, usize>) = Default::default();
+    let mut unread = Vec::new();
+    for run in map_runs {
+        for item in &run.failures {
+            let cause = message(item);
+            let key = (run.label.clone(), item.error.clone(), in_general(&cause));
+            let at = *index.entry(key).or_insert(ends.len());
+            if at == ends.len() {
+                let (label, error) = (run.label.clone(), item.error.clone());
+                ends.push(FailureEnd { label, error, cause, tasks: Vec::new() });
+            }
+            ends[at].tasks.push(task(item));
+        }
+        let why = run.unreadable.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        match run.unread() {
+            0 if why.is_empty() => {}
+            0 => unread.push(format!("{}: it cannot be known what failed{why}: see the Map Run", run.label)),
+            count => unread.push(format!("{}: {count} more that were not read{why}: see the Map Run", run.label)),
+        }
+    }
+    (ends, unread)
+}
+
+/// What a child execution was about.
+fn task(item: &FailedItem) -> String {
+    let input: Value = serde_json::from_str(&item.input).unwrap_or_default();
+    let text = |path: &str| input.pointer(path).and_then(Value::as_str);
+    let named = |id: &str, name: Option<&str>| {
+        let id = id.parse().ok()?;
+        Some(Named { id, name: name.map(str::to_owned) }.to_string())
+    };
+    if let Some(id) = text("/instance/instance") {
+        return named(id, text("/instance/name")).unwrap_or_else(|| id.to_owned());
+    }
+    let region = text("/task/region").unwrap_or("a region that is not known");
+    if let Some(snapshot) = text("/task/snapshot") {
+        let tag = |key: &str| text(&format!("/task/tags/{key}"));
+        let instance = tag(SOURCE_INSTANCE_ID).and_then(|id| named(id, tag(NAME)));
+        let parts: Vec<String> = instance
+            .into_iter()
+            .chain(tag(SOURCE_VOLUME_ID).map(str::to_owned))
+            .chain([format!("{snapshot} to {region}")])
+            .collect();
+        return parts.join(", ");
+    }
+    match ids_of(&input).as_slice() {
+        [] => item.execution.clone(),
+        [first] => format!("{first} in {region}"),
+        [first, more @ ..] => format!("{first} and {} more in {region}", more.len()),
+    }
+}
+
+impl FailureEnd {
+    /// As a line.
+    pub(super) fn line(&self) -> String {
+        let Self { label, error, cause, tasks } = self;
+        let times = if tasks.len() == 1 { String::new() } else { format!("{} times ", tasks.len()) };
+        format!("{label}: {times}{error}: {}: {}", cut(cause, 300), some_of(tasks, "summary.json"))
+    }
+}

@@ -1,0 +1,282 @@
+//! What makes a run incomplete: as data for machines, and as lines for people, worst first.
+
+use std::{collections::BTreeMap, fmt};
+
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{ErrorName, cut},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
+};
+
+/// What kind of problem it is; the first is the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// The fleet is not known, or its snapshots could not be begun: it concerns everything.
+    WholeRun,
+    /// A volume exists and has backups, and no tag says whether it is backed up.
+    Unprotected,
+    /// A planned volume has no completed snapshot of the run.
+    NoSnapshot,
+    /// A copy is owed.
+    NoCopy,
+    /// A copy is pending for longer than a day.
+    StuckCopy,
+    /// A snapshot left the look-back without its copy.
+    Forgotten,
+    /// A copy that the run was to make was not made before its retention ran out.
+    RanOut,
+    /// `KeepForever` was set on a snapshot and has not reached its copy.
+    NoKeepForever,
+    /// A region's copies failed as a whole, or nothing is known of them.
+    Copies,
+    /// A region's expiry failed as a whole, was stopped, or nothing is known of it.
+    Expiry,
+    /// What a region holds cannot be read.
+    Unreadable,
+    /// What is due or broken could not be deleted.
+    NotDeleted,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// Whether it is about a region as a whole.
+    fn is_of_region(self) -> bool {
+        matches!(self, Self::Copies | Self::Expiry | Self::Unreadable)
+    }
+
+    /// What is wrong with one that was named before, or with so many that are named after.
+    fn what(self, count: usize, region: Option<&Region>) -> String {
+        let one = count == 1;
+        let place = region.map_or("", Region::as_str);
+        match self {
+            Self::WholeRun | Self::Other => String::new(),
+            Self::Copies | Self::Expiry | Self::Unreadable if region.is_none() => String::new(),
+            Self::Copies if one => "copies".into(),
+            Self::Copies => format!("{count} regions: copies"),
+            Self::Expiry if one => "expiry".into(),
+            Self::Expiry => format!("{count} regions: expiry"),
+            Self::Unreadable if one => "cannot be looked at".into(),
+            Self::Unreadable => format!("{count} regions cannot be looked at"),
+            Self::Unprotected if one => "it has backups, and no tag says whether it is backed up".into(),
+            Self::Unprotected => format!("{count} volumes have backups, and no tag says whether they are backed up"),
+            Self::NoSnapshot if one => "no completed snapshot of this run".into(),
+            Self::NoSnapshot => format!("{count} volumes have no completed snapshot of this run"),
+            Self::NoCopy if one => format!("owed a copy in {place}"),
+            Self::NoCopy => format!("{count} copies are owed in {place}"),
+            Self::StuckCopy if one => format!("its copy in {place} does not get done"),
+            Self::StuckCopy => format!("{count} copies in {place} do not get done"),
+            Self::Forgotten if one => format!("left the look-back without a copy in {place}"),
+            Self::Forgotten => format!("{count} snapshots left the look-back without a copy in {place}"),
+            Self::RanOut if one => format!("promised copy in {place} was not made before its retention ran out"),
+            Self::RanOut => {
+                format!("{count} promised copies in {place} were not made before their retention ran out")
+            }
+            Self::NoKeepForever if one => format!("its KeepForever has not reached its copy in {place}"),
+            Self::NoKeepForever => format!("KeepForever has not reached {count} copies in {place}"),
+            Self::NotDeleted if one => format!("could not be deleted in {place}"),
+            Self::NotDeleted => format!("{count} snapshots could not be deleted in {place}"),
+        }
+    }
+}
+
+/// An instance as reports name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Named {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its name, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) if name != self.id.as_str() => write!(f, "{} ({})", self.id, cut(name, MAX_NAME)),
+            _ => self.id.fmt(f),
+        }
+    }
+}
+
+/// One thing that is owed, unprotected or failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// What kind of problem.
+    pub kind: Kind,
+    /// The instances it is about: several where they share a volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<Named>,
+    /// The volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
+    /// The snapshot in the home region, or the one that could not be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
+    /// The day of that snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_on: Option<NaiveDate>,
+    /// The region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
+    /// The copy that is there and is of no use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<SnapshotId>,
+    /// Since when that copy is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// The name of the error, where one is known; see [`ErrorName`] for this system's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why, as far as it is known; at most [`MAX_REASON`] characters.
+    pub reason: String,
+    /// What to do about it.
+    pub what_to_do: String,
+}
+
+/// Characters of a reason, at most: what AWS says can be very long.
+pub const MAX_REASON: usize = 1_000;
+/// Characters of an instance's name in a line, at most; in `summary.json` it is whole.
+const MAX_NAME: usize = 40;
+/// Characters of a line, at most, so that one always fits into the execution's cause. Only names can make it longer.
+const MAX_LINE: usize = 700;
+/// Characters that are left to a reason, whatever else a line holds.
+const MIN_REASON: usize = 60;
+/// So many are named where many have the same problem.
+const MAX_NAMES: usize = 5;
+
+impl Problem {
+    /// A problem; what it is about is filled in by the caller.
+    pub fn new(kind: Kind, reason: impl fmt::Display, what_to_do: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            instances: Vec::new(),
+            volume: None,
+            snapshot: None,
+            created_on: None,
+            region: None,
+            copy: None,
+            since: None,
+            error: None,
+            reason: cut(&reason.to_string(), MAX_REASON),
+            what_to_do: what_to_do.to_string(),
+        }
+    }
+
+    /// A problem of a region as a whole.
+    pub fn of_region(
+        kind: Kind,
+        region: &Region,
+        error: &str,
+        reason: impl fmt::Display,
+        to_do: impl fmt::Display,
+    ) -> Self {
+        Self { region: Some(region.clone()), error: Some(error.into()), ..Self::new(kind, reason, to_do) }
+    }
+
+    /// Whether it is only late: the next run makes it.
+    fn is_out_of_time(&self) -> bool {
+        let is_task = matches!(self.kind, Kind::NoSnapshot | Kind::NoCopy | Kind::NoKeepForever);
+        is_task && self.error.as_deref() == Some(ErrorName::OutOfTime.as_str())
+    }
+
+    /// What it is about, in words.
+    fn who(&self) -> String {
+        if self.kind.is_of_region() {
+            return self.region.as_ref().map_or_else(String::new, Region::to_string);
+        }
+        let mut parts: Vec<String> = self.instances.iter().map(Named::to_string).collect();
+        parts.extend(self.volume.iter().map(VolumeId::to_string));
+        let day = self.created_on.map_or_else(String::new, |day| format!(" of {day}"));
+        let last = if self.kind == Kind::Unprotected { "last backup " } else { "" };
+        parts.extend(self.snapshot.iter().map(|snapshot| format!("{last}{snapshot}{day}")));
+        let since = self.since.map_or_else(String::new, |since| format!(" pending since {}", at(since)));
+        parts.extend(self.copy.iter().map(|copy| format!("copy {copy}{since}")));
+        if self.is_out_of_time() {
+            parts.extend(self.region.iter().map(|region| format!("to {region}")));
+        }
+        parts.join(", ")
+    }
+
+    /// What problems have in common that are told in one line.
+    fn group(&self) -> (String, String, String) {
+        if self.is_out_of_time() {
+            return (ErrorName::OutOfTime.to_string(), String::new(), String::new());
+        }
+        // What stops an expiry names the input for its own region.
+        let by_itself = !self.kind.is_of_region() || self.error.as_deref() == Some(ErrorName::MassExpire.as_str());
+        let region = self.region.as_ref().filter(|_| by_itself).map(Region::to_string);
+        let error = self.error.clone().unwrap_or_default();
+        let reason = format!("{error} {} {}", in_general(&self.reason), self.what_to_do);
+        (format!("{:?}", self.kind), region.unwrap_or_default(), reason)
+    }
+}
+
+/// A reason without what differs from one item to the next: ids, days, and encoded messages.
+pub(super) fn in_general(reason: &str) -> String {
+    let stays = |word: &&str| word.len() <= 40 && !word.bytes().any(|b| b.is_ascii_digit());
+    reason.split_whitespace().filter(stays).collect::<Vec<_>>().join(" ")
+}
+
+/// A moment as reports write it: to the minute.
+pub(super) fn at(moment: DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// A moment as an input's `scheduledTime` takes it.
+pub(super) fn input_time(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// The first few names of a longer list, which stands whole in `whole`.
+pub(super) fn some_of(names: &[String], whole: &str) -> String {
+    let more = names.len().saturating_sub(MAX_NAMES);
+    let first = names[..names.len() - more].join("; ");
+    if more == 0 { first } else { format!("{first}; and {more} more, see {whole}") }
+}
+
+/// The problems as lines, worst first; those that have the same cause are one line.
+pub fn lines(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<String> {
+    let mut sorted: Vec<(Kind, Option<&Region>, String, &Problem)> =
+        problems.iter().map(|p| (p.kind, p.region.as_ref(), p.who(), p)).collect();
+    sorted.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
+    let mut groups: Vec<Vec<(String, &Problem)>> = Vec::new();
+    let mut index = BTreeMap::new();
+    for (_, _, who, problem) in sorted {
+        let at = *index.entry(problem.group()).or_insert(groups.len());
+        if at == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[at].push((who, problem));
+    }
+    groups.iter().map(|group| line(group, deadline)).collect()
+}
+
+fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
+    let (_, first) = &group[0];
+    let names: Vec<String> = group.iter().map(|(who, _)| who.clone()).filter(|who| !who.is_empty()).collect();
+    let to_do = if first.what_to_do.is_empty() { String::new() } else { format!(". {}", first.what_to_do) };
+    if first.is_out_of_time() {
+        let tasks = if group.len() == 1 { "1 task was" } else { &format!("{} tasks were", group.len()) };
+        return format!("{tasks} left at the deadline, {}: {}{to_do}", at(deadline), some_of(&names, "summary.json"));
+    }
+    let what = first.kind.what(group.len(), first.region.as_ref());
+    let reason = match &first.error {
+        Some(error) if !first.reason.contains(&format!("{error}: ")) => format!("{error}: {}", first.reason),
+        _ => first.reason.clone(),
+    };
+    let (before, after) = match names.as_slice() {
+        [] => (what, String::new()),
+        [one] if what.is_empty() => (one.clone(), String::new()),
+        [one] => (format!("{one}: {what}"), String::new()),
+        many => (what, format!(": {}", some_of(many, "summary.json"))),
+    };
+    let taken = before.chars().count() + after.chars().count() + to_do.chars().count();
+    let reason = cut(reason.trim_end_matches('.'), MAX_LINE.saturating_sub(taken).max(MIN_REASON));
+    let told: Vec<&str> = [before.as_str(), reason.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{}{after}{to_do}", told.join(": "))
+}

@@ -1,0 +1,247 @@
+//! What became of the planned instances, and which backups nothing speaks of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Failed, Kind, Named, Problem, advice,
+    failures::SNAPSHOTS,
+    problem::{at, input_time},
+};
+use crate::{
+    contract::Run,
+    copies::is_source,
+    error::ErrorName,
+    fleet::{Fleet, Instance, Snapshot, SnapshotState, Volume, counting},
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    policy::{InstancePlan, Rejection},
+    protection::{Gone, Unprotected},
+    tags::{BACKUP_RUN, Backup, InstanceTags, SnapshotTags, backup_word},
+};
+
+/// What became of an instance's volumes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceEnd {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its name, else its id.
+    pub name: String,
+    /// Its volumes.
+    pub volumes: Vec<VolumeEnd>,
+}
+
+impl InstanceEnd {
+    /// Whether each of its volumes has a completed snapshot.
+    pub fn is_complete(&self) -> bool {
+        self.volumes.iter().all(|volume| volume.state == Some(SnapshotState::Completed))
+    }
+
+    /// As reports name it.
+    pub fn named(&self) -> Named {
+        Named {
+            id: self.instance.clone(),
+            name: Some(self.name.clone()).filter(|name| *name != self.instance.as_str()),
+        }
+    }
+}
+
+/// What became of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeEnd {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Where it is attached.
+    pub device: String,
+    /// The run's snapshot of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
+    /// Its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<SnapshotState>,
+    /// When it was begun; before the execution where an earlier one of the same run did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<DateTime<Utc>>,
+    /// EC2's reason, where it is in error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_message: Option<String>,
+    /// The copies of that snapshot that are complete.
+    pub copied_to: BTreeMap<Region, SnapshotId>,
+}
+
+/// A volume that is gone, and its last backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GoneEnd {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The name of the instance it was of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its last backup in the home region.
+    pub last: SnapshotId,
+    /// The first day on which that is no longer wanted.
+    pub delete_on: NaiveDate,
+}
+
+impl From<Gone> for GoneEnd {
+    fn from(Gone { volume, name, last, delete_on }: Gone) -> Self {
+        Self { volume, name, last, delete_on }
+    }
+}
+
+/// Completed copies by their source, and by the region that holds them.
+pub type Copied = BTreeMap<SnapshotId, BTreeMap<Region, SnapshotId>>;
+
+/// What became of each planned instance.
+///
+/// `sources` are the automated snapshots of the home region; those of the run are picked out of them.
+pub fn instance_ends(plans: &[InstancePlan], run: &str, sources: &[Snapshot], copied: &Copied) -> Vec<InstanceEnd> {
+    let mut made: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
+    for snapshot in of_run(run, sources) {
+        if let Some(volume) = &snapshot.volume {
+            made.entry(volume).or_default().push(snapshot);
+        }
+    }
+    let end_of = |plan: &InstancePlan| {
+        let volume_end = |attachment: &crate::fleet::Attachment| {
+            let alike = made.get(&attachment.volume).map_or(&[][..], Vec::as_slice);
+            // What is no backup is shown where there is nothing better: it says what went wrong.
+            let snapshot = counting(alike.iter().copied()).or_else(|| alike.iter().max_by_key(|s| s.started).copied());
+            VolumeEnd {
+                volume: attachment.volume.clone(),
+                device: attachment.device.clone(),
+                snapshot: snapshot.map(|s| s.id.clone()),
+                state: snapshot.map(|s| s.state),
+                begun: snapshot.map(|s| s.started),
+                state_message: snapshot.and_then(|s| s.state_message.clone()),
+                copied_to: snapshot.and_then(|s| copied.get(&s.id)).cloned().unwrap_or_default(),
+            }
+        };
+        InstanceEnd {
+            instance: plan.instance.clone(),
+            name: plan.name.clone(),
+            volumes: plan.volumes.iter().map(volume_end).collect(),
+        }
+    };
+    plans.iter().map(end_of).collect()
+}
+
+/// The snapshots of the home region that a run made.
+pub fn of_run<'a>(run: &str, sources: &'a [Snapshot]) -> impl Iterator<Item = &'a Snapshot> {
+    let is_made = move |s: &&Snapshot| s.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run);
+    // Another home region's run may have the same id, and its copies are here.
+    sources.iter().filter(is_made).filter(|s| is_source(&SnapshotTags::read(&s.tags)))
+}
+
+/// Which planned volumes have no completed snapshot: problems where that is still owed, notes where it is not.
+///
+/// `fleet` is the latest list of what exists.
+pub fn missing(ends: &[InstanceEnd], fleet: &Fleet, failed: &Failed, run: &Run) -> (Vec<Problem>, Vec<Rejection>) {
+    let later = Later::of(fleet);
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    for end in ends {
+        let mut said = BTreeSet::new();
+        for volume in end.volumes.iter().filter(|v| v.state != Some(SnapshotState::Completed)) {
+            match later.not_owed(&end.instance, &volume.volume) {
+                None => problems.push(no_snapshot(end, volume, failed, run)),
+                // What is the same for the whole instance is said once.
+                Some(why) if said.insert(why.clone()) => notes.push(Rejection::new(end.named(), why)),
+                Some(_) => {}
+            }
+        }
+    }
+    (problems, notes)
+}
+
+/// The fleet as it is after the snapshots were made.
+struct Later<'a> {
+    instances: BTreeMap<&'a InstanceId, &'a Instance>,
+    volumes: BTreeMap<&'a VolumeId, &'a Volume>,
+    wanted: BTreeSet<&'a VolumeId>,
+}
+
+impl<'a> Later<'a> {
+    fn of(fleet: &'a Fleet) -> Self {
+        let living = fleet.instances.iter().filter(|i| i.is_living());
+        // A volume that several instances share, or that has moved to another one, is owed all the same.
+        let asking = living.clone().filter(|i| InstanceTags::read(&i.tags).0.is_wanted());
+        Self {
+            instances: living.map(|i| (&i.id, i)).collect(),
+            volumes: fleet.volumes.iter().map(|v| (&v.id, v)).collect(),
+            wanted: asking.flat_map(|i| &i.volumes).map(|a| &a.volume).collect(),
+        }
+    }
+
+    /// Why a planned volume owes no snapshot any more; `None` where it does.
+    fn not_owed(&self, planned: &InstanceId, volume: &VolumeId) -> Option<String> {
+        let own = self.volumes.get(volume).and_then(|v| backup_word(&v.tags).0);
+        if let Some(word @ (Backup::No | Backup::Hold)) = own {
+            return Some(format!("{volume} got Backup={word:?} since it was discovered"));
+        }
+        if self.wanted.contains(volume) {
+            return None;
+        }
+        let Some(instance) = self.instances.get(planned) else {
+            return Some("the instance is gone since it was discovered".into());
+        };
+        Some(if instance.volumes.iter().any(|a| a.volume == *volume) {
+            match backup_word(&instance.tags).0 {
+                Some(word) => format!("its Backup tag says {word:?} since it was discovered"),
+                None => "it lost its Backup tag since it was discovered".into(),
+            }
+        } else if self.volumes.contains_key(volume) {
+            format!("{volume} was detached since it was discovered")
+        } else {
+            format!("{volume} is gone since it was discovered")
+        })
+    }
+}
+
+fn no_snapshot(end: &InstanceEnd, volume: &VolumeEnd, failed: &Failed, run: &Run) -> Problem {
+    let shown = volume.snapshot.as_ref().map_or_else(String::new, SnapshotId::to_string);
+    let (error, reason) = match (volume.state, failed.instance(&end.instance)) {
+        (Some(SnapshotState::Error), _) => {
+            let message = volume.state_message.as_deref().unwrap_or("EC2 gives no reason");
+            (ErrorName::SnapshotFailed.to_string(), format!("{shown} is in error: {message}"))
+        }
+        (_, Some(reason)) => (reason.error.clone(), reason.cause.clone()),
+        (Some(SnapshotState::Pending), _) => {
+            let since = volume.begun.map_or_else(String::new, |begun| format!(" since {}", at(begun)));
+            (String::new(), format!("{shown} is still pending{since}"))
+        }
+        (Some(_), _) => (String::new(), format!("{shown} is in the Recycle Bin")),
+        (None, _) if failed.is_unread(SNAPSHOTS) => {
+            (String::new(), "why was not read: see the Map Run Snapshots".into())
+        }
+        (None, _) => (String::new(), "no failure is known: see the log of the snapshot function".into()),
+    };
+    let repeat = format!(
+        "To make it up, start {{\"scheduledTime\": \"{}\", \"phases\": [\"snapshot\", \"copy\"]}} within 24 hours of that time",
+        input_time(run.scheduled)
+    );
+    let to_do = advice(&error, &repeat);
+    Problem {
+        instances: vec![end.named()],
+        volume: Some(volume.volume.clone()),
+        snapshot: volume.snapshot.clone(),
+        error: Some(error).filter(|error| !error.is_empty()),
+        ..Problem::new(Kind::NoSnapshot, reason, to_do)
+    }
+}
+
+/// A volume that has backups, and of which no tag says whether it is backed up.
+pub fn unprotected(found: Unprotected) -> Problem {
+    let instead: Vec<String> = found.instead.iter().map(ToString::to_string).collect();
+    let to_do = "Set Backup=Yes (back it up), Backup=No (give its backups up) or Backup=Hold (keep the last one, and no \
+                 more reports)";
+    Problem {
+        instances: found.instances.into_iter().map(|(id, name)| Named { id, name }).collect(),
+        volume: Some(found.volume),
+        snapshot: Some(found.last),
+        created_on: Some(found.created_on),
+        ..Problem::new(Kind::Unprotected, instead.join("; "), to_do)
+    }
+}

@@ -1,0 +1,161 @@
+use serde_json::json;
+
+use super::*;
+use crate::tags::TagProblem;
+
+use SnapshotState::{Completed, Error, Other, Pending};
+
+/// Of one planned instance without a single snapshot: the volumes that are problems, and the notes.
+fn without_snapshots(volumes: &[&str], fleet: &Fleet) -> (Vec<String>, Vec<String>) {
+    let ends = instance_ends(&[plan("i-1", volumes)], RUN, &[], &Copied::new());
+    let (problems, notes) = missing(&ends, fleet, &Failed::default(), &run());
+    let volumes = problems.iter().map(|p| p.volume.as_ref().unwrap().to_string()).collect();
+    (volumes, notes.iter().map(ToString::to_string).collect())
+}
+
+fn line_of(made: &[Snapshot], failed: &Failed) -> String {
+    let ends = instance_ends(&[plan("i-1", &["vol-1"])], RUN, made, &Copied::new());
+    let (problems, _) = missing(&ends, &fleet(&[instance("i-1", "running", &["vol-1"])], &[]), failed, &run());
+    shown(&problems).remove(0)
+}
+
+#[test]
+fn a_volume_ends_with_the_snapshot_that_counts_as_everywhere() {
+    for (states, counts) in [
+        ([Error, Pending], Some(("snap-1", Pending))),
+        ([Completed, Pending], Some(("snap-0", Completed))),
+        ([Pending, Completed], Some(("snap-0", Pending))),
+        ([Completed, Completed], Some(("snap-0", Completed))),
+    ] {
+        let mut made: Vec<_> = (0..).zip(states).map(|(i, s)| snapshot(&format!("snap-{i}"), "vol-1", s)).collect();
+        for _ in ["in order", "reversed"] {
+            let ends = instance_ends(&[plan("i-1", &["vol-1", "vol-2"])], RUN, &made, &Copied::new());
+            let [first, second] = ends[0].volumes.as_slice() else { panic!("{ends:?}") };
+            assert_eq!(first.snapshot.as_ref().map(SnapshotId::as_str).zip(first.state), counts, "{states:?}");
+            assert_eq!((second.device.as_str(), &second.snapshot, second.state), ("/dev/sdb", &None, None));
+            made.reverse();
+        }
+    }
+}
+
+#[test]
+fn what_another_run_or_another_home_region_made_is_not_the_runs() {
+    let mut earlier = snapshot("snap-1", "vol-1", Completed);
+    earlier.tags.insert("BackupRun".into(), "20261121T030000Z".into());
+    let mut foreign = snapshot("snap-2", "vol-1", Completed);
+    foreign.tags.insert("BackupFromRegion".into(), "us-east-1".into());
+    let ends = instance_ends(&[plan("i-1", &["vol-1"])], RUN, &[earlier, foreign], &Copied::new());
+    assert_eq!(ends[0].volumes[0].snapshot, None);
+}
+
+#[test]
+fn what_is_still_attached_and_has_no_completed_snapshot_makes_the_run_incomplete() {
+    let all = ["vol-1", "vol-2", "vol-3"];
+    let made = [
+        snapshot("snap-1", "vol-1", Completed),
+        snapshot("snap-2", "vol-2", Pending),
+        snapshot("snap-3", "vol-3", Other),
+    ];
+    let ends = instance_ends(&[plan("i-1", &all)], RUN, &made, &Copied::new());
+    let fleet = fleet(&[instance("i-1", "running", &all)], &[]);
+    let (problems, notes) = missing(&ends, &fleet, &Failed::default(), &run());
+    let found: Vec<_> = problems.iter().map(|p| p.volume.as_ref().unwrap().as_str()).collect();
+    assert_eq!((found, notes), (vec!["vol-2", "vol-3"], vec![]));
+}
+
+#[test]
+fn a_missing_snapshot_is_told_with_its_reason_and_the_input_that_makes_it() {
+    let to_do = "To make it up, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", \"phases\": [\"snapshot\", \"copy\"]} within 24 hours of that time";
+    let broken = Snapshot { state_message: Some("no space".into()), ..snapshot("snap-1", "vol-1", Error) };
+    let refused =
+        item(json!({"instance": plan("i-1", &["vol-1"])}), "SnapshotLimitExceeded", "CreateSnapshots: no more");
+    let failed = Failed::of(&[map_run("Snapshots", vec![refused])]);
+    let unread = Failed::of(&[MapRun { failed: 300, ..map_run("Snapshots", vec![]) }]);
+    let nothing = Failed::default();
+    for (made, failed, who, why) in [
+        (
+            vec![],
+            &failed,
+            "",
+            "SnapshotLimitExceeded: CreateSnapshots: no more. Raise the account's quota of snapshots",
+        ),
+        (vec![broken], &failed, ", snap-1", "SnapshotFailed: snap-1 is in error: no space"),
+        (
+            vec![snapshot("snap-1", "vol-1", Pending)],
+            &nothing,
+            ", snap-1",
+            "snap-1 is still pending since 2026-11-22 04:00 UTC",
+        ),
+        (vec![], &unread, "", "why was not read: see the Map Run Snapshots"),
+        (vec![], &nothing, "", "no failure is known: see the log of the snapshot function"),
+    ] {
+        let line = format!("i-1 (web), vol-1{who}: no completed snapshot of this run: {why}. {to_do}");
+        assert_eq!(line_of(&made, failed), line);
+    }
+}
+
+#[test]
+fn what_is_gone_since_it_was_discovered_is_a_note_and_owes_nothing() {
+    let gone = "i-1 (web): the instance is gone since it was discovered".to_owned();
+    assert_eq!(without_snapshots(&["vol-1", "vol-2"], &fleet(&[], &[])), (vec![], vec![gone.clone()]));
+    for state in ["terminated", "shutting-down"] {
+        let fleet = fleet(&[instance("i-1", state, &["vol-1"])], &[]);
+        assert_eq!(without_snapshots(&["vol-1"], &fleet), (vec![], vec![gone.clone()]), "{state}");
+    }
+    let later = fleet(&[instance("i-1", "stopped", &["vol-1"])], &["vol-2"]);
+    let (owed, notes) = without_snapshots(&["vol-1", "vol-2", "vol-3"], &later);
+    assert_eq!(owed, ["vol-1"]);
+    let expected = ["vol-2 was detached since it was discovered", "vol-3 is gone since it was discovered"];
+    assert_eq!(notes, expected.map(|why| format!("i-1 (web): {why}")));
+}
+
+#[test]
+fn what_lost_its_tag_in_mid_run_is_not_called_gone() {
+    let untagged = |own: &[(&str, &str)]| {
+        let other = Instance { tags: tags(own.iter().copied()), ..instance("i-1", "running", &["vol-1"]) };
+        without_snapshots(&["vol-1"], &fleet(&[other], &[]))
+    };
+    for (own, why) in [
+        (&[][..], "it lost its Backup tag since it was discovered"),
+        (&[("Backup", "true")], "it lost its Backup tag since it was discovered"),
+        (&[("Backup", "hold")], "its Backup tag says Hold since it was discovered"),
+    ] {
+        assert_eq!(untagged(own), (vec![], vec![format!("i-1 (web): {why}")]));
+    }
+    let mut held = fleet(&[instance("i-1", "running", &["vol-1"])], &[]);
+    held.volumes[0].tags = tags([("Backup", "No")]);
+    let (owed, notes) = without_snapshots(&["vol-1"], &held);
+    assert_eq!((owed.len(), notes), (0, vec!["i-1 (web): vol-1 got Backup=No since it was discovered".into()]));
+}
+
+#[test]
+fn a_volume_that_another_tagged_instance_holds_is_still_owed() {
+    let moved = |own: &[(&str, &str)]| {
+        let other = Instance { tags: tags(own.iter().copied()), ..instance("i-2", "running", &["vol-1"]) };
+        without_snapshots(&["vol-1"], &fleet(&[instance("i-1", "running", &[]), other], &[]))
+    };
+    assert_eq!(moved(&[("Backup", "yes")]), (vec!["vol-1".into()], vec![]));
+    assert_eq!(moved(&[("Backup", "No")]).1, ["i-1 (web): vol-1 was detached since it was discovered"]);
+    let (owed, notes) = without_snapshots(&["vol-1"], &fleet(&[instance("i-2", "running", &["vol-1"])], &[]));
+    assert_eq!((owed.len(), notes.len()), (1, 0), "its first instance is gone");
+}
+
+#[test]
+fn an_unprotected_volume_is_told_with_its_last_backup_and_the_three_words() {
+    let allowed = "Yes, No or Hold".to_owned();
+    let found = crate::protection::Unprotected {
+        volume: "vol-1".parse().unwrap(),
+        instances: vec![("i-1".parse().unwrap(), Some("db".into())), ("i-2".parse().unwrap(), None)],
+        instead: vec![TagProblem { tag: "Backup".into(), value: "true".into(), allowed }],
+        last: id("snap-7"),
+        created_on: day("2026-11-20"),
+    };
+    assert_eq!(
+        shown(&[unprotected(found)]),
+        [
+            "i-1 (db), i-2, vol-1, last backup snap-7 of 2026-11-20: it has backups, and no tag says whether it is backed \
+          up: Backup=\"true\": allowed is Yes, No or Hold. Set Backup=Yes (back it up), Backup=No (give its backups up) \
+          or Backup=Hold (keep the last one, and no more reports)"
+        ]
+    );
+}

@@ -1,0 +1,315 @@
+//! The summary as text: whole for the bucket, and as much of it as fits into a mail and into an execution's cause.
+//!
+//! What is wrong comes first, then the counts and where everything stands, then the details. Only details, and the
+//! later problems, are ever left out, by whole lines, and the text says how many.
+
+use super::{
+    DeadLettersEnd, ExpiryEnd, InstanceEnd, Summary, Swept,
+    problem::{at, input_time, lines, some_of},
+};
+use crate::{contract::Left, error::cut, expiry::Expire, fleet::SnapshotState};
+
+/// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
+const MAX_CAUSE: usize = 1_000;
+/// Bytes of a mail, at most; SNS takes 256 KiB (`Publish` documentation), and much less is enough to act on.
+const MAX_MAIL: usize = 60_000;
+/// Bytes of a mail that its problems may take, so that the counts and the links always have room.
+const MAX_MAIL_PROBLEMS: usize = 20_000;
+
+impl Summary {
+    /// The notification's subject: ASCII, of at most 100 characters, which is what a mail can have (`Publish`
+    /// documentation).
+    pub fn subject(&self) -> String {
+        let state = match (self.run.dry_run, self.is_complete()) {
+            (true, true) => "dry run",
+            (true, false) => "dry run INCOMPLETE",
+            (false, true) => "complete",
+            (false, false) => "INCOMPLETE",
+        };
+        let tags = match self.rejected_tags() {
+            0 => String::new(),
+            count => format!(", {} cannot be used", counted(count, "tag", "tags")),
+        };
+        format!("EBS backup {} in {}: {state}{tags}", self.run.id, self.home)
+    }
+
+    /// The summary for people: `summary.txt` in the report bucket.
+    pub fn text(&self) -> String {
+        let mut all = self.problem_block(&lines(&self.problems, self.run.deadline));
+        all.extend(self.middle());
+        all.extend(self.details());
+        self.joined(&all)
+    }
+
+    /// The summary as it is sent: cut by whole lines where it is too long.
+    pub fn mail(&self) -> String {
+        let problems = self.problem_block(&lines(&self.problems, self.run.deadline));
+        let mut all = self.cut(problems, MAX_MAIL_PROBLEMS);
+        all.extend(self.middle());
+        let taken: usize = all.iter().map(|line| line.len() + 1).sum();
+        all.extend(self.cut(self.details(), MAX_MAIL.saturating_sub(taken + self.subject().len() + 2)));
+        self.joined(&all)
+    }
+
+    /// The execution's cause: the problems as the summary has them, and where it stands; empty for a complete run.
+    pub fn cause(&self) -> String {
+        if self.is_complete() {
+            return String::new();
+        }
+        let all = lines(&self.problems, self.run.deadline);
+        let whole = |shown: usize| match all.len() - shown {
+            0 => format!("The whole summary: {}", self.file("summary.txt")),
+            left => self.more(left),
+        };
+        for shown in (1..=all.len()).rev() {
+            let cause = format!("{}\n{}", all[..shown].join("\n"), whole(shown));
+            if cause.chars().count() <= MAX_CAUSE {
+                return cause;
+            }
+        }
+        let tail = whole(1);
+        let room = MAX_CAUSE.saturating_sub(tail.chars().count() + 1);
+        format!("{}\n{tail}", cut(all.first().map_or("", String::as_str), room))
+    }
+
+    /// Where a file of this run stands.
+    fn file(&self, name: &str) -> String {
+        format!("{}{name}", self.files)
+    }
+
+    fn more(&self, count: usize) -> String {
+        format!("… {} in {}", counted(count, "more line", "more lines"), self.file("summary.txt"))
+    }
+
+    fn joined(&self, all: &[String]) -> String {
+        let mut text = self.subject();
+        for line in all {
+            text.push('\n');
+            text.push_str(line);
+        }
+        text.push('\n');
+        text
+    }
+
+    /// As many whole lines as fit into so many bytes, and how many more there are.
+    fn cut(&self, mut all: Vec<String>, most: usize) -> Vec<String> {
+        let size = |lines: &[String]| lines.iter().map(|line| line.len() + 1).sum::<usize>();
+        if size(&all) <= most {
+            return all;
+        }
+        let (count, room) = (all.len(), most.saturating_sub(self.more(all.len()).len() + 1));
+        let mut taken = 0;
+        let fits = |line: &&String| {
+            taken += line.len() + 1;
+            taken <= room
+        };
+        let shown = all.iter().take_while(fits).count();
+        all.truncate(shown);
+        all.push(self.more(count - shown));
+        all
+    }
+
+    fn problem_block(&self, problems: &[String]) -> Vec<String> {
+        let title = match (self.run.dry_run, self.is_complete()) {
+            (true, true) => "What a run would report",
+            _ => "Incomplete, because",
+        };
+        let would = self.run.dry_run.then(|| [String::new(), self.would()]).into_iter().flatten();
+        would.chain(list(title, problems.iter().cloned())).collect()
+    }
+
+    /// What a run would do, of the phases that were asked for.
+    fn would(&self) -> String {
+        let mut acts = Vec::new();
+        if self.run.phases.snapshot {
+            acts.push(format!("snapshot {}", counted(self.volumes().0, "volume", "volumes")));
+        }
+        let copies = self.copies.iter().map(|end| (&end.region, end.owed + end.of_new_snapshots));
+        acts.extend(copies.filter(|(_, count)| *count > 0).map(|(region, count)| format!("copy {count} to {region}")));
+        match self.expiries.iter().map(|end| end.left.len()).sum() {
+            0 => {}
+            count => acts.push(format!("delete {count}")),
+        }
+        if acts.is_empty() { "Would do nothing.".into() } else { format!("Would {}.", acts.join(", ")) }
+    }
+
+    /// Counts, and where everything is found.
+    fn middle(&self) -> Vec<String> {
+        let run = &self.run;
+        let mut all = vec![String::new()];
+        if run.phases.snapshot && !run.dry_run {
+            let (planned, completed) = self.volumes();
+            let instances = counted(self.instances.len(), "instance", "instances");
+            all.push(format!("Snapshots: {completed} of {} of {instances}", counted(planned, "volume", "volumes")));
+        }
+        if !self.copies.is_empty() && !run.dry_run {
+            let (made, owed) = self.copies.iter().fold((0, 0), |(made, owed), c| (made + c.made, owed + c.owed));
+            all.push(format!("Copies: {made} made by this run, {owed} owed"));
+        }
+        if !self.expiries.is_empty() {
+            let ends = || self.expiries.iter();
+            all.push(format!(
+                "Expired: {}",
+                expired(
+                    run.dry_run,
+                    ends().flat_map(|e| &e.deleted),
+                    ends().flat_map(|e| &e.left),
+                    ends().map(|e| e.kept.len()).sum()
+                )
+            ));
+        }
+        all.push(format!("Rejected: {}", self.rejected.len()));
+        let phases = [(run.phases.snapshot, "snapshot"), (run.phases.copy, "copy"), (run.phases.expire, "expire")];
+        let phases: Vec<&str> = phases.into_iter().filter_map(|(on, name)| on.then_some(name)).collect();
+        let account = run.execution.split(':').nth(4).unwrap_or("not known");
+        all.extend([
+            String::new(),
+            format!("Run: {}, which {{\"scheduledTime\": \"{}\"}} repeats", run.id, input_time(run.scheduled)),
+            format!("Phases: {}", phases.join(", ")),
+            format!("Account: {account}, home region {}", self.home),
+            format!("Started: {}; reported: {}; deadline: {}", at(run.started), at(self.ended), at(run.deadline)),
+            format!("Execution: {}", console_link(&run.execution).unwrap_or_else(|| run.execution.clone())),
+            format!("Summary: {} and summary.json beside it", self.file("summary.txt")),
+        ]);
+        all
+    }
+
+    fn details(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        all.extend(list("Rejected", self.rejected.iter().map(ToString::to_string)));
+        let failures = self.failures.iter().map(super::FailureEnd::line).chain(self.unread.iter().cloned());
+        all.extend(list("Failed on the way", failures));
+        all.extend(list("Dead letters", self.dead_letters.iter().map(letters)));
+        all.extend(list("Notes", self.notes.iter().map(ToString::to_string)));
+        let gone = self.gone.iter().map(|gone| {
+            let name = gone.name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+            format!("{}{name}: its last backup {} goes on {}", gone.volume, gone.last, gone.delete_on)
+        });
+        all.extend(list("Volumes that are gone", gone));
+        let copies = self.copies.iter().map(|end| {
+            let surplus = match end.surplus.len() {
+                0 => String::new(),
+                count => format!(", {count} in excess (they expire on their own date)"),
+            };
+            match self.run.dry_run {
+                true => {
+                    format!("{}: {} owed, {} of the new snapshots{surplus}", end.region, end.owed, end.of_new_snapshots)
+                }
+                false => format!("{}: {} made by this run, {} owed{surplus}", end.region, end.made, end.owed),
+            }
+        });
+        all.extend(list("Copies", copies));
+        let expiries = self.expiries.iter().flat_map(|end| self.expiry_lines(end));
+        all.extend(list(if self.run.dry_run { "To be deleted" } else { "Expired" }, expiries));
+        let snapshots = self.instances.iter().flat_map(|end| self.instance_lines(end));
+        all.extend(list(if self.run.dry_run { "To be snapshotted" } else { "Snapshots" }, snapshots));
+        all
+    }
+
+    fn expiry_lines(&self, end: &ExpiryEnd) -> Vec<String> {
+        let counts = expired(self.run.dry_run, &end.deleted, &end.left, end.kept.len());
+        let mut all = vec![format!("{}: {counts}", end.region)];
+        all.extend(end.deleted.iter().map(|swept| format!("  deleted: {}: {}", of_volume(swept), swept.due())));
+        all.extend(end.left.iter().map(|swept| {
+            let reason = swept.reason.as_ref().filter(|_| !self.run.dry_run);
+            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            let what = if self.run.dry_run { "to be deleted" } else { "left" };
+            format!("  {what}: {}: {}{reason}", of_volume(swept), swept.due())
+        }));
+        let mut verdicts: Vec<(&str, Vec<String>)> = Vec::new();
+        for Left { id, volume, verdict } in &end.kept {
+            let name = volume.as_ref().map_or_else(|| id.to_string(), |volume| format!("{id} of {volume}"));
+            match verdicts.iter_mut().find(|(known, _)| known == verdict) {
+                Some((_, names)) => names.push(name),
+                None => verdicts.push((verdict, vec![name])),
+            }
+        }
+        let whole = format!("left-{}.jsonl", end.region);
+        all.extend(verdicts.iter().map(|(verdict, names)| format!("  {verdict}: {}", some_of(names, &whole))));
+        all
+    }
+
+    fn instance_lines(&self, end: &InstanceEnd) -> Vec<String> {
+        let mut all = vec![end.named().to_string()];
+        for volume in &end.volumes {
+            let mut line = format!("  {} {}", volume.volume, volume.device);
+            if !self.run.dry_run {
+                line += &match (&volume.snapshot, volume.state) {
+                    (Some(id), Some(SnapshotState::Completed)) => format!(": {id}"),
+                    (Some(id), Some(state)) => format!(": {id} is {state:?}"),
+                    _ => ": no snapshot".into(),
+                };
+                // By an earlier execution of the same run: it is as old as that.
+                if let Some(begun) = volume.begun.filter(|begun| *begun < self.run.started) {
+                    line += &format!(", begun on {}, before this execution", at(begun));
+                }
+                for (region, copy) in &volume.copied_to {
+                    line += &format!(", copied to {region} as {copy}");
+                }
+            }
+            all.push(line);
+        }
+        all
+    }
+}
+
+/// What was deleted and what is left, in numbers; what was broken was never a backup, and is not due.
+fn expired<'a>(
+    dry_run: bool,
+    deleted: impl IntoIterator<Item = &'a Swept>,
+    left: impl IntoIterator<Item = &'a Swept>,
+    kept: usize,
+) -> String {
+    let split = |all: Vec<&Swept>| {
+        let broken = all.iter().filter(|swept| swept.why == Expire::Broken).count();
+        (all.len(), format!(" ({} due, {broken} broken)", all.len() - broken))
+    };
+    let ((deleted, of_deleted), (left, of_left)) =
+        (split(deleted.into_iter().collect()), split(left.into_iter().collect()));
+    let some = |count: usize, kinds: String| if count == 0 { String::new() } else { kinds };
+    let first = match dry_run {
+        true => format!("{left} to be deleted{}", some(left, of_left)),
+        false => format!("{deleted} deleted{}, {left} left{}", some(deleted, of_deleted), some(left, of_left)),
+    };
+    if kept == 0 { first } else { format!("{first}, {kept} due or broken and kept") }
+}
+
+fn of_volume(swept: &Swept) -> String {
+    let names = swept.instances.iter().map(ToString::to_string);
+    let parts: Vec<String> =
+        [swept.id.to_string()].into_iter().chain(swept.volume.iter().map(ToString::to_string)).chain(names).collect();
+    parts.join(", ")
+}
+
+fn letters(DeadLettersEnd { queue, settled, left }: &DeadLettersEnd) -> String {
+    let names: String = left.iter().map(|(error, count)| format!(", {count} {error}")).collect();
+    format!("{queue:?}: {settled} settled meanwhile and deleted, {} left{names}", left.values().sum::<usize>())
+}
+
+fn list(title: &str, lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = lines.into_iter().map(|line| format!("  {line}")).collect();
+    if !all.is_empty() {
+        all.splice(0..0, [String::new(), format!("{title}:")]);
+    }
+    all
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Where an execution stands in the Step Functions console; `None` in partitions whose console is not public.
+///
+/// Source: the console's own addresses, and "Endpoints and ARNs" of the GovCloud and China regions.
+pub fn console_link(execution: &str) -> Option<String> {
+    let mut parts = execution.split(':');
+    let (partition, region) = (parts.nth(1)?, parts.nth(1)?);
+    let host = match partition {
+        "aws" => "aws.amazon.com",
+        "aws-us-gov" => "amazonaws-us-gov.com",
+        "aws-cn" => "amazonaws.cn",
+        _ => return None,
+    };
+    let page = format!("states/home?region={region}#/v2/executions/details/{execution}");
+    Some(format!("https://{region}.console.{host}/{page}"))
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+
+use domain::{
+    contract::{FleetFound, RegionEnd},
+    copies::{CopyRules, CopyTask, owed},
+    dead_letters::Findings,
+    error::Failure,
+    ids::{Region, SnapshotId},
+    policy::InstancePlan,
+    ports::{Ec2, Storage, Which},
+    report::{Copied, Destination, Kind, Summary, of_run},
+};
+
+use crate::{Context, Known, manifests, region_ends, unreadable};
+
+/// Looks once more at what every destination is owed; returns the completed copies of the run's snapshots.
+///
+/// One destination after the other: what a region holds is in memory only while it is looked at.
+pub(crate) async fn look<E: Ec2, S: Storage, C>(
+    known: &Known<'_>,
+    found: &FleetFound,
+    plans: &[InstancePlan],
+    context: &Context<'_, E, S, C>,
+    summary: &mut Summary,
+    findings: &mut Findings,
+) -> Result<Copied, Failure> {
+    let (run, mut copied) = (&known.event.run, Copied::new());
+    if !run.phases.copy {
+        return Ok(copied);
+    }
+    let is_explained = known.event.copy_failure.is_some();
+    let regions = &found.copy_regions;
+    let ends = region_ends(regions, &known.event.copies, Kind::Copies, is_explained, &mut summary.problems);
+    let made: BTreeSet<&SnapshotId> = of_run(&run.id, known.sources).map(|snapshot| &snapshot.id).collect();
+    for end in &ends {
+        for (source, copy) in one(end, known, &made, context, summary, findings).await? {
+            copied.entry(source).or_default().insert(end.region.clone(), copy);
+        }
+    }
+    if run.dry_run && run.phases.snapshot {
+        for end in &mut summary.copies {
+            end.of_new_snapshots = of_new_snapshots(plans, &end.region);
+        }
+    }
+    Ok(copied)
+}
+
+async fn one<E: Ec2, S: Storage, C>(
+    end: &RegionEnd,
+    known: &Known<'_>,
+    made: &BTreeSet<&SnapshotId>,
+    Context { ec2, storage, settings, home, now, .. }: &Context<'_, E, S, C>,
+    summary: &mut Summary,
+    findings: &mut Findings,
+) -> Result<impl IntoIterator<Item = (SnapshotId, SnapshotId)>, Failure> {
+    let (run, region) = (&known.event.run, &end.region);
+    let key = run.key(&format!("copies-{region}.jsonl"));
+    let planned: Vec<CopyTask> = manifests::read_or_find(*storage, end.manifest.as_ref(), &key).await?;
+    let there = match ec2.snapshots(region, &Which::CopiesFrom((*home).clone())).await {
+        Ok(there) => there,
+        Err(error) => {
+            unreadable(region, end.failure.as_ref(), &error.into(), &mut summary.problems);
+            return Ok(Default::default());
+        }
+    };
+    let owed = owed(known.sources, &there, &findings.living, region, &CopyRules::new(home, &run.id, settings, *now));
+    let destination = Destination {
+        region,
+        sources: known.sources,
+        there: &there,
+        owed: &owed,
+        planned: if run.dry_run { &[] } else { &planned },
+        living: &findings.living,
+        names: known.names,
+        failed: known.failed,
+    };
+    if !run.dry_run {
+        summary.problems.extend(destination.problems());
+    } else {
+        // What a run would make is no problem; what it could not make any more is one today already.
+        let lasting = |kind| matches!(kind, Kind::StuckCopy | Kind::Forgotten);
+        summary.problems.extend(destination.problems().into_iter().filter(|problem| lasting(problem.kind)));
+    }
+    summary.copies.push(destination.end(&run.id));
+    for note in destination.notes() {
+        if !summary.notes.contains(&note) {
+            summary.notes.push(note);
+        }
+    }
+    let completed = destination.completed(made);
+    findings.note_unfinished(region, &there);
+    findings.owed.insert(region.clone(), owed);
+    Ok(completed)
+}
+
+/// The volumes that a run would snapshot and then copy to a region.
+fn of_new_snapshots(plans: &[InstancePlan], region: &Region) -> usize {
+    plans.iter().filter(|plan| plan.copy_regions.contains(region)).map(|plan| plan.volumes.len()).sum()
+}

@@ -1,0 +1,75 @@
+use std::collections::BTreeMap;
+
+use domain::{
+    contract::{ExpireTask, FleetFound, Left, RegionEnd},
+    dead_letters::Findings,
+    error::Failure,
+    fleet::Snapshot,
+    ids::SnapshotId,
+    ports::{Ec2, Storage, Which},
+    report::{Kind, Summary, Sweep},
+    tags::SnapshotTags,
+};
+
+use crate::{Context, Known, manifests, region_ends, unreadable};
+
+/// What became of the expiry of every swept region.
+pub(crate) async fn look<E: Ec2, S: Storage, C>(
+    known: &Known<'_>,
+    found: &FleetFound,
+    context: &Context<'_, E, S, C>,
+    summary: &mut Summary,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    let event = known.event;
+    if !event.run.phases.expire {
+        return Ok(());
+    }
+    let is_explained = event.expiry_failure.is_some() || event.fleet_again_failure.is_some();
+    let regions = &found.expire_regions;
+    for end in region_ends(regions, &event.expiries, Kind::Expiry, is_explained, &mut summary.problems) {
+        one(&end, known, context, summary).await?;
+        findings.swept.extend(end.manifest.is_some().then_some(end.region));
+    }
+    Ok(())
+}
+
+async fn one<E: Ec2, S: Storage, C>(
+    end: &RegionEnd,
+    known: &Known<'_>,
+    Context { ec2, storage, now, .. }: &Context<'_, E, S, C>,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let (run, region) = (&known.event.run, &end.region);
+    let key = run.key(&format!("expire-{region}.jsonl"));
+    let batches: Vec<ExpireTask> = manifests::read_or_find(*storage, end.manifest.as_ref(), &key).await?;
+    let kept: Vec<Left> = manifests::read_lines(*storage, &run.key(&format!("left-{region}.jsonl"))).await?;
+    let ids: Vec<SnapshotId> =
+        batches.iter().flat_map(|batch| &batch.snapshots).map(|expiring| expiring.id.clone()).collect();
+    let mut there = BTreeMap::new();
+    if !ids.is_empty() {
+        let visit = &mut |snapshot: Snapshot| {
+            there.insert(snapshot.id, SnapshotTags::read(&snapshot.tags));
+        };
+        if let Err(error) = ec2.each_snapshot(region, &Which::Ids(ids), visit).await {
+            unreadable(region, end.failure.as_ref(), &error.into(), &mut summary.problems);
+            return Ok(());
+        }
+    }
+    let sweep = Sweep {
+        region,
+        batches: &batches,
+        kept,
+        there: &there,
+        failed: known.failed,
+        names: known.names,
+        today: now.date_naive(),
+        dry_run: run.dry_run,
+    };
+    let (swept, problems) = sweep.end();
+    summary.problems.extend(problems);
+    if !(swept.deleted.is_empty() && swept.left.is_empty() && swept.kept.is_empty()) {
+        summary.expiries.push(swept);
+    }
+    Ok(())
+}

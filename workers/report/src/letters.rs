@@ -1,0 +1,42 @@
+use std::collections::BTreeMap;
+
+use domain::{
+    dead_letters::Findings,
+    error::ErrorName,
+    ports::{DeadLetters, WorkQueue},
+    report::{DeadLettersEnd, Summary},
+};
+use serde_json::Value;
+
+/// Deletes the dead letters that are settled, and counts those that are left.
+///
+/// A queue that does not answer changes nothing of what the run did.
+pub(crate) async fn clear(queues: &impl DeadLetters, findings: &Findings, summary: &mut Summary) {
+    for queue in WorkQueue::ALL {
+        let letters = match queues.letters(queue).await {
+            Ok(letters) => letters,
+            Err(failure) => {
+                summary.unread.push(format!("the dead letters of {queue:?} could not be read: {failure}"));
+                continue;
+            }
+        };
+        let mut end = DeadLettersEnd { queue, settled: 0, left: BTreeMap::new() };
+        for letter in &letters {
+            let settled = findings.settle(letter);
+            if settled {
+                // Its task only: what SQS itself moved still has its token.
+                let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
+                tracing::info!(?queue, task = %body["task"], error = letter.error, "settled: a dead letter is deleted");
+                end.settled += 1;
+            } else {
+                let error = letter.error.clone().unwrap_or_else(|| ErrorName::WorkerCrashed.to_string());
+                *end.left.entry(error).or_default() += 1;
+            }
+            let done = if settled { queues.delete_letter(letter).await } else { queues.put_back(letter).await };
+            if let Err(failure) = done {
+                tracing::warn!(?queue, %failure, "a dead letter comes back by itself");
+            }
+        }
+        summary.dead_letters.extend((!letters.is_empty()).then_some(end));
+    }
+}

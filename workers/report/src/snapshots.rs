@@ -1,0 +1,45 @@
+use domain::{
+    copies::surplus_snapshots,
+    dead_letters::Findings,
+    fleet::Snapshot,
+    policy::{InstancePlan, Rejection},
+    protection::without_word,
+    report::{Copied, GoneEnd, Summary, instance_ends, missing, of_run, unprotected},
+};
+
+use crate::Known;
+
+/// The volumes whose backups nothing speaks of, in every run: absence is not a wish.
+pub(crate) fn look_for_unprotected(known: &Known<'_>, summary: &mut Summary) {
+    let (without, gone) = without_word(known.fleet, known.sources);
+    summary.problems.extend(without.into_iter().map(unprotected));
+    summary.gone = gone.into_iter().map(GoneEnd::from).collect();
+}
+
+/// What became of each planned instance.
+pub(crate) fn look(
+    known: &Known<'_>,
+    plans: &[InstancePlan],
+    copied: &Copied,
+    summary: &mut Summary,
+    findings: &mut Findings,
+) {
+    let run = &known.event.run;
+    if !run.phases.snapshot {
+        return;
+    }
+    if run.dry_run {
+        summary.instances = instance_ends(plans, &run.id, &[], &Copied::new());
+        return;
+    }
+    summary.instances = instance_ends(plans, &run.id, known.sources, copied);
+    let ends = summary.instances.iter().map(|end| (end.instance.clone(), end.is_complete()));
+    findings.instances = Some(ends.collect());
+    let made: Vec<Snapshot> = of_run(&run.id, known.sources).cloned().collect();
+    summary.notes.extend(surplus_snapshots(&made).into_iter().map(|id| {
+        Rejection::new(id, "a second snapshot of its volume in this run: not copied, and expires on its own date")
+    }));
+    let (problems, notes) = missing(&summary.instances, known.fleet, known.failed, run);
+    summary.problems.extend(problems);
+    summary.notes.extend(notes);
+}
