@@ -259,7 +259,13 @@ impl World {
     fn new(lag: i64) -> Self {
         let claims = FakeClaims::new(at(0));
         claims.paced.set(true);
-        Self { now: Cell::new(at(0)), claims, copies: RefCell::default(), begun: Cell::new(0), lag: TimeDelta::seconds(lag) }
+        Self {
+            now: Cell::new(at(0)),
+            claims,
+            copies: RefCell::default(),
+            begun: Cell::new(0),
+            lag: TimeDelta::seconds(lag),
+        }
     }
 
     fn pass(&self, seconds: i64) {
