@@ -1,8 +1,9 @@
-//! One copy each: whatever is delivered twice, lost on the way or killed in between, nothing is made a second time.
+//! One copy each: whatever is delivered twice, also at the same moment, lost on the way or killed in between, nothing is
+//! made a second time.
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, HOME, Stack, cloud, day, tagged, until};
+use crate::cloud::{Cloud, Ended, HOME, Stack, cloud, day, tagged, until};
 
 #[test]
 fn a_message_that_comes_three_times_makes_one_copy() {
@@ -63,62 +64,131 @@ fn a_worker_that_is_killed_before_it_hears_the_answer_makes_nothing_twice() {
 }
 
 #[test]
-fn two_copies_of_the_same_moment_are_one_and_a_surplus_that_is_reported_and_expires() {
+fn the_same_message_in_two_functions_at_once_makes_one_copy_and_one_set() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
-    cloud.control("settings", Some(&json!({"describeLagSeconds": 5})));
-    let volume = cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]))[0].1[0].clone();
-    let owing = automated(json!({"BackupCrossRegion": "us-east-1"}));
-    let source = cloud.add_snapshot(HOME, json!({"volume": volume, "tags": owing}));
-    let message = by_hand(&source).to_string().replace("vol-0a", &volume);
-    for times in [1, 2] {
-        cloud.send(&stack, "CopyQueueUrl", &message);
-        until("it is copied", || (made(&cloud, "CopySnapshot") == times).then_some(()));
+    cloud.control("settings", Some(&json!({"describeLagSeconds": 10})));
+    cloud.add_instances(HOME, &json!([tagged(json!({}), 2)]));
+    let dry = cloud.run(&stack, &json!({"dryRun": true}));
+    let plan = cloud.manifest(&stack, &dry, "instances.jsonl").remove(0);
+    let source = cloud.add_snapshot(HOME, json!({"volume": "vol-0a", "tags": automated(json!({}))}));
+    let set = json!({"version": 1, "task": {"run": format!("{}T000000Z", day(0).format("%Y%m%d")), "instance": plan}});
+    let both = [("CreateSnapshots", "Snapshot", set), ("CopySnapshot", "Copy", by_hand(&source))];
+    for (action, worker, message) in &both {
+        // EC2 has carried it out, its answer is slow, and it shows nothing yet: then the second message comes.
+        cloud.control("faults", Some(&json!({"action": action, "kind": "slow", "seconds": 3})));
+        cloud.send(&stack, &format!("{worker}QueueUrl"), &message.to_string());
+        until("EC2 has carried out the call", || (!cloud.calls(action).is_empty()).then_some(()));
+        cloud.send(&stack, &format!("{worker}QueueUrl"), &message.to_string());
     }
-    until("EC2 shows both", || (cloud.snapshots("us-east-1").len() == 2).then_some(()));
-    cloud.control("settings", Some(&json!({"describeLagSeconds": 0})));
-
-    let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
-    assert_eq!((ended.status.as_str(), made(&cloud, "CopySnapshot")), ("SUCCEEDED", 2), "{}", ended.cause);
-    let copies: Vec<String> = cloud.snapshots("us-east-1").iter().map(|s| s["id"].as_str().unwrap().into()).collect();
-    let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "summary.json")).unwrap();
-    assert_eq!(summary["copies"][0]["surplus"], json!([copies[1]]), "the older one counts");
-
-    for id in &copies {
-        cloud.control("tags", Some(&json!({"region": "us-east-1", "id": id, "tags": {"DeleteOn": day(0)}})));
+    for (action, worker, _) in &both {
+        settled(&cloud, &stack, worker);
+        assert_eq!(cloud.calls(action).len(), 1, "{action}");
     }
-    assert_eq!(cloud.run(&stack, &json!({"phases": ["expire"]})).status, "SUCCEEDED");
-    assert_eq!(cloud.snapshot_ids("us-east-1").into_iter().collect::<Vec<_>>(), copies[..1], "the floor is of one");
+    assert_eq!((cloud.snapshots(HOME).len(), cloud.snapshots("us-east-1").len()), (3, 1));
 }
 
 #[test]
-fn two_sets_of_the_same_moment_are_one_and_a_surplus_that_is_reported_and_not_copied() {
+fn one_schedule_event_that_comes_twice_is_one_run_and_a_duplicate_that_names_it() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");
-    cloud.control("settings", Some(&json!({"describeLagSeconds": 5})));
-    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
-    let run = |more: Value| {
+    cloud.control("settings", Some(&json!({"describeLagSeconds": 3})));
+    let fleet: Vec<_> = (0..20).map(|_| tagged(json!({}), 1)).collect();
+    cloud.add_instances(HOME, &json!(fleet));
+    let event = json!({"scheduledTime": format!("{}T00:00:00Z", day(0))});
+    let arns = [cloud.begin(&stack, &event), cloud.begin(&stack, &event)];
+    let ended = arns.map(|arn| cloud.end_of(&stack, arn));
+    let output = |ended: &Ended| -> Value {
+        let described = cloud.call(HOME, "AWSStepFunctions.DescribeExecution", &json!({"executionArn": ended.arn}));
+        serde_json::from_str(described["output"].as_str().unwrap_or("null")).unwrap()
+    };
+    for one in &ended {
+        assert_eq!(one.status, "SUCCEEDED", "{}", one.cause);
+    }
+    let first_of = ended.iter().map(|one| output(one)["duplicateOf"].as_str().map(str::to_owned));
+    let first_of: Vec<Option<String>> = first_of.collect();
+    let which = first_of.iter().position(Option::is_some).expect("one of them is a duplicate");
+    assert_eq!(first_of[which].as_ref(), Some(&ended[1 - which].arn), "it names the other");
+    assert_eq!(first_of[1 - which], None);
+    assert_eq!((cloud.calls("CreateSnapshots").len(), cloud.snapshots(HOME).len()), (20, 20), "one set each");
+    assert_eq!(cloud.report(&stack, &ended[which], "summary.json"), "", "a duplicate reports nothing");
+
+    // The first one has ended: now it is a repair, whatever it asks for.
+    let mut again = event.clone();
+    again["phases"] = json!(["snapshot"]);
+    let repaired = cloud.run(&stack, &again);
+    assert_eq!(repaired.status, "SUCCEEDED", "{}", repaired.cause);
+    assert_eq!(output(&repaired)["duplicateOf"], Value::Null);
+    assert_eq!(cloud.calls("CreateSnapshots").len(), 20);
+}
+
+#[test]
+fn a_run_in_progress_refuses_another_input_and_lets_a_dry_run_pass() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    cloud.control("settings", Some(&json!({"snapshotSeconds": 8})));
+    cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]));
+    let input = |more: Value| {
         let mut input = json!({"scheduledTime": format!("{}T00:00:00Z", day(0))});
         input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        cloud.run(&stack, &input)
+        input
     };
-    let plan = cloud.manifest(&stack, &run(json!({"dryRun": true})), "instances.jsonl").remove(0);
-    let id = format!("{}T000000Z", day(0).format("%Y%m%d"));
-    let message = json!({"version": 1, "task": {"run": id, "instance": plan}}).to_string();
-    for times in [1, 2] {
-        cloud.send(&stack, "SnapshotQueueUrl", &message);
-        until("they are snapshotted", || (made(&cloud, "CreateSnapshots") == times).then_some(()));
-    }
-    cloud.control("settings", Some(&json!({"describeLagSeconds": 0})));
-    let completed = |s: &Value| s["state"] == "completed";
-    until("both are completed", || (cloud.snapshots(HOME).iter().filter(|s| completed(s)).count() == 2).then_some(()));
-    let ids: Vec<String> = cloud.snapshots(HOME).iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect();
+    let first = cloud.begin(&stack, &input(json!({})));
+    until("it has begun", || (!cloud.calls("CreateSnapshots").is_empty()).then_some(()));
+    let refused = cloud.run(&stack, &input(json!({"phases": ["copy"]})));
+    assert_eq!((refused.status.as_str(), refused.error.as_str()), ("FAILED", "RunInProgress"));
+    assert!(refused.cause.contains(&first), "{}", refused.cause);
+    assert_eq!(cloud.run(&stack, &input(json!({"dryRun": true, "phases": ["copy"]}))).status, "SUCCEEDED");
+    assert_eq!(cloud.status(&stack, &first), "RUNNING", "it was all while the first one ran");
+    assert_eq!(cloud.end_of(&stack, first).status, "SUCCEEDED");
+}
 
-    let ended = run(json!({"phases": ["snapshot", "copy"]}));
-    assert_eq!((ended.status.as_str(), made(&cloud, "CreateSnapshots")), ("SUCCEEDED", 2), "{}", ended.cause);
-    assert_eq!(sources_copied(&cloud), ids[..1], "the older one counts");
+#[test]
+fn of_two_copies_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_expires() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let volume = cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]))[0].1[0].clone();
+    let owing = automated(json!({"BackupCrossRegion": "us-east-1"}));
+    let source = cloud.add_snapshot(HOME, json!({"volume": volume, "tags": owing}));
+    let tags = automated(json!({"BackupFromRegion": HOME, "SourceSnapshotId": source, "SourceVolumeId": volume}));
+    let copy = |second: u32| {
+        let begun = format!("{}T00:00:0{second}Z", day(0));
+        cloud.add_snapshot("us-east-1", json!({"startTime": begun, "tags": tags}))
+    };
+    // What the claims prevent: only somebody else can make it. The younger is listed first.
+    let (younger, older) = (copy(2), copy(1));
+    let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
+    assert_eq!((ended.status.as_str(), made(&cloud, "CopySnapshot")), ("SUCCEEDED", 0), "{}", ended.cause);
+    let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "summary.json")).unwrap();
+    assert_eq!(summary["copies"][0]["surplus"], json!([younger]), "the older one counts");
+
+    for id in [&younger, &older] {
+        cloud.control("tags", Some(&json!({"region": "us-east-1", "id": id, "tags": {"DeleteOn": day(0)}})));
+    }
+    let ended = cloud.run(&stack, &json!({"phases": ["expire"]}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(cloud.snapshot_ids("us-east-1").into_iter().collect::<Vec<_>>(), [older], "the floor is of one");
+}
+
+#[test]
+fn of_two_sets_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_not_copied() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    let (instance, volumes) =
+        cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)])).remove(0);
+    let run = format!("{}T000000Z", day(0).format("%Y%m%d"));
+    let tags = automated(json!({"BackupRun": run, "SourceInstanceId": instance, "BackupCrossRegion": "us-east-1"}));
+    let snapshot = |second: u32| {
+        let begun = format!("{}T00:00:0{second}Z", day(0));
+        cloud.add_snapshot(HOME, json!({"volume": volumes[0], "startTime": begun, "tags": tags}))
+    };
+    let (younger, older) = (snapshot(2), snapshot(1));
+    let input = json!({"scheduledTime": run, "phases": ["snapshot", "copy"]});
+    let ended = cloud.run(&stack, &input);
+    assert_eq!((ended.status.as_str(), made(&cloud, "CreateSnapshots")), ("SUCCEEDED", 0), "{}", ended.cause);
+    assert_eq!(sources_copied(&cloud), [older], "the older one counts");
     let summary = cloud.report(&stack, &ended, "summary.txt");
-    assert!(summary.contains(&format!("{}: a second snapshot of its volume", ids[1])), "{summary}");
+    assert!(summary.contains(&format!("{younger}: a second snapshot of its volume")), "{summary}");
 }
 
 #[test]

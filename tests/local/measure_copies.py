@@ -4,7 +4,8 @@
     python tests/local/measure_copies.py overlap --venvs DIR
 
 `slots`: how much of CopyConcurrency is in use, for copies of so many times PollSeconds.
-`overlap`: two executions and messages put back by hand, all for the same copies.
+`overlap`: two executions and messages put back by hand, all for the same copies to two regions, while EC2 shows late
+what was begun; once where EC2 takes as many copies as CopyConcurrency, and once where it takes more.
 """
 
 import argparse
@@ -16,12 +17,15 @@ import time
 
 from stack import deployed
 
-HOME, AWAY = "eu-west-1", "us-east-1"
+HOME, AWAY = "eu-west-1", ("us-east-1", "us-west-2")
 SLOTS = 5  # CopyConcurrency
 # Long copies are few, so that the measurement ends.
 COPIES = {3: 40, 20: 25}
 LONG_COPIES = 10
-OVERLAP, BY_HAND, OVERLAP_SECONDS = 60, 10, 3
+# Copies to each of two regions, of so many times PollSeconds; EC2 shows what was begun after three looks.
+OVERLAP, BY_HAND, OVERLAP_FACTOR, LAG_FACTOR = 30, 10, 20, 3
+# What EC2 takes at once: as many as the workers begin, or as many as it takes by default today.
+LIMITS = (SLOTS, 20)
 
 
 def main():
@@ -40,13 +44,13 @@ def main():
         if given.what == "slots":
             measure_slots(stack, given.times, given.poll_seconds)
         else:
-            measure_overlap(stack)
+            measure_overlap(stack, given.poll_seconds)
 
 
-def prepare(stack, count, seconds, lag=0):
+def prepare(stack, count, seconds, regions=AWAY[:1], **settings):
     """So many sources of one instance, none of them copied yet, in a region with nothing else."""
     stack.ec2("reset", {})
-    stack.ec2("settings", {"copySeconds": seconds, "describeLagSeconds": lag})
+    stack.ec2("settings", {"copySeconds": seconds, **settings})
     today = datetime.datetime.now(datetime.timezone.utc).date()
     tags = {
         "Type": "Automated",
@@ -54,7 +58,7 @@ def prepare(stack, count, seconds, lag=0):
         "DeleteOn": str(today + datetime.timedelta(days=7)),
         "BackupRun": f"{today:%Y%m%d}T000000Z",
         "SourceInstanceId": "i-0000000000000000a",
-        "BackupCrossRegion": AWAY,
+        "BackupCrossRegion": ",".join(regions),
     }
     sources = [{"volume": f"vol-{number:017x}", "tags": tags} for number in range(count)]
     stack.ec2("snapshots", {"region": HOME, "snapshots": sources})
@@ -99,39 +103,44 @@ def utilisation(begun, length):
 # --- overlap ---
 
 
-def measure_overlap(stack):
-    print(f"\nOverlap: two executions of {OVERLAP} copies of {OVERLAP_SECONDS} s, {BY_HAND} of them also by hand; "
-          f"EC2 allows {SLOTS} at once")
-    table(("lag seconds", "seconds", "copies", "in excess", "CopySnapshot", "limit refused", "share", "most at once",
-           "failed", "dead letters"))
-    for lag in (0, 0.5):
-        prepare(stack, OVERLAP, OVERLAP_SECONDS, lag)
-        bodies = [json.dumps({"version": 1, "task": task}) for task in owed(stack)[-BY_HAND:]]
+def measure_overlap(stack, poll_seconds):
+    length, lag = OVERLAP_FACTOR * poll_seconds, LAG_FACTOR * poll_seconds
+    print(f"\nOverlap: two executions of {OVERLAP} copies of {length} s to each of {len(AWAY)} regions, {BY_HAND} of them "
+          f"also by hand; EC2 shows them after {lag} s")
+    table(("EC2 allows", "seconds", "carried out", "in excess", "most at once", "slots in use", "refused", "failed",
+           "dead letters", "looks each"))
+    for limit in LIMITS:
+        prepare(stack, OVERLAP, length, AWAY, describeLagSeconds=lag, copyLimit=limit)
+        by_hand = [task for region in AWAY for task in owed(stack, region)[-BY_HAND // len(AWAY):]]
         started, now = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
         times = [now - datetime.timedelta(hours=ago) for ago in (1, 2)]
         arns = [stack.start({"phases": ["copy"], "scheduledTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}) for at in times]
-        for body in bodies:
+        for task in by_hand:
+            body = json.dumps({"version": 1, "task": task})
             stack.client("sqs").send_message(QueueUrl=stack.outputs["CopyQueueUrl"], MessageBody=body)
         failed = sum(stack.end(arn) != "SUCCEEDED" for arn in arns)
         while stack.messages("CopyQueueUrl"):
             time.sleep(0.2)
         seconds = time.monotonic() - started
-        made = stack.ec2(f"snapshots?region={AWAY}")
-        of_source = collections.Counter(copy["tags"]["SourceSnapshotId"] for copy in made if copy["state"] != "error")
-        tried = stack.ec2("calls?action=CopySnapshot")
-        refused = sum(call["outcome"] == "ResourceLimitExceeded" for call in tried)
-        table((lag, f"{seconds:.0f}", of_source.total(), sum(number > 1 for number in of_source.values()), len(tried),
-               refused, f"{refused / len(tried):.1%}", max(call["inFlight"] for call in tried), failed,
-               stack.messages("CopyDeadLetterQueueUrl")))
+        made = [copy for region in AWAY for copy in stack.ec2(f"snapshots?region={region}") if copy["state"] != "error"]
+        of_source = collections.Counter((copy["region"], copy["tags"]["SourceSnapshotId"]) for copy in made)
+        calls = stack.ec2("calls")
+        tried = [call for call in calls if call["action"] == "CopySnapshot"]
+        done = [call for call in tried if call["outcome"] == "ok"]
+        in_use = [utilisation([call["at"] for call in done if call["region"] == region], length) for region in AWAY]
+        looks = sum(call["action"] == "DescribeSnapshots" for call in calls)
+        table((limit, f"{seconds:.0f}", len(done), of_source.total() - len(of_source),
+               max(call["inFlight"] for call in tried), f"{sum(in_use) / len(in_use):.1%}", len(tried) - len(done),
+               failed, stack.messages("CopyDeadLetterQueueUrl"), f"{looks / len(made):.2f}"))
 
 
-def owed(stack):
+def owed(stack, region):
     """The lines of the manifest that a dry run writes."""
     arn = stack.start({"phases": ["copy"], "dryRun": True})
     stack.end(arn)
     bucket, s3 = stack.outputs["ReportBucketName"], stack.client("s3")
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="runs/")["Contents"]
-    ending = f"/{arn.rsplit(':', 1)[-1]}/copies-{AWAY}.jsonl"
+    ending = f"/{arn.rsplit(':', 1)[-1]}/copies-{region}.jsonl"
     key = next(item["Key"] for item in listed if item["Key"].endswith(ending))
     return [json.loads(line) for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()]
 

@@ -29,7 +29,7 @@ pub(crate) struct Destination<'a> {
     pending: BTreeSet<SnapshotId>,
     /// Copies of home, by their source, in whatever state.
     copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
-    /// The claims that are young enough to matter, by their source: the version that was last seen.
+    /// The claims that are young enough to matter, by their source: the version that was read.
     young: BTreeMap<SnapshotId, String>,
     /// Those of them under which something is in flight that EC2 does not show.
     in_flight: BTreeMap<SnapshotId, Claim>,
@@ -83,13 +83,15 @@ impl<'a> Destination<'a> {
 
     /// Lists the claims that are young enough to matter; it does not say how far their holders are.
     pub(crate) async fn list_claims(&mut self, claims: &impl Claims) -> Result<(), Failure> {
+        self.young = self.young_claims(claims).await?;
+        Ok(())
+    }
+
+    async fn young_claims(&self, claims: &impl Claims) -> Result<BTreeMap<SnapshotId, String>, Failure> {
         let prefix = copies_prefix(self.region);
         let since = self.looked - self.takeover.max(MAY_BE_LATE) - CLOCKS_DIFFER;
         let young = claims.list(&prefix).await?.into_iter().filter(|listed| listed.written >= since);
-        let by_source =
-            young.filter_map(|listed| Some((listed.key.strip_prefix(&prefix)?.parse().ok()?, listed.version)));
-        self.young = by_source.collect();
-        Ok(())
+        Ok(young.filter_map(|listed| Some((listed.key.strip_prefix(&prefix)?.parse().ok()?, listed.version))).collect())
     }
 
     /// Reads those of them of whose copies EC2 shows nothing.
@@ -115,17 +117,12 @@ impl<'a> Destination<'a> {
         self.pending.len() + self.in_flight.len()
     }
 
-    /// The same without the batch's own claims, and with those that others have written since they were read.
-    pub(crate) async fn count_again(
-        &mut self,
-        claims: &impl Claims,
-        own: &BTreeSet<&SnapshotId>,
-    ) -> Result<usize, Failure> {
-        let before = std::mem::take(&mut self.young);
-        self.list_claims(claims).await?;
+    /// The same, without what the batch has claimed, and with what others have claimed since the claims were read.
+    pub(crate) async fn others_now(&self, claims: &impl Claims, own: &BTreeSet<&SnapshotId>) -> Result<usize, Failure> {
+        let now = self.young_claims(claims).await?;
         let is_others = |source: &&SnapshotId| !own.contains(source) && self.copy_of(source).is_none();
-        let is_new = |source: &&SnapshotId| before.get(*source) != self.young.get(*source);
-        let new = self.young.keys().filter(is_others).filter(is_new);
+        let new = now.iter().filter(|(source, version)| self.young.get(*source) != Some(*version));
+        let new = new.map(|(source, _)| source).filter(is_others);
         let known = self.in_flight.keys().filter(is_others);
         Ok(self.pending.len() + known.chain(new).collect::<BTreeSet<_>>().len())
     }

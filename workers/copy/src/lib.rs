@@ -184,37 +184,35 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             return self.rest(|_| Outcome::Retry(failure.clone()));
         }
         self.adopt(&there);
-        let mut held = self.claim(&mut there, limit).await;
-        if held.is_empty() {
-            return;
-        }
-        // Claimed first and counted then: of two that do so at the same moment, one at least sees the other.
-        let own: BTreeSet<&SnapshotId> = held.iter().map(|(wanted, _)| wanted.source).collect();
-        let others = match there.count_again(claims, &own).await {
-            Ok(others) => others,
-            Err(failure) => {
-                for (wanted, held) in held {
-                    self.give_back(held).await;
-                    self.outcomes.push((wanted.index, Outcome::Retry(failure.clone())));
-                }
-                return;
+        let (mut claimed, mut begun, mut is_full) = (BTreeSet::new(), 0, false);
+        for wanted in std::mem::take(&mut self.wanted) {
+            if self.is_to_be_left_alone() {
+                self.later(wanted.index, wanted.source, settings.retry_seconds);
+                continue;
             }
-        };
-        for (wanted, claim) in held.split_off(limit.saturating_sub(others).min(held.len())) {
-            self.give_back(claim).await;
-            self.later(wanted.index, wanted.source, settings.poll_seconds);
-        }
-        let mut is_full = false;
-        for (wanted, claim) in held {
-            if is_full || self.is_to_be_left_alone() {
-                self.give_back(claim).await;
-                self.later(
-                    wanted.index,
-                    wanted.source,
-                    if is_full { settings.poll_seconds } else { settings.retry_seconds },
-                );
-            } else {
-                is_full = self.copy(wanted, claim).await;
+            if is_full || there.in_flight() + begun >= limit {
+                self.later(wanted.index, wanted.source, settings.poll_seconds);
+                continue;
+            }
+            let Some(claim) = self.claim(&wanted, &there).await else { continue };
+            claimed.insert(wanted.source);
+            // Claimed first and counted then: of two that do so at the same moment, one at least sees the other.
+            match there.others_now(claims, &claimed).await {
+                Ok(others) if others + begun < limit => {
+                    let copied = self.copy(wanted, claim).await;
+                    begun += usize::from(copied == Copied::Perhaps);
+                    is_full = copied == Copied::RegionIsFull;
+                }
+                Ok(_) => {
+                    self.give_back(claim).await;
+                    self.later(wanted.index, wanted.source, settings.poll_seconds);
+                    is_full = true;
+                }
+                Err(failure) => {
+                    self.give_back(claim).await;
+                    self.silent = true;
+                    self.outcomes.push((wanted.index, Outcome::Retry(failure)));
+                }
             }
         }
     }
@@ -250,32 +248,21 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         }
     }
 
-    /// Claims as many copies as there seem to be free slots.
-    async fn claim(&mut self, there: &mut Destination<'_>, limit: usize) -> Vec<(Wanted<'t>, Held)> {
+    /// Claims a copy; none where another has, or where that is not known.
+    async fn claim(&mut self, wanted: &Wanted<'_>, there: &Destination<'_>) -> Option<Held> {
         let Context { claims, settings, attempt, .. } = *self.context;
-        let mut held = Vec::new();
-        for wanted in std::mem::take(&mut self.wanted) {
-            if self.is_to_be_left_alone() {
-                self.later(wanted.index, wanted.source, settings.retry_seconds);
-                continue;
-            }
-            if there.in_flight() + held.len() >= limit {
-                self.later(wanted.index, wanted.source, settings.poll_seconds);
-                continue;
-            }
-            let takeover = takeover(settings.retry_seconds);
-            let asking = Asking { attempt, looked: self.looked, shown: there.shown(wanted.source), takeover };
-            let key = copy_key(self.region, wanted.source);
-            match take(claims, key, asking, (self.context.clock)(), <[Made]>::is_empty).await {
-                Ok(Turn::Mine(claim)) => held.push((wanted, claim)),
-                Ok(Turn::Others(made)) => self.wait_for(&wanted, &made),
-                Err(failure) => {
-                    self.silent = true;
-                    self.outcomes.push((wanted.index, Outcome::Retry(failure)));
-                }
+        let takeover = takeover(settings.retry_seconds);
+        let asking = Asking { attempt, looked: self.looked, shown: there.shown(wanted.source), takeover };
+        let key = copy_key(self.region, wanted.source);
+        match take(claims, key, asking, (self.context.clock)(), <[Made]>::is_empty).await {
+            Ok(Turn::Mine(claim)) => return Some(claim),
+            Ok(Turn::Others(made)) => self.wait_for(wanted, &made),
+            Err(failure) => {
+                self.silent = true;
+                self.outcomes.push((wanted.index, Outcome::Retry(failure)));
             }
         }
-        held
+        None
     }
 
     /// Sets a claim free, under which nothing was tried. Where that fails it is taken over.
@@ -285,19 +272,18 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         }
     }
 
-    /// Copies; answers whether the region takes no more.
-    async fn copy(&mut self, wanted: Wanted<'t>, mut claim: Held) -> bool {
+    async fn copy(&mut self, wanted: Wanted<'t>, mut claim: Held) -> Copied {
         let Context { ec2, claims, home, settings, .. } = *self.context;
         match claim.renew(claims, (self.context.clock)(), takeover(settings.retry_seconds)).await {
             Ok(true) => {}
             Ok(false) => {
                 self.later(wanted.index, wanted.source, settings.poll_seconds);
-                return false;
+                return Copied::No;
             }
             Err(failure) => {
                 self.silent = true;
                 self.outcomes.push((wanted.index, Outcome::Retry(failure)));
-                return false;
+                return Copied::No;
             }
         }
         let order = CopyOrder {
@@ -309,24 +295,34 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             kms_key: settings.destination_kms_keys.get(self.region).map(String::as_str),
         };
         let at = (self.context.clock)();
-        let (made, error) = match ec2.copy(&order).await {
-            Ok(id) => (vec![Made { id, volume: None, at }], None),
-            Err(error) => (vec![], Some(error)),
-        };
-        let is_in_doubt = error.as_ref().is_some_and(|error| error.reaction() == Reaction::MayHaveHappened);
+        let answer = ec2.copy(&order).await;
+        let made: Vec<Made> = answer.iter().map(|id| Made { id: id.clone(), volume: None, at }).collect();
+        let is_in_doubt = answer.as_ref().is_err_and(|error| error.reaction() == Reaction::MayHaveHappened);
         if !is_in_doubt && let Err(failure) = claim.close(claims, made.clone()).await {
             tracing::warn!(%failure, source = %wanted.source, region = %self.region, "the claim could not be written");
         }
         self.silent |= is_in_doubt;
-        let Some(error) = error else {
+        let Err(error) = answer else {
             self.wait_for(&wanted, &made);
-            return false;
+            return Copied::Perhaps;
         };
-        // Full, with copies of others: the rest of the batch need not try.
-        let is_full = error.code == "ResourceLimitExceeded";
+        let copied = match error.code.as_str() {
+            // Full, with copies of others: the rest of the batch need not try.
+            "ResourceLimitExceeded" => Copied::RegionIsFull,
+            _ if is_in_doubt => Copied::Perhaps,
+            _ => Copied::No,
+        };
         self.outcomes.push((wanted.index, after(error, wanted.source.as_str(), (self.context.clock)())));
-        is_full
+        copied
     }
+}
+
+/// Whether a copy was begun.
+#[derive(PartialEq, Eq)]
+enum Copied {
+    Perhaps,
+    No,
+    RegionIsFull,
 }
 
 /// The day on which the copy was due, where that is over: the message lay in a dead-letter queue for too long.

@@ -251,6 +251,7 @@ struct World {
     now: Cell<DateTime<Utc>>,
     claims: FakeClaims,
     copies: RefCell<Vec<Snapshot>>,
+    begun: Cell<usize>,
     lag: TimeDelta,
 }
 
@@ -258,7 +259,13 @@ impl World {
     fn new(lag: i64) -> Self {
         let claims = FakeClaims::new(at(0));
         claims.paced.set(true);
-        Self { now: Cell::new(at(0)), claims, copies: RefCell::default(), lag: TimeDelta::seconds(lag) }
+        Self {
+            now: Cell::new(at(0)),
+            claims,
+            copies: RefCell::default(),
+            begun: Cell::new(0),
+            lag: TimeDelta::seconds(lag),
+        }
     }
 
     fn pass(&self, seconds: i64) {
@@ -276,7 +283,8 @@ impl World {
 
     fn make(&self) -> SnapshotId {
         let mut copies = self.copies.borrow_mut();
-        let mut copy = snapshot(&format!("snap-{:x}", copies.len()), SnapshotState::Pending);
+        self.begun.set(self.begun.get() + 1);
+        let mut copy = snapshot(&format!("snap-{:x}", self.begun.get()), SnapshotState::Pending);
         copy.started = self.now.get();
         copies.push(copy);
         copies[copies.len() - 1].id.clone()
