@@ -220,6 +220,27 @@ impl Cloud {
         ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
     }
 
+    /// Sets a variable of a function of the template, as a hand that bypasses the template does; what it was before.
+    pub fn set_variable(&self, stack: &Stack, function: &str, name: &str, value: &str) -> String {
+        let resource = format!(
+            "Action=DescribeStackResource&StackName={}&LogicalResourceId={function}&Version=2010-05-15",
+            stack_name(&stack.region)
+        );
+        let answer = self.form(&stack.region, "cloudformation", &resource);
+        let id = between(&answer, "<PhysicalResourceId>", "</PhysicalResourceId>").remove(0);
+        let url = format!("{}/2015-03-31/functions/{id}/configuration", self.aws);
+        let authorization = || authorization(&stack.region, "lambda");
+        let mut answer = self.http.get(&url).header("Authorization", authorization()).call().unwrap();
+        let configuration: Value = answer.body_mut().read_json().unwrap();
+        let mut environment = configuration["Environment"].clone();
+        let before = environment["Variables"][name].as_str().unwrap_or_default().to_owned();
+        environment["Variables"][name] = json!(value);
+        let request = self.http.put(&url).header("Authorization", authorization());
+        let answer = request.send_json(json!({"Environment": environment})).unwrap();
+        assert!(answer.status().is_success(), "{name}={value}: {}", answer.status());
+        before
+    }
+
     fn form(&self, region: &str, service: &str, body: &str) -> String {
         let request = self
             .http

@@ -22,6 +22,19 @@ fn a_bad_input_fails_at_once_and_names_the_field() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_read_is_named_in_the_executions_cause() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME, "");
+    // The template refuses it; a hand in the console does not.
+    let before = cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", "eu-west1");
+    let ended = cloud.run(&stack, &json!({}));
+    cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", &before);
+    assert_eq!((ended.status.as_str(), ended.error.as_str()), ("FAILED", "InvalidSettings"));
+    assert!(ended.cause.contains("EXPIRE_REGIONS=\"eu-west1\""), "{}", ended.cause);
+    assert!(cloud.calls("").is_empty(), "nothing was asked of EC2");
+}
+
+#[test]
 fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME, "");

@@ -25,11 +25,28 @@ use domain::{
 
 use crate::presign;
 
-/// Values in one filter, at most (EC2 user guide, "List and filter using the CLI and API").
-const MAX_FILTER_VALUES: usize = 200;
+/// Values in one filter, at most 200 in a call (EC2 user guide, "List and filter using the CLI and API"); one is left
+/// for a second filter.
+const MAX_FILTER_VALUES: usize = 199;
 
 /// Results per page: the most that the API gives.
 const PAGE: i32 = 1000;
+
+/// `KeepForever` in whatever case, and some other keys: EC2 tells letters apart, and the caller reads the tags.
+/// `?` is one character or none (EC2 user guide, the same page).
+const KEEP_FOREVER_IN_ANY_CASE: [&str; 4] = ["K?????????r", "K?????????R", "k?????????r", "k?????????R"];
+
+/// The page size of a selection: none where it is small.
+///
+/// With a page size EC2 cuts pages first and filters them then, so that looking for a few costs as many pages as the
+/// region has snapshots (boto3 issue 1776; the AWS CLI sets none beside filters). Without one the answer is whole, or
+/// has a token all the same.
+fn page_size(which: &Which) -> Option<i32> {
+    match which {
+        Which::Own | Which::Automated | Which::CopiesFrom(_) => Some(PAGE),
+        _ => None,
+    }
+}
 
 /// EC2 in every region, one client each.
 pub struct Ec2Client {
@@ -145,8 +162,7 @@ fn filters(which: &Which) -> Vec<Vec<Filter>> {
                 ]
             })
             .collect(),
-        // In whatever case: EC2 tells letters apart, and what was meant is kept all the same.
-        Which::KeptForever => vec![vec![filter("tag-key", [tags::KEEP_FOREVER, "?eep?orever", "KEEPFOREVER"])]],
+        Which::KeptForever => vec![vec![filter("tag-key", KEEP_FOREVER_IN_ANY_CASE)]],
         // Whatever their `Type`: it may have been changed by hand.
         Which::PendingCopies => {
             vec![vec![filter("tag-key", [tags::BACKUP_FROM_REGION]), filter("status", ["pending"])]]
@@ -254,7 +270,7 @@ impl Ec2 for Ec2Client {
         let (client, mut volumes, mut instances) = (self.client(&self.home), Vec::new(), Vec::new());
         for chunk in ids.chunks(MAX_FILTER_VALUES) {
             let request = client.describe_volumes().filters(filter("volume-id", chunk.iter().map(VolumeId::as_str)));
-            let mut pages = request.into_paginator().page_size(PAGE).send();
+            let mut pages = request.into_paginator().send();
             while let Some(page) = pages.next().await {
                 for volume in page.map_err(failed("DescribeVolumes", &self.home))?.volumes() {
                     let read = read_volume(volume);
@@ -267,7 +283,7 @@ impl Ec2 for Ec2Client {
         let having: Vec<&str> = having.into_iter().map(InstanceId::as_str).collect();
         for chunk in having.chunks(MAX_FILTER_VALUES) {
             let request = client.describe_instances().filters(filter("instance-id", chunk.iter().copied()));
-            let mut pages = request.into_paginator().page_size(PAGE).send();
+            let mut pages = request.into_paginator().send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(failed("DescribeInstances", &self.home))?;
                 for instance in page.reservations().iter().flat_map(|r| r.instances()) {
@@ -298,7 +314,7 @@ impl Ec2 for Ec2Client {
         }
         let mut token = None;
         loop {
-            let request = client.describe_locked_snapshots().max_results(PAGE).set_next_token(token);
+            let request = client.describe_locked_snapshots().max_results(PAGE).set_next_token(token.clone());
             let page = request.send().await.map_err(failed("DescribeLockedSnapshots", region))?;
             for locked in page.snapshots() {
                 let state = locked.lock_state().map(types::LockState::as_str).unwrap_or("unknown");
@@ -307,10 +323,12 @@ impl Ec2 for Ec2Client {
                     holders.insert(id, format!("a lock ({state})"));
                 }
             }
-            token = page.next_token().map(str::to_owned);
-            if token.is_none() {
+            // For some calls EC2 ends with an empty token; this one has no paginator that knows.
+            let next = page.next_token().filter(|next| !next.is_empty()).map(str::to_owned);
+            if next.is_none() || next == token {
                 return Ok(holders);
             }
+            token = next;
         }
     }
 
@@ -323,7 +341,7 @@ impl Ec2 for Ec2Client {
         let client = self.client(region);
         for filters in filters(which) {
             let request = client.describe_snapshots().owner_ids("self").set_filters(Some(filters));
-            let mut pages = request.into_paginator().page_size(PAGE).send();
+            let mut pages = request.set_max_results(page_size(which)).into_paginator().send();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(failed("DescribeSnapshots", region))?;
                 for snapshot in page.snapshots() {
@@ -397,8 +415,8 @@ impl Ec2 for Ec2Client {
             .presigned_url(&url)
             .set_encrypted(order.kms_key.map(|_| true))
             .set_kms_key_id(order.kms_key.map(str::to_owned))
-            .description(order.description)
-            .tag_specifications(specification(order.tags))
+            .set_description((!order.description.is_empty()).then(|| order.description.to_owned()))
+            .set_tag_specifications((!order.tags.is_empty()).then(|| vec![specification(order.tags)]))
             .customize()
             .config_override(never_repeated())
             .send()
@@ -457,9 +475,27 @@ mod tests {
     }
 
     #[test]
+    fn keep_forever_is_found_in_whatever_case() {
+        // `?` is one character or none.
+        let matches = |pattern: &str, key: &str| {
+            let (pattern, key) = (pattern.as_bytes(), key.as_bytes());
+            pattern[0] == key[0] && pattern.last() == key.last() && key.len() <= pattern.len()
+        };
+        let letters = tags::KEEP_FOREVER.as_bytes();
+        for spelling in 0..1u32 << letters.len() {
+            let cased = letters.iter().enumerate().map(|(at, letter)| match spelling >> at & 1 {
+                0 => letter.to_ascii_lowercase() as char,
+                _ => letter.to_ascii_uppercase() as char,
+            });
+            let key: String = cased.collect();
+            assert!(KEEP_FOREVER_IN_ANY_CASE.iter().any(|pattern| matches(pattern, &key)), "{key}");
+        }
+    }
+
+    #[test]
     fn a_long_list_of_ids_is_asked_for_in_chunks_that_a_filter_takes() {
         let ids: Vec<SnapshotId> = (0..450).map(|i| format!("snap-{i:017x}").parse().unwrap()).collect();
         let sizes: Vec<usize> = filters(&Which::Ids(ids)).iter().map(|filters| filters[0].values().len()).collect();
-        assert_eq!(sizes, [200, 200, 50]);
+        assert_eq!(sizes, [199, 199, 52]);
     }
 }

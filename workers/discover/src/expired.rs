@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     contract::{ExpireTask, Expiring, Hold, Left, Manifest, Run},
-    copies::{self, CopyRules, Living},
+    copies::{self, CopyRules, CopyTask, Living, TwinKey, is_source, twin_key},
     error::{Ec2Error, ErrorName, Failure},
     expiry::{
         Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held, stopped,
@@ -31,12 +31,12 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let fleet = fleet::read(run, fleet::AGAIN, *storage).await?;
     let today = now.date_naive();
     let (owners, rules) = (Living::of(&fleet.instances), rules(context, run));
-    let (mut candidates, mut due_sources) = (Vec::new(), Vec::new());
+    let (mut candidates, mut due_sources) = (Vec::new(), BTreeSet::new());
     ec2.each_snapshot(region, &Which::Own, &mut |snapshot| {
         let candidate = Candidate::from(&snapshot);
         let due = candidate.tags.delete_on.is_some_and(|day| day <= today);
-        if due && region == *home && owners.wants_copies(&snapshot, &rules) {
-            due_sources.push(snapshot);
+        if due && region == *home && is_source(&candidate.tags) && !owners.copy_regions(&snapshot).is_empty() {
+            due_sources.insert(snapshot.id);
         }
         candidates.push(candidate);
     })
@@ -63,7 +63,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     if judged.iter().any(Verdict::expires) {
         ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
         judged = judge(&kept);
-        let owed = sources_of_owed_copies(context, &due_sources, &owners, &rules).await?;
+        let owed = sources_of_owed_copies(run, context, &due_sources, &owners, &rules).await?;
         keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
         keep_what_is_held(&candidates, &mut judged, &ec2.holders(region).await?);
     }
@@ -143,24 +143,34 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
 
 /// Those of the due sources that still owe a copy, or of which it cannot be known.
 async fn sources_of_owed_copies<E: Ec2, S: Storage>(
+    run: &Run,
     context: &Context<'_, E, S>,
-    due: &[Snapshot],
+    due: &BTreeSet<SnapshotId>,
     living: &Living,
     rules: &CopyRules<'_>,
 ) -> Result<BTreeSet<SnapshotId>, Failure> {
+    let mut owed = BTreeSet::new();
+    if due.is_empty() {
+        return Ok(owed);
+    }
+    let alike = due_and_alike(context, due).await?;
     let mut by_region: BTreeMap<Region, Vec<Snapshot>> = BTreeMap::new();
-    for source in due {
-        for region in living.copy_regions(source).into_iter().filter(|region| region != context.home) {
+    for source in alike {
+        for region in living.copy_regions(&source).into_iter().filter(|region| region != context.home) {
             by_region.entry(region).or_default().push(source.clone());
         }
     }
     let enabled = if by_region.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
-    let mut owed = BTreeSet::new();
     for (region, sources) in by_region.into_iter().filter(|(region, _)| enabled.contains(region)) {
         match copies_there(context, &region, &sources).await {
             Ok(there) => {
                 let found = copies::owed(&sources, &there, living, &region, rules);
                 owed.extend(found.sources().into_iter().cloned());
+                // What this run was to copy before midnight, and did not, is reported: its source is still there then.
+                let planned = planned_copies(run, &region, context.storage).await?;
+                owed.extend(
+                    copies::uncopied(&sources, &there, context.home).into_iter().filter(|id| planned.contains(id)),
+                );
             }
             Err(error) => {
                 tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
@@ -169,6 +179,39 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
         }
     }
     Ok(owed)
+}
+
+/// The due sources, and those that look like them: which of several a copy is of can only be told of all of them.
+async fn due_and_alike<E: Ec2, S>(
+    Context { ec2, home, .. }: &Context<'_, E, S>,
+    due: &BTreeSet<SnapshotId>,
+) -> Result<Vec<Snapshot>, Ec2Error> {
+    let ids = Which::Ids(due.iter().cloned().collect());
+    let mut sources = ec2.snapshots(home, &ids).await?;
+    let keys: BTreeSet<TwinKey> = sources.iter().map(twin_key).collect();
+    ec2.each_snapshot(home, &Which::Automated, &mut |source| {
+        if !due.contains(&source.id) && keys.contains(&twin_key(&source)) {
+            sources.push(source);
+        }
+    })
+    .await?;
+    Ok(sources)
+}
+
+/// The sources whose copies to a region this run has planned.
+async fn planned_copies(run: &Run, region: &Region, storage: &impl Storage) -> Result<BTreeSet<SnapshotId>, Failure> {
+    let key = run.key(&format!("copies-{region}.jsonl"));
+    // Where the run makes no copies there is none.
+    let body = storage.read(&key).await?.unwrap_or_default();
+    let mut planned = BTreeSet::new();
+    for line in body.lines().filter(|line| !line.is_empty()) {
+        let task: CopyTask =
+            serde_json::from_str(line).map_err(|e| Failure::new(ErrorName::StorageFailed, format!("{key}: {e}")))?;
+        if let CopyTask::Copy { snapshot, .. } = task {
+            planned.insert(snapshot);
+        }
+    }
+    Ok(planned)
 }
 
 /// What of a destination may be a copy of these sources: a region holds too much to keep it all in memory.

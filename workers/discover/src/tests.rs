@@ -425,9 +425,10 @@ async fn a_due_source_stays_while_its_copy_is_owed_or_cannot_be_looked_for() {
             ec2.add_snapshot(&east, None, Completed, of_source);
         }
         if !readable {
-            // The home region is described twice before.
-            ec2.fail_next("DescribeSnapshots", Fault::Spared);
-            ec2.fail_next("DescribeSnapshots", Fault::Spared);
+            // The home region is described four times before: all, those kept for ever, the due ones, those alike.
+            for _ in 0..4 {
+                ec2.fail_next("DescribeSnapshots", Fault::Spared);
+            }
             ec2.fail_next("DescribeSnapshots", Fault::Refused("UnauthorizedOperation"));
         }
         let manifest: Manifest = found(&ec2, &storage, sweep()).await;
@@ -435,4 +436,55 @@ async fn a_due_source_stays_while_its_copy_is_owed_or_cannot_be_looked_for() {
         let verdict = &read_lines::<Value>(&storage, "verdicts-eu-west-1.jsonl")[0]["verdict"];
         assert_eq!(verdict == "kept: a copy of it is owed, or in doubt", expired == 0, "{verdict}");
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_was_planned_before_midnight_and_not_made_keeps_its_source_for_the_report() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let labels = [
+        ("BackupCrossRegion", "us-east-1"),
+        ("CreatedOn", "2026-11-15"),
+        ("DeleteOn", "2026-11-22"),
+        ("Type", "Automated"),
+    ];
+    snapshot(&ec2, &home(), &labels);
+    listed(&ec2, &storage).await;
+    ec2.now.set("2026-11-21T23:50:00Z".parse().unwrap());
+    let copies = DiscoverEvent::DiscoverCopies { run: run(json!({})), region: region("us-east-1") };
+    assert_eq!(found::<Manifest>(&ec2, &storage, copies).await.count, 1);
+    for (now, goes) in [("2026-11-22T00:10:00Z", 0), ("2026-11-23T00:10:00Z", 0)] {
+        ec2.now.set(now.parse().unwrap());
+        let expired = || DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+        assert_eq!(found::<Manifest>(&ec2, &storage, expired()).await.count, goes, "{now}");
+    }
+    // The next night's run has not planned it any more.
+    storage.0.borrow_mut().retain(|key, _| !key.contains("copies-"));
+    let expired = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+    assert_eq!(found::<Manifest>(&ec2, &storage, expired).await.count, 1);
+}
+
+#[tokio::test]
+async fn a_doubt_is_decided_by_all_that_look_alike() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let labels = |delete_on: &'static str| {
+        [
+            ("BackupCrossRegion", "us-east-1"),
+            ("CreatedOn", "2026-11-20"),
+            ("DeleteOn", delete_on),
+            ("RetentionCrossRegion", "30"),
+            ("Type", "Automated"),
+        ]
+    };
+    snapshot(&ec2, &home(), &labels("2026-11-22"));
+    snapshot(&ec2, &home(), &labels("2026-12-22")); // The same day and description, and kept for longer by hand.
+    let copy = [
+        ("BackupFromRegion", "eu-west-1"),
+        ("CreatedOn", "2026-11-20"),
+        ("DeleteOn", "2026-12-20"),
+        ("Type", "Automated"),
+    ];
+    ec2.add_snapshot(&region("us-east-1"), None, Completed, tags(copy));
+    ec2.change(|s| s.description = "web - vol-1 (/dev/sda1)".into());
+    let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+    assert_eq!(found_now::<Manifest>(&ec2, &storage, event).await.count, 0, "one copy of two that look alike");
 }

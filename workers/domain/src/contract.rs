@@ -86,6 +86,10 @@ impl AllowMassExpire {
     }
 }
 
+/// For so long before its time a run with the snapshot phase may begin: it would take the name of a later run, which
+/// then adopts its snapshots and makes none.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(15);
+
 /// The forms of a run's id, and of the `scheduledTime` that repeats it.
 const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
 
@@ -121,9 +125,11 @@ impl Run {
         let scheduled = match fields.get("scheduledTime") {
             None => started,
             Some(given) => {
-                let day = TimeDelta::hours(24);
-                let time = given.as_str().and_then(scheduled_time).filter(|time| *time - started <= day);
-                let wanted = "a time such as \"2026-11-22T03:00:00Z\" or \"20261122T030000Z\", at most 24 hours ahead";
+                let (day, ahead) =
+                    (TimeDelta::hours(24), if phases.snapshot { CLOCKS_DIFFER } else { TimeDelta::hours(24) });
+                let time = given.as_str().and_then(scheduled_time).filter(|time| *time - started <= ahead);
+                let wanted = "a time such as \"2026-11-22T03:00:00Z\" or \"20261122T030000Z\", at most 15 minutes ahead, \
+                    or 24 hours where the phases leave out snapshot";
                 let time = time.ok_or_else(|| refuse("scheduledTime", given, wanted))?;
                 if phases.snapshot && started - time > day {
                     // It would adopt that run's snapshots, and make none of today.
@@ -503,7 +509,8 @@ mod tests {
             (json!({"allowMassExpire": ["mars"]}), "allowMassExpire", "a list of regions"),
             (json!({"scheduledTime": "2026-11-21T03:00:06Z"}), "scheduledTime", "24 hours back"),
             (json!({"scheduledTime": "tomorrow"}), "scheduledTime", "24 hours"),
-            (json!({"scheduledTime": "2026-11-24T03:00:00Z"}), "scheduledTime", "24 hours"),
+            (json!({"scheduledTime": "2026-11-22T03:16:00Z"}), "scheduledTime", "15 minutes ahead"),
+            (json!({"scheduledTime": "2026-11-24T03:00:00Z", "phases": ["copy"]}), "scheduledTime", "24 hours"),
             (json!({"phase": ["copy"]}), "phase", "phases"),
             (json!([]), "input", "an object"),
         ] {

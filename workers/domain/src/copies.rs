@@ -60,7 +60,7 @@ pub struct Owed {
     pub tasks: Vec<CopyTask>,
     /// Copies that are pending for longer than a day: owed, and not waited for.
     pub stuck: Vec<Stuck>,
-    /// Snapshots that left the look-back without a copy that they were promised.
+    /// Snapshots that left the look-back, or come to their last day, without a copy that they were promised.
     pub forgotten: Vec<SnapshotId>,
     /// Sources of which it is not known whether the earlier scripts copied them: not copied, but reported.
     pub doubtful: Vec<Doubt>,
@@ -200,14 +200,6 @@ impl Living {
         };
         Some(asked.max(created_on + Days::new(MIN_COPY_DAYS.into())))
     }
-
-    /// Whether a source asks for copies, and a copy of it would still be wanted tomorrow.
-    pub fn wants_copies(&self, source: &Snapshot, rules: &CopyRules<'_>) -> bool {
-        let read = SnapshotTags::read(&source.tags);
-        let wanted =
-            |day| self.copy_delete_on(source, &read, day, rules).is_some_and(|delete_on| delete_on > rules.today());
-        is_source(&read) && !self.copy_regions(source).is_empty() && read.created_on.is_none_or(wanted)
-    }
 }
 
 /// The regions in a snapshot's own `BackupCrossRegion`.
@@ -253,11 +245,17 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
             owed.doubtful.push(doubt("CreatedOn cannot be read: it is not copied".into()));
             continue;
         };
-        let Some(delete_on) =
-            living.copy_delete_on(source, &read, created_on, rules).filter(|day| *day > rules.today())
-        else {
+        let Some(delete_on) = living.copy_delete_on(source, &read, created_on, rules) else { continue };
+        if delete_on <= rules.today() {
+            // Where it goes with its source, a copy that was made is still there on that day.
+            let goes_with_source = read.delete_on == Some(delete_on) && delete_on == rules.today();
+            let absent =
+                || matches!(copies.state_of(source, created_on, alike), CopyState::Absent | CopyState::Pending(_));
+            if goes_with_source && promised(source).contains(region) && absent() {
+                owed.forgotten.push(source.id.clone());
+            }
             continue;
-        };
+        }
         let age = (rules.today() - created_on).num_days();
         let lookback = i64::from(rules.lookback_days);
         let in_lookback = age <= lookback;
@@ -295,6 +293,17 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
     owed
 }
 
+/// Those of the sources of which a destination holds no completed copy.
+pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTreeSet<SnapshotId> {
+    let (copies, twins) = (Copies::of(there, home), twins(sources));
+    let is_copied = |source: &Snapshot| {
+        let alike = twins.get(&twin_key(source)).copied().unwrap_or(1);
+        let created_on = SnapshotTags::read(&source.tags).created_on;
+        created_on.is_some_and(|day| matches!(copies.state_of(source, day, alike), CopyState::Completed))
+    };
+    sources.iter().filter(|source| !is_copied(source)).map(|source| source.id.clone()).collect()
+}
+
 /// The snapshots that a run made of a volume beyond the one that counts: two executions at the very same moment.
 pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
     let mut by_volume: BTreeMap<(&VolumeId, &String), Vec<&Snapshot>> = BTreeMap::new();
@@ -317,9 +326,11 @@ enum CopyState<'a> {
     Doubtful,
 }
 
-type TwinKey = (Option<NaiveDate>, String);
+/// The day and the description of a snapshot, by which alone the earlier scripts' copies can be matched.
+pub type TwinKey = (Option<NaiveDate>, String);
 
-fn twin_key(snapshot: &Snapshot) -> TwinKey {
+/// What snapshots that look alike have in common: which of them a copy is of may not be known.
+pub fn twin_key(snapshot: &Snapshot) -> TwinKey {
     (SnapshotTags::read(&snapshot.tags).created_on, snapshot.description.clone())
 }
 

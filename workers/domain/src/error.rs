@@ -152,6 +152,12 @@ pub enum Reaction {
 }
 
 impl Ec2Error {
+    /// Whether it is about the rate of calls, and not about this one.
+    pub fn is_throttle(&self) -> bool {
+        ["RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException"]
+            .contains(&self.code.as_str())
+    }
+
     /// What follows from it.
     ///
     /// Sources: the EC2 API reference, "Error codes for the Amazon EC2 API"; the EBS user guide on copying.
@@ -164,7 +170,7 @@ impl Ec2Error {
             // One snapshot of a volume in 15 s.
             "SnapshotCreationPerVolumeRateExceeded" => Later(15),
             "ConcurrentSnapshotLimitExceeded" | "PendingSnapshotLimitExceeded" => Later(60),
-            "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => Later(10),
+            _ if self.is_throttle() => Later(10),
             "ConcurrentTagAccess" => Later(10),
             "InvalidState" | "IncorrectState" => Later(60),
             LOST_ANSWER | "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable"

@@ -17,6 +17,9 @@ use crate::{
     tags::{self, SnapshotTags},
 };
 
+/// The volume id that EC2 shows of copies, which are of no volume of their region (seen; documented as arbitrary).
+const ANY_COPYS_VOLUME: &str = "vol-ffffffff";
+
 /// What a verdict needs to know of a snapshot: small, since a region may hold 100,000 of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -47,7 +50,8 @@ impl From<&Snapshot> for Candidate {
         let read = SnapshotTags::read(&snapshot.tags);
         // The volume id of a copy is arbitrary (CopySnapshot documentation).
         let volume = match &read.from_region {
-            None => snapshot.volume.clone(),
+            // One that was copied by hand within its region has the volume id of copies.
+            None => snapshot.volume.clone().filter(|volume| volume.as_str() != ANY_COPYS_VOLUME),
             Some(_) => read.source_volume.clone().or_else(|| tags::described(&snapshot.description).map(|a| a.volume)),
         };
         let unlabelled_copy = read.from_region.is_some() && read.source_snapshot.is_none();
@@ -190,10 +194,17 @@ impl Verdict {
         )
     }
 
-    /// Whether the breaker counts it: not what others made, nor what is kept for ever or held from outside.
+    /// Whether the breaker counts it: not what is kept for ever or held from outside, nor what can never be due.
     fn counts(&self) -> bool {
-        use Keep::{AnotherStacks, BrokenForever, Held, KeepForever, NotOurs, SourceKept};
-        !matches!(self, Self::Keep(NotOurs | AnotherStacks | KeepForever | BrokenForever | SourceKept | Held(_)))
+        use Keep::{BrokenForever, Held, KeepForever, NoDeleteOn, SourceKept, VolumeUnknown};
+        let stands_outside =
+            matches!(self, Self::Keep(KeepForever | BrokenForever | SourceKept | Held(_) | NoDeleteOn | VolumeUnknown));
+        self.is_ours() && !stands_outside
+    }
+
+    /// Whether the snapshot is this stack's to judge.
+    fn is_ours(&self) -> bool {
+        !matches!(self, Self::Keep(Keep::NotOurs | Keep::AnotherStacks))
     }
 }
 
@@ -324,7 +335,9 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.floor.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && ownership(candidate, scope).is_ok() {
             // A copy by the day of its data: a backlog is copied later than what is newer. EC2 knows a snapshot's own day.
-            match (candidate.tags.from_region.is_some(), candidate.tags.created_on) {
+            // No copy is newer than its own start.
+            let day = candidate.tags.created_on.filter(|day| *day <= candidate.started.date_naive());
+            match (candidate.tags.from_region.is_some(), day) {
                 (true, None) if kept > 0 => _ = newest.insert(index),
                 (is_copy, day) => {
                     let day = day.filter(|_| is_copy).unwrap_or_else(|| candidate.started.date_naive());
@@ -353,14 +366,30 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
 
 /// A region in which too much would be deleted at once.
 ///
-/// A backup is what there is of one volume of one day, so that neither several snapshots a day nor a single long
-/// archive hide how much would go.
+/// A backup is what there is of one volume of one day, so that several snapshots a day do not hide how much would go;
+/// volumes are looked at besides, so that a single long archive does not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{due} of {backups} backups (of a volume and a day) would go at once, more than {percent} %")]
-pub struct MassExpire {
-    due: usize,
-    backups: usize,
-    percent: u32,
+pub enum MassExpire {
+    /// Too many backups.
+    #[error("{due} of {all} backups (of a volume and a day) would go at once, more than {percent} %")]
+    Backups {
+        /// Those that would go.
+        due: usize,
+        /// All that count.
+        all: usize,
+        /// `MaxExpirePercent`.
+        percent: u32,
+    },
+    /// Too many volumes would be left without a backup.
+    #[error("{due} of {all} volumes would lose their last backup there at once, more than {percent} %")]
+    Volumes {
+        /// Those of which nothing would stay.
+        due: usize,
+        /// All that count.
+        all: usize,
+        /// `MaxExpirePercent`.
+        percent: u32,
+    },
 }
 
 /// What stops the expiry of a region, and the whole input that lets it go on.
@@ -371,31 +400,46 @@ pub fn stopped(region: &Region, why: &impl fmt::Display) -> String {
     )
 }
 
-/// From this many backups up the share that is due is looked at.
+/// From this many backups, or volumes, up the share that is due is looked at.
 const BREAKER_FROM: usize = 20;
 
-/// Refuses to let more than `max_percent` of a region's backups go at once.
+/// Refuses to let more than `max_percent` of a region's backups go at once, or the last backups of more than
+/// `max_percent` of its volumes.
 ///
-/// A backup goes when none of its completed snapshots stays. What is kept for ever, or held by an image or a lock,
-/// stands outside.
+/// A backup goes when none of its completed snapshots stays. What others made takes no part. What is kept for ever, or
+/// held by an image or a lock, and what can never be due, stands outside.
 pub fn breaker(candidates: &[Candidate], verdicts: &[Verdict], max_percent: u32) -> Result<(), MassExpire> {
     // Of each volume and day: whether it counts, and whether something stays. What is of no known volume stands alone.
-    let mut all: BTreeMap<(&str, NaiveDate), (bool, bool)> = BTreeMap::new();
+    let mut backups: BTreeMap<(&str, NaiveDate), (bool, bool)> = BTreeMap::new();
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
-        if candidate.state == SnapshotState::Completed {
+        if candidate.state == SnapshotState::Completed && verdict.is_ours() {
             let day = candidate.tags.created_on.unwrap_or_else(|| candidate.started.date_naive());
             let volume = candidate.volume.as_ref().map_or(candidate.id.as_str(), VolumeId::as_str);
-            let (counts, stays) = all.entry((volume, day)).or_default();
+            let (counts, stays) = backups.entry((volume, day)).or_default();
             *counts |= verdict.counts();
             *stays |= !verdict.expires();
         }
     }
-    let counted = || all.values().filter(|(counts, _)| *counts);
-    let (backups, due) = (counted().count(), counted().filter(|(_, stays)| !stays).count());
-    if backups >= BREAKER_FROM && due * 100 > backups * max_percent as usize {
-        return Err(MassExpire { due, backups, percent: max_percent });
+    let mut volumes: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    for ((volume, _), (counts, stays)) in &backups {
+        let of_volume = volumes.entry(volume).or_default();
+        *of_volume = (of_volume.0 | counts, of_volume.1 | stays);
     }
-    Ok(())
+    let percent = max_percent;
+    if let Some((due, all)) = exceeds(backups.values(), percent) {
+        return Err(MassExpire::Backups { due, all, percent });
+    }
+    match exceeds(volumes.values(), percent) {
+        Some((due, all)) => Err(MassExpire::Volumes { due, all, percent }),
+        None => Ok(()),
+    }
+}
+
+/// How many of those that count would go, and how many there are, where that is too much.
+fn exceeds<'a>(all: impl Iterator<Item = &'a (bool, bool)>, percent: u32) -> Option<(usize, usize)> {
+    let counted: Vec<bool> = all.filter(|(counts, _)| *counts).map(|(_, stays)| *stays).collect();
+    let due = counted.iter().filter(|stays| !**stays).count();
+    (counted.len() >= BREAKER_FROM && due * 100 > counted.len() * percent as usize).then_some((due, counted.len()))
 }
 
 #[cfg(test)]

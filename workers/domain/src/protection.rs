@@ -20,17 +20,21 @@ use crate::{
 ///
 /// A volume's own `Yes` asks for nothing: an instance has to say it. It gives nothing up either.
 pub fn word(volume: &Volume, instances: &[&Instance]) -> Option<Backup> {
-    let own = volume.tags.contains_key(tags::BACKUP);
-    match backup_word(&volume.tags).0 {
+    let (own, problems) = backup_word(&volume.tags);
+    // A word that cannot be read, or stands under a key that looks like ours, was meant for something.
+    let says_something = own.is_some() || !problems.is_empty();
+    match own {
         Some(Backup::Yes) | None => {}
         word => return word,
     }
-    let words: Vec<Option<Backup>> = instances.iter().map(|i| backup_word(&i.tags).0).collect();
+    let mut words: Vec<Option<Backup>> = instances.iter().map(|i| backup_word(&i.tags).0).collect();
+    // An instance that has the volume and was not listed has said nothing.
+    words.resize(volume.attached_to.len().max(words.len()), None);
     if words.contains(&Some(Backup::Yes)) {
         Some(Backup::Yes)
     } else if words.contains(&Some(Backup::Hold)) {
         Some(Backup::Hold)
-    } else if !own && !words.is_empty() && words.iter().all(|word| *word == Some(Backup::No)) {
+    } else if !says_something && !words.is_empty() && words.iter().all(|word| *word == Some(Backup::No)) {
         Some(Backup::No)
     } else {
         None

@@ -204,7 +204,8 @@ impl InstanceTags {
             retention_cross_region,
             backup_cross_region,
             copy_regions,
-            keep_forever: tags.get(KEEP_FOREVER).cloned(),
+            // In another case it is reported, and was meant all the same.
+            keep_forever: keep_forever(tags).cloned(),
         };
         (read, problems)
     }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use domain::{
     contract::{ExpireTask, Expiring},
-    error::{Ec2Error, ErrorName, Failure, Reaction},
+    error::{Ec2Error, ErrorName, Failure, LOST_ANSWER, NOT_SENT, Reaction},
     expiry::{Candidate, KeptSources, Scope, Verdict, verdicts},
     fleet::{Fleet, Regions},
     ids::{Region, SnapshotId, VolumeId},
@@ -103,7 +103,7 @@ async fn one(
         return Ok(expired);
     }
     let judged = judge_again(ec2, home, settings, task, now).await?;
-    let mut refused = Vec::new();
+    let (mut refused, mut passing) = (Vec::new(), None);
     for Expiring { id, why, .. } in &task.snapshots {
         match judged.get(id) {
             Some(verdict) if !verdict.expires() => {
@@ -111,7 +111,8 @@ async fn one(
                 expired.kept.insert(id.clone(), verdict.to_string());
             }
             None => expired.deleted.push(id.clone()),
-            Some(_) if !has_time() => return Err(Stopped::OutOfTime),
+            // One at least, so that a region whose look takes long is swept all the same.
+            Some(_) if !expired.deleted.is_empty() && !has_time() => return Err(Stopped::OutOfTime),
             Some(_) => match ec2.delete(&task.region, id).await {
                 Ok(()) => {
                     tracing::info!(snapshot = %id, region = %task.region, ?why, "deleted");
@@ -120,13 +121,21 @@ async fn one(
                 Err(error) => match error.reaction() {
                     Reaction::Never(ErrorName::SnapshotNotFound) => expired.deleted.push(id.clone()),
                     Reaction::Never(_) => refused.push((id, error)),
-                    // Throttled, or perhaps carried out: the next look tells what is left.
-                    _ => return Err(error.into()),
+                    // About more than this one: the others would meet it, too.
+                    _ if error.is_throttle() || error.code == LOST_ANSWER || error.code == NOT_SENT => {
+                        return Err(error.into());
+                    }
+                    // The next look tells what is left.
+                    _ => passing = Some(error),
                 },
             },
         }
     }
-    if refused.is_empty() { Ok(expired) } else { Err(Stopped::Refused(failure_of(&refused))) }
+    match passing {
+        Some(error) => Err(error.into()),
+        None if refused.is_empty() => Ok(expired),
+        None => Err(Stopped::Refused(failure_of(&refused))),
+    }
 }
 
 /// The verdicts on those of the batch that exist, from what exists now.
@@ -192,10 +201,11 @@ fn failure_of(refused: &[(&SnapshotId, Ec2Error)]) -> Failure {
 
 /// Whether EC2 refuses because something holds the snapshot: an image, a lock, AWS Backup.
 ///
-/// The code for a locked snapshot is not documented; any that speaks of a lock is taken for it.
+/// The code for a locked snapshot is not documented; any that speaks of a lock is taken for it. For what AWS Backup
+/// owns it is `InvalidParameterValue` with a text that says so (seen by others).
 fn holds(error: &Ec2Error) -> bool {
     error.code == "InvalidSnapshot.InUse"
-        || error.code == "InvalidParameterValue"
+        || (error.code == "InvalidParameterValue" && error.message.contains("Backup"))
         || error.code.contains("Lock")
         || error.message.contains("locked")
 }

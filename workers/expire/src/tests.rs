@@ -174,7 +174,7 @@ async fn a_newer_backup_outside_of_the_batch_lets_the_batch_go() {
 async fn one_that_can_never_be_deleted_does_not_stop_the_others() {
     for (code, name) in [
         ("InvalidSnapshot.InUse", ErrorName::SnapshotHeld),
-        ("InvalidParameterValue", ErrorName::SnapshotHeld),
+        ("InvalidParameterValue", ErrorName::Ec2Refused),
         ("SnapshotLocked", ErrorName::SnapshotHeld),
         ("SomethingNew", ErrorName::Ec2Refused),
     ] {
@@ -191,13 +191,27 @@ async fn one_that_can_never_be_deleted_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn one_whose_deletion_fails_each_time_does_not_keep_its_neighbours() {
+    for code in ["ServerInternal", "IncorrectState"] {
+        let ec2 = account();
+        let ids = due(&ec2, 20);
+        ec2.fail_next("DeleteSnapshot", Fault::Refused(code));
+        let outcome = &handled(&ec2, &[batch(&home(), &ids)]).await[0];
+        assert!(matches!(outcome, Retry(_) | Later(_)), "{code}: {outcome:?}");
+        assert_eq!(ec2.held(&home()).iter().map(|s| &s.id).collect::<Vec<_>>(), [&ids[0]]);
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_into_the_functions_time_is_given_back() {
     let ec2 = account();
     let ids = due(&ec2, 3);
     let task = batch(&home(), &ids);
     let deleted = || ec2.count("DeleteSnapshot");
     // One task is begun, and one snapshot deleted.
-    let outcomes = within(&ec2, &[task.clone(), task.clone()], || deleted() == 0).await;
+    let asked = std::cell::Cell::new(0);
+    let has_time = || asked.replace(asked.get() + 1) == 0;
+    let outcomes = within(&ec2, &[task.clone(), task.clone()], has_time).await;
     assert!(outcomes.iter().all(|o| matches!(o, Later(15..))), "{outcomes:?}");
     assert_eq!(deleted(), 1);
     assert_eq!(expired(&handled(&ec2, &[task]).await[0]).deleted, ids, "the next invocation goes on");

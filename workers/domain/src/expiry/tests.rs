@@ -116,6 +116,7 @@ fn every_reason_is_given_where_it_holds() {
         (in_state(SnapshotState::Pending, due()), HOME, "kept: pending"),
         (in_state(SnapshotState::Other, due()), HOME, "kept: in the Recycle Bin"),
         (Snapshot { volume: None, ..due() }, HOME, "kept: its volume is not known"),
+        (Snapshot { volume: "vol-ffffffff".parse().ok(), ..due() }, HOME, "kept: its volume is not known"),
         (earlier_copy("snap-1", 9, WEB), "us-east-1", "expired: due since 2026-11-21"),
         (earlier_copy("snap-1", 9, "by hand"), "us-east-1", "kept: its volume is not known"),
     ] {
@@ -179,6 +180,11 @@ fn a_copy_of_unknown_age_may_be_the_newest_and_takes_nobodys_place() {
     let there = [odd, copy("snap-b", 8), copy("snap-c", 9)];
     assert_eq!(expiring(&there, "us-east-1", &["vol-1"]), ["snap-c"]);
     assert_eq!(expiring(&there, "us-east-1", &[]), ["snap-a", "snap-b", "snap-c"], "the volume is gone");
+    let lying = with(with(copy("snap-a", 30), "CreatedOn", "2062-11-22"), "SourceSnapshotId", "snap-4");
+    assert!(
+        expiring(&[lying, copy("snap-b", 8)], "us-east-1", &["vol-1"]).is_empty(),
+        "no copy is newer than its start"
+    );
     let here = [without(snapshot("snap-1", 8), "CreatedOn"), snapshot("snap-2", 9)];
     assert_eq!(expiring(&here, HOME, &["vol-1"]), ["snap-2"], "an original is as old as its start");
 }
@@ -234,9 +240,12 @@ fn archive(volume: &str, all: i64, due: i64) -> Vec<Snapshot> {
 #[test]
 fn the_breaker_stops_what_is_more_than_its_share_and_says_how_much() {
     let tripped = |all, due, percent| {
-        // What others made takes no part.
-        let by_hand = (0..30).map(|i| without(snapshot(&format!("snap-f{i:x}"), 3), "Type"));
-        trips(&archive("vol-1", all, due).into_iter().chain(by_hand).collect::<Vec<_>>(), percent)
+        // What others make of the same volume each day takes no part.
+        let others = archive("vol-1", all, due).into_iter().zip(0..).map(|(one, n)| {
+            let one = Snapshot { id: format!("snap-f{n:x}").parse().unwrap(), ..one };
+            without(without(without(one, "Type"), "CreatedOn"), "DeleteOn")
+        });
+        trips(&archive("vol-1", all, due).into_iter().chain(others).collect::<Vec<_>>(), percent)
     };
     assert_eq!(tripped(19, 19, 50), None, "too few to judge");
     assert_eq!(tripped(20, 10, 50), None, "exactly the share");
@@ -256,6 +265,11 @@ fn neither_a_long_archive_nor_several_snapshots_a_day_hide_how_much_would_go() {
     held.extend((0..40).flat_map(|n| archive(&format!("vol-{n}"), 7, 7)));
     let message = trips(&held, 50).unwrap();
     assert!(message.starts_with("280 of 340 backups"), "{message}");
+    // And with three hundred: forty of forty-one volumes lose all that they have.
+    let mut held = archive("vol-f", 300, 0);
+    held.extend((0..40).flat_map(|n| archive(&format!("vol-{n}"), 7, 7)));
+    let message = trips(&held, 50).unwrap();
+    assert!(message.starts_with("40 of 41 volumes would lose their last backup"), "{message}");
     // Every hour one, of which the oldest day goes: as every night.
     let hours = (0..4i64).flat_map(|ago| {
         (0..24).map(move |hour| {
@@ -280,6 +294,13 @@ fn what_is_broken_kept_for_ever_or_held_from_outside_stands_outside_the_breaker(
     let forever = archive("vol-2", 40, 0).into_iter().map(|s| with(s, "KeepForever", ""));
     let held: Vec<_> = archive("vol-1", 20, 11).into_iter().chain(forever).collect();
     assert!(trips(&held, 50).unwrap().starts_with("11 of 20 "));
+    for outside in [
+        archive("vol-2", 21, 0).into_iter().map(|s| without(s, "DeleteOn")).collect::<Vec<_>>(),
+        archive("vol-2", 21, 21).into_iter().map(|s| Snapshot { volume: None, ..s }).collect(),
+    ] {
+        let held: Vec<_> = archive("vol-1", 20, 20).into_iter().chain(outside).collect();
+        assert!(trips(&held, 50).unwrap().starts_with("20 of 20 "), "what can never go dilutes nothing");
+    }
     let images: Holders =
         archive("vol-1", 20, 11).iter().take(2).map(|s| (s.id.clone(), "image ami-1".to_owned())).collect();
     assert_eq!(trips_with(&archive("vol-1", 20, 11), 50, &images), None, "9 of 18, which is no longer twenty");

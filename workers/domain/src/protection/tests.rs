@@ -80,6 +80,20 @@ fn only_an_explicit_no_gives_the_floor_up() {
 }
 
 #[test]
+fn an_instance_that_was_not_listed_has_not_said_no() {
+    let known = instance("i-1", "running", Some("No"), &["vol-1"]);
+    let shared = fleet(&[known], &[volume("vol-1", None, &["i-1", "i-2"])]);
+    assert!(!floor_volumes(&shared).is_empty());
+}
+
+#[test]
+fn a_key_that_looks_like_backup_on_a_volume_is_no_silence() {
+    let mut meant = volume("vol-1", None, &["i-1"]);
+    meant.tags = tags([("backup", "Hold")]);
+    assert!(!floor_volumes(&fleet(&[instance("i-1", "running", Some("No"), &["vol-1"])], &[meant])).is_empty());
+}
+
+#[test]
 fn a_volume_whose_tags_say_nothing_is_named_with_its_last_backup() {
     let backups = [
         backup("snap-1", "vol-1", 1, Completed, &[]),

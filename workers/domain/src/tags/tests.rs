@@ -129,6 +129,8 @@ fn a_key_that_looks_like_ours_is_reported_where_it_may_be_meant() {
 fn keep_forever_in_another_case_keeps() {
     for key in ["KeepForever", "keepforever", "KEEPFOREVER"] {
         assert!(SnapshotTags::read(&tags([(key, "")])).keep_forever, "{key}");
+        let (read, problems) = InstanceTags::read(&tags([("Backup", "Yes"), (key, "audit")]));
+        assert_eq!((read.keep_forever.as_deref(), problems.is_empty()), (Some("audit"), key == "KeepForever"));
     }
     assert!(!SnapshotTags::read(&tags([("Keep", "")])).keep_forever);
 }
