@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
+# One build at a time, in the order in which the checks are named.
+.NOTPARALLEL:
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
 export CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -111,8 +113,8 @@ check: environments ## Check the template and the state machine's definition.
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
 .PHONY: check-local
-check-local: environments ## Test the local cloud's EC2.
-	$(call say,The EC2 of the local cloud)
+check-local: environments ## Test the local cloud.
+	$(call say,The local cloud itself)
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
 
 .PHONY: stories

@@ -7,9 +7,7 @@ use std::cell::Cell;
 use aws::attempt;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
-    contract::{
-        DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionEnd, ReportEvent, Run, SnapshotTask, StateError,
-    },
+    contract::{DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionEnd, ReportEvent, Run, SnapshotTask, Sweep},
     copies::CopyTask,
     error::Failure,
     fake::{FakeClaims, FakeConsole, FakeEc2, FakeExecutionStates, FakeStorage},
@@ -126,9 +124,9 @@ impl Account {
         let mut expiries = Vec::new();
         for place in &fleet.expire_regions {
             let event = DiscoverEvent::DiscoverExpired { run: run.clone(), region: place.clone() };
-            let (manifest, failure) = match self.discover(event).await {
-                Ok(answer) => (Some(serde_json::from_value::<Manifest>(answer).unwrap()), None),
-                Err(Failure { name, cause }) => (None, Some(StateError { error: name.to_string(), cause })),
+            let (manifest, failure) = match serde_json::from_value(self.discover(event).await.unwrap()).unwrap() {
+                Sweep::Manifest(manifest) => (Some(manifest), None),
+                Sweep::Stopped(failure) => (None, Some(failure)),
             };
             let tasks = manifest.iter().flat_map(|manifest| self.manifest::<ExpireTask>(manifest));
             for task in tasks.collect::<Vec<_>>() {

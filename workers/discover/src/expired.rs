@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    contract::{ExpireTask, Expiring, Hold, Left, Manifest, Run},
+    contract::{ExpireTask, Expiring, Hold, Left, Run, Sweep},
     copies::{self, CopyRules, CopyTask, Living, TwinKey, is_source, twin_key},
     error::{Ec2Error, ErrorName, Failure},
     expiry::{
@@ -26,7 +26,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
     context: &Context<'_, E, S>,
-) -> Result<Manifest, Failure> {
+) -> Result<Sweep, Failure> {
     let Context { ec2, storage, settings, home, now } = context;
     let fleet = fleet::read(run, fleet::AGAIN, *storage).await?;
     let today = now.date_naive();
@@ -69,7 +69,9 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     }
     write_verdicts(run, region, *storage, &candidates, &judged).await?;
 
-    hold_or_go_on(run, region, context, &candidates, &judged).await?;
+    if let Some(stopped) = hold_or_go_on(run, region, context, &candidates, &judged).await? {
+        return Ok(Sweep::Stopped(stopped.into()));
+    }
     let expiring: Vec<Expiring> = candidates
         .iter()
         .zip(&judged)
@@ -84,7 +86,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         .chunks(BATCH)
         .map(|chunk| ExpireTask { region: region.clone(), planned: today, snapshots: chunk.to_vec() })
         .collect();
-    storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await
+    storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await.map(Sweep::Manifest)
 }
 
 /// Why each snapshot goes or stays; what is due and stays once more by itself, since the report names it.
@@ -110,35 +112,36 @@ async fn write_verdicts(
     Ok(())
 }
 
-/// Stops the region where too much would go at once, for this run and for those that follow, until one is allowed.
+/// Stops the region where too much would go at once, for this run and for those that follow, until one is allowed;
+/// answers why, where it does.
 async fn hold_or_go_on<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
     Context { storage, settings, now, .. }: &Context<'_, E, S>,
     candidates: &[Candidate],
     judged: &[Verdict],
-) -> Result<(), Failure> {
+) -> Result<Option<Failure>, Failure> {
     let (key, tripped) = (Hold::key(region), breaker(candidates, judged, settings.max_expire_percent));
     let refuse = |why: &dyn std::fmt::Display| Failure::new(ErrorName::MassExpire, stopped(region, &why));
     if run.allow_mass_expire.allows(region) {
         tracing::warn!(%region, tripped = ?tripped.err(), "the breaker is overruled by the execution's input");
-        return if run.dry_run { Ok(()) } else { storage.remove(&key).await };
+        return if run.dry_run { Ok(None) } else { storage.remove(&key).await.map(|()| None) };
     }
     // One that cannot be read holds: the error ends the step.
     if let Some(body) = storage.read(&key).await? {
-        return Err(match serde_json::from_str::<Hold>(&body) {
+        return Ok(Some(match serde_json::from_str::<Hold>(&body) {
             Ok(Hold { since, run, why }) => {
                 refuse(&format!("stopped since {} (run {run}): {why}", since.format("%Y-%m-%d %H:%M UTC")))
             }
             Err(error) => refuse(&format!("{key} cannot be read ({error}), and holds")),
-        });
+        }));
     }
-    let Err(tripped) = tripped else { return Ok(()) };
+    let Err(tripped) = tripped else { return Ok(None) };
     if !run.dry_run {
         let hold = Hold { since: *now, run: run.id.clone(), why: tripped.to_string() };
         storage.write(&key, json!(hold).to_string()).await?;
     }
-    Err(refuse(&tripped))
+    Ok(Some(refuse(&tripped)))
 }
 
 /// Those of the due sources that still owe a copy, or of which it cannot be known.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    contract::{ExpireTask, FleetFound, Manifest, Run},
+    contract::{ExpireTask, FleetFound, Manifest, Run, Sweep},
     copies::CopyTask,
     fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeStorage, Fault},
     fleet::{SnapshotState::Completed, Tags},
@@ -49,14 +49,23 @@ fn due(ec2: &FakeEc2, place: &Region, count: u64) -> Vec<SnapshotId> {
         .collect()
 }
 
-/// Takes one step, and sees that it only looked.
+/// Takes one step, and sees that it only looked. A region that is stopped is told as a failure here.
 async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Result<Value, Failure> {
     let settings = Settings::read(|_| None).unwrap();
     let context = Context { ec2, storage, settings: &settings, home: &ec2.regions.home, now: ec2.now.get() };
     let (claims, executions) = (FakeClaims::new(ec2.now.get()), FakeExecutionStates::default());
-    let answer = handle(event, &context, &Starts { claims: &claims, executions: &executions }).await;
+    let starts = Starts { claims: &claims, executions: &executions };
+    let answer = handle(event, &context, &starts).await;
     assert!(ec2.calls.borrow().iter().all(|(action, _)| action.starts_with("Describe")), "{:?}", ec2.calls);
-    answer
+    let answer = answer?;
+    match serde_json::from_value(answer.clone()) {
+        Ok(Sweep::Manifest(manifest)) => Ok(json!(manifest)),
+        Ok(Sweep::Stopped(stopped)) => {
+            assert_eq!(stopped.error, ErrorName::MassExpire.as_str());
+            Err(Failure::new(ErrorName::MassExpire, stopped.cause))
+        }
+        Err(_) => Ok(answer),
+    }
 }
 
 /// Writes the fleet down as the steps before `DiscoverCopies` and `DiscoverExpired` do.

@@ -307,6 +307,19 @@ pub struct Expiring {
     pub why: Expire,
 }
 
+/// What `DiscoverExpired` found.
+///
+/// That a region is stopped is no failure of the function that finds it: an alarm of its errors would else tell of what
+/// the report says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Sweep {
+    /// [`ExpireTask`] lines.
+    Manifest(Manifest),
+    /// Nothing that is due goes there: [`ErrorName::MassExpire`].
+    Stopped(StateError),
+}
+
 /// A line of `left-REGION.jsonl`: a snapshot that is due, or broken, and kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
@@ -391,6 +404,12 @@ pub struct StateError {
     /// Its cause; of a function, the JSON of its error.
     #[serde(rename = "Cause", default)]
     pub cause: String,
+}
+
+impl From<Failure> for StateError {
+    fn from(failure: Failure) -> Self {
+        Self { error: failure.name.to_string(), cause: failure.cause }
+    }
 }
 
 impl StateError {
