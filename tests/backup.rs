@@ -9,7 +9,7 @@ use crate::cloud::{HOME, cloud, day, tagged};
 #[test]
 fn every_snapshot_and_copy_carries_exactly_its_tags() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let own = json!({"Name": "db", "Retention": "14", "RetentionCrossRegion": "3", "BackupCrossRegion": "us-east-1",
         "KeepForever": "audit", "CostCenter": "7"});
     let ids = cloud.add_instances(HOME, &json!([tagged(own, 2)]));
@@ -44,7 +44,7 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
 #[test]
 fn a_second_execution_of_the_same_schedule_event_creates_nothing() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let fleet = (0..4).map(|_| tagged(json!({"BackupCrossRegion": "us-east-1,us-west-2"}), 2)).collect::<Vec<_>>();
     cloud.add_instances(HOME, &json!(fleet));
     let input = json!({"scheduledTime": format!("{}T00:00:00Z", day(0))});
@@ -59,7 +59,7 @@ fn a_second_execution_of_the_same_schedule_event_creates_nothing() {
 #[test]
 fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let promised = json!({"BackupCrossRegion": "us-east-1"});
     let ids = cloud.add_instances(HOME, &json!([tagged(promised.clone(), 1), tagged(json!({}), 2)]));
     let volume = &ids[0].1[0];
@@ -108,7 +108,7 @@ fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
 #[test]
 fn the_maps_have_the_concurrency_of_the_parameters() {
     let mut cloud = cloud();
-    let stack = cloud.stack("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3");
+    let stack = cloud.stack("us-east-1");
     let ids = cloud.add_instances("us-east-1", &json!([tagged(json!({"BackupCrossRegion": "us-west-2"}), 1)]));
     assert_eq!(ids.len(), 1);
     let ended = cloud.run(&stack, &json!({}));
@@ -124,7 +124,7 @@ fn the_maps_have_the_concurrency_of_the_parameters() {
 #[test]
 fn a_snapshot_that_fails_makes_the_run_incomplete_and_the_others_go_on() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1)]));
     let fault = json!({"action": "CreateSnapshots", "kind": "refuse", "code": "SnapshotLimitExceeded", "times": 1});
     cloud.control("faults", Some(&fault));

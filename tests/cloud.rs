@@ -17,6 +17,14 @@ use serde_json::{Value, json};
 /// The home region of the stack that most stories are about.
 pub const HOME: &str = "eu-west-1";
 
+/// The home regions of the stacks, and their parameters.
+const STACKS: [(&str, &str); 4] = [
+    (HOME, ""),
+    ("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3"),
+    ("eu-central-1", "ExpireRegions=eu-central-1"),
+    ("ap-southeast-2", "DestinationKmsKeys=us-east-1=arn:aws:kms:us-east-1:123456789012:key/0a"),
+];
+
 /// Longer than any story takes; shorter than anyone waits.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -87,7 +95,7 @@ pub fn cloud() -> Story {
     let shared = CLOUD.get_or_init(|| Mutex::new(Cloud::start()));
     // A story that failed leaves a poisoned lock; the next one starts from an empty EC2.
     let mut cloud = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    cloud.stack(HOME, "");
+    cloud.stack(HOME);
     cloud.control("reset", Some(&json!({})));
     cloud.purge();
     cloud.forget_objects();
@@ -114,22 +122,30 @@ impl Cloud {
         Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
     }
 
-    /// The stack of a home region, deployed when it is first asked for.
-    pub fn stack(&mut self, region: &str, parameters: &str) -> Stack {
+    /// The stack of a home region, deployed when it is first asked for; the others than that of [`HOME`] all at once,
+    /// since a deployment takes longer than a story.
+    pub fn stack(&mut self, region: &str) -> Stack {
         if !self.stacks.contains_key(region) {
-            self.deploy(region, parameters);
-            let answer = self.form(
-                region,
-                "cloudformation",
-                &format!("Action=DescribeStacks&StackName={}&Version=2010-05-15", stack_name(region)),
-            );
-            let outputs = between(&answer, "<OutputKey>", "</OutputKey>")
-                .into_iter()
-                .zip(between(&answer, "<OutputValue>", "</OutputValue>"))
-                .collect();
-            self.stacks.insert(region.to_owned(), Stack { region: region.to_owned(), outputs });
+            let together: Vec<_> = STACKS.iter().filter(|(each, _)| (*each == HOME) == (region == HOME)).collect();
+            std::thread::scope(|scope| {
+                for (region, parameters) in &together {
+                    scope.spawn(|| self.deploy(region, parameters));
+                }
+            });
+            for (region, _) in together {
+                let stack = Stack { region: (*region).to_owned(), outputs: self.outputs(region) };
+                self.stacks.insert((*region).to_owned(), stack);
+            }
         }
         self.stacks[region].clone()
+    }
+
+    fn outputs(&self, region: &str) -> BTreeMap<String, String> {
+        let describe = format!("Action=DescribeStacks&StackName={}&Version=2010-05-15", stack_name(region));
+        let answer = self.form(region, "cloudformation", &describe);
+        let (keys, values) =
+            (between(&answer, "<OutputKey>", "</OutputKey>"), between(&answer, "<OutputValue>", "</OutputValue>"));
+        keys.into_iter().zip(values).collect()
     }
 
     fn deploy(&self, region: &str, parameters: &str) {

@@ -9,7 +9,7 @@ use crate::cloud::{HOME, cloud, day, tagged, until};
 #[test]
 fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_flight() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"copyLimit": 5})));
     let fleet: Vec<_> = (0..15).map(|_| tagged(json!({"BackupCrossRegion": "us-east-1, us-west-2"}), 2)).collect();
     cloud.add_instances(HOME, &json!(fleet));
@@ -39,7 +39,7 @@ fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_fl
 fn overlapping_executions_and_messages_put_back_by_hand_make_each_copy_once_and_share_the_five() {
     for limit in [5, 20] {
         let mut cloud = cloud();
-        let stack = cloud.stack(HOME, "");
+        let stack = cloud.stack(HOME);
         // EC2 shows what was begun after three looks; where it takes twenty, it is the workers that keep the five.
         cloud.control("settings", Some(&json!({"copyLimit": limit, "copySeconds": 2, "describeLagSeconds": 3})));
         let away = ["us-east-1", "us-west-2"];
@@ -75,7 +75,7 @@ fn overlapping_executions_and_messages_put_back_by_hand_make_each_copy_once_and_
 #[test]
 fn a_copy_that_breaks_is_reported_and_made_by_the_next_run() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     cloud.control("faults", Some(&json!({"action": "CopySnapshot", "kind": "broken-copy", "times": 1})));
     let ended = cloud.run(&stack, &json!({"phases": ["snapshot", "copy"]}));
@@ -93,7 +93,7 @@ fn a_copy_that_breaks_is_reported_and_made_by_the_next_run() {
 #[test]
 fn a_copy_missed_yesterday_is_made_today_and_one_in_flight_is_waited_for() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"copySeconds": 3})));
     let yesterday = |name: &str| {
         json!({"volume": "vol-0a", "state": "completed", "startTime": format!("{}T03:00:00Z", day(-1)), "description": name,
@@ -116,7 +116,7 @@ fn a_copy_missed_yesterday_is_made_today_and_one_in_flight_is_waited_for() {
 #[test]
 fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     let fault = json!({"action": "CopySnapshot", "kind": "refuse", "code": "UnauthorizedOperation", "times": 1});
     cloud.control("faults", Some(&fault));
@@ -136,7 +136,7 @@ fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
 #[test]
 fn a_run_clears_the_dead_letters_that_are_settled_and_leaves_the_others() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1, us-west-2"}), 1)]));
     let refuse = |action: &str, region: &str, times: u32| {
         let fault = json!({"action": action, "region": region, "kind": "refuse", "code": "UnauthorizedOperation",
@@ -171,7 +171,7 @@ fn a_run_clears_the_dead_letters_that_are_settled_and_leaves_the_others() {
 #[test]
 fn keep_forever_on_a_snapshot_reaches_its_copy_at_the_next_run() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     assert_eq!(cloud.run(&stack, &json!({})).status, "SUCCEEDED");
     let id = cloud.snapshots(HOME)[0]["id"].clone();
@@ -185,7 +185,7 @@ fn keep_forever_on_a_snapshot_reaches_its_copy_at_the_next_run() {
 #[test]
 fn a_region_that_is_down_does_not_stop_the_others() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1,us-west-2"}), 1)]));
     let fault = json!({"action": "DescribeSnapshots", "region": "us-east-1", "kind": "refuse", "times": 1000,
         "code": "UnauthorizedOperation", "status": 403});

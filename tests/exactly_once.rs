@@ -8,7 +8,7 @@ use crate::cloud::{Cloud, Ended, HOME, Stack, cloud, day, tagged, until};
 #[test]
 fn a_message_that_comes_three_times_makes_one_copy() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let source = cloud.add_snapshot(HOME, json!({"volume": "vol-0a", "tags": automated(json!({}))}));
     for _ in 0..3 {
         cloud.send(&stack, "CopyQueueUrl", &by_hand(&source).to_string());
@@ -22,7 +22,7 @@ fn a_message_that_comes_three_times_makes_one_copy() {
 #[test]
 fn an_answer_that_is_lost_is_looked_for_and_nothing_is_made_twice() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     // EC2 shows what was made only after a while, though sooner than it is looked for.
     cloud.control("settings", Some(&json!({"describeLagSeconds": 1})));
     let wanted = json!({"BackupCrossRegion": "us-east-1"});
@@ -41,7 +41,7 @@ fn an_answer_that_is_lost_is_looked_for_and_nothing_is_made_twice() {
 #[test]
 fn a_worker_that_is_killed_before_it_hears_the_answer_makes_nothing_twice() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 2)]));
     for queue in ["SnapshotQueueUrl", "CopyQueueUrl"] {
         cloud.hide_for(&stack, queue, 3); // What its worker drops is delivered again soon.
@@ -66,7 +66,7 @@ fn a_worker_that_is_killed_before_it_hears_the_answer_makes_nothing_twice() {
 #[test]
 fn the_same_message_in_two_functions_at_once_makes_one_copy_and_one_set() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"describeLagSeconds": 10})));
     cloud.add_instances(HOME, &json!([tagged(json!({}), 2)]));
     let dry = cloud.run(&stack, &json!({"dryRun": true}));
@@ -91,7 +91,7 @@ fn the_same_message_in_two_functions_at_once_makes_one_copy_and_one_set() {
 #[test]
 fn one_schedule_event_that_comes_twice_is_one_run_and_a_duplicate_that_names_it() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"describeLagSeconds": 3})));
     let fleet: Vec<_> = (0..20).map(|_| tagged(json!({}), 1)).collect();
     cloud.add_instances(HOME, &json!(fleet));
@@ -125,7 +125,7 @@ fn one_schedule_event_that_comes_twice_is_one_run_and_a_duplicate_that_names_it(
 #[test]
 fn a_run_in_progress_refuses_another_input_and_lets_a_dry_run_pass() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"snapshotSeconds": 8})));
     cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]));
     let input = |more: Value| {
@@ -146,7 +146,7 @@ fn a_run_in_progress_refuses_another_input_and_lets_a_dry_run_pass() {
 #[test]
 fn of_two_copies_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_expires() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let volume = cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]))[0].1[0].clone();
     let owing = automated(json!({"BackupCrossRegion": "us-east-1"}));
     let source = cloud.add_snapshot(HOME, json!({"volume": volume, "tags": owing}));
@@ -173,7 +173,7 @@ fn of_two_copies_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_e
 #[test]
 fn of_two_sets_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_not_copied() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let (instance, volumes) =
         cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)])).remove(0);
     let run = format!("{}T000000Z", day(0).format("%Y%m%d"));
@@ -194,7 +194,7 @@ fn of_two_sets_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_not
 #[test]
 fn a_task_that_timed_out_leaves_no_message_that_acts() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"copySeconds": 6})));
     for _ in 0..5 {
         let tags = automated(json!({"BackupFromRegion": HOME}));
@@ -218,7 +218,7 @@ fn a_task_that_timed_out_leaves_no_message_that_acts() {
 #[test]
 fn nobody_acts_for_an_execution_that_does_not_wait_any_more() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let source = cloud.add_snapshot(HOME, json!({"volume": "vol-0a", "tags": automated(json!({}))}));
     let mut message = by_hand(&source);
     message["taskToken"] = json!("of an execution that was stopped");

@@ -7,7 +7,7 @@ use crate::cloud::{HOME, cloud, tagged, until};
 #[test]
 fn a_bad_input_fails_at_once_and_names_the_field() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     for (input, words) in [
         (json!({"phases": ["delete"]}), ["phases", "snapshot, copy, expire"]),
         (json!(["copy"]), ["input", "an object"]),
@@ -24,7 +24,7 @@ fn a_bad_input_fails_at_once_and_names_the_field() {
 #[test]
 fn a_setting_that_cannot_be_read_is_named_in_the_executions_cause() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     // The template refuses it; a hand in the console does not.
     let before = cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", "eu-west1");
     let ended = cloud.run(&stack, &json!({}));
@@ -37,7 +37,7 @@ fn a_setting_that_cannot_be_read_is_named_in_the_executions_cause() {
 #[test]
 fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1), tagged(json!({}), 2)]));
     // The snapshot worker's first look takes so long that there is time to change the fleet.
     cloud.control("faults", Some(&json!({"action": "DescribeSnapshots", "kind": "slow", "seconds": 1.5, "times": 1})));
@@ -63,7 +63,7 @@ fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() 
 #[test]
 fn a_message_that_is_no_task_goes_to_the_dead_letter_queue_at_once() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.send(&stack, "CopyQueueUrl", "not a task");
     let (body, attributes) = cloud.receive(&stack, "CopyDeadLetterQueueUrl");
     assert_eq!(body, json!("not a task"));
@@ -75,7 +75,7 @@ fn a_message_that_is_no_task_goes_to_the_dead_letter_queue_at_once() {
 #[test]
 fn every_kind_of_poison_reaches_the_dead_letter_queue_of_every_worker_with_its_reason() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     for worker in ["Snapshot", "Wait", "Copy", "Expire"] {
         for (body, reason) in [
             ("snap", "not JSON"),

@@ -7,7 +7,7 @@ use crate::cloud::{HOME, cloud, day, tagged, until};
 #[test]
 fn a_wait_of_many_looks_is_not_taken_for_an_endless_loop() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"snapshotSeconds": 20})));
     cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]));
     let execution = cloud.begin(&stack, &json!({"phases": ["snapshot"]}));
@@ -23,7 +23,7 @@ fn a_wait_of_many_looks_is_not_taken_for_an_endless_loop() {
 #[test]
 fn a_name_that_is_long_or_not_ascii_is_backed_up_and_copied() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let name = "Zürich-DB ".repeat(25) + "Größe";
     cloud.add_instances(HOME, &json!([tagged(json!({"Name": name, "BackupCrossRegion": "us-east-1"}), 1)]));
     let ended = cloud.run(&stack, &json!({}));
@@ -39,7 +39,7 @@ fn a_name_that_is_long_or_not_ascii_is_backed_up_and_copied() {
 #[test]
 fn copies_that_never_get_done_are_reported_as_stuck_and_do_not_hold_the_others() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"copyLimit": 20})));
     let started = format!("{}T03:00:00Z", day(-2));
     let labels = |more: Value| {
@@ -72,7 +72,7 @@ fn copies_that_never_get_done_are_reported_as_stuck_and_do_not_hold_the_others()
 #[test]
 fn after_the_deadline_of_its_run_a_task_ends_at_once_and_leaves_no_letter() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     for (queue, task) in [
         ("Wait", json!({"region": HOME, "snapshots": ["snap-0a"], "started": format!("{}T03:00:00Z", day(0))})),
         (
@@ -95,7 +95,7 @@ fn after_the_deadline_of_its_run_a_task_ends_at_once_and_leaves_no_letter() {
 #[test]
 fn a_region_without_an_entry_in_the_state_is_a_problem_and_no_success() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     cloud.control("faults", Some(&json!({"action": "CopySnapshot", "kind": "broken-copy", "times": 9})));
     // As somebody may change the machine: the results of the copies never reach the report.

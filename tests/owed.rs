@@ -34,7 +34,7 @@ fn copied(cloud: &Cloud) -> Vec<(String, String)> {
 #[test]
 fn what_is_owed_is_copied_newest_first_and_what_is_not_is_left() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     cloud.control("settings", Some(&json!({"snapshotSeconds": 25})));
     let living = &cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]))[0].1[0];
     let add = |snapshot: Value| cloud.add_snapshot(HOME, snapshot);
@@ -104,7 +104,7 @@ fn what_is_owed_is_copied_newest_first_and_what_is_not_is_left() {
 fn copies_are_encrypted_with_the_key_of_their_destination() {
     let mut cloud = cloud();
     let (home, key) = ("ap-southeast-2", "arn:aws:kms:us-east-1:123456789012:key/0a");
-    let stack = cloud.stack(home, &format!("DestinationKmsKeys=us-east-1={key}"));
+    let stack = cloud.stack(home);
     let both = json!({"BackupCrossRegion": "us-east-1, us-west-2"});
     cloud.add_snapshot(home, source("vol-0a", -1, both.clone()));
     let mut encrypted = source("vol-0b", -1, both);

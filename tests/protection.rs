@@ -24,7 +24,7 @@ fn days(cloud: &Cloud, region: &str) -> Vec<String> {
 #[test]
 fn an_instance_that_loses_its_tag_keeps_its_last_backups_and_no_run_succeeds_until_somebody_says_what_is_meant() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let (instance, volumes) = cloud.add_instances(HOME, &json!([tagged(json!({"Name": "db"}), 1)])).remove(0);
     for age in [12, 11, 10] {
         add_backup(&cloud, &volumes[0], -age);
@@ -61,7 +61,7 @@ fn an_instance_that_loses_its_tag_keeps_its_last_backups_and_no_run_succeeds_unt
 #[test]
 fn a_mistyped_tag_is_reported_with_what_is_allowed_and_the_run_goes_on() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let untagged = |own: Value| json!({"tags": own, "volumes": [{"device": "/dev/sda1"}]});
     let ids = cloud.add_instances(
         HOME,

@@ -14,7 +14,7 @@ const NEW_COPY: &str = "arn:aws:ec2:us-east-1::snapshot/${*}";
 
 fn judge(role: &str, cases: &[Case]) {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME, "");
+    let stack = cloud.stack(HOME);
     let asked: Vec<Value> = cases
         .iter()
         .map(|(action, resource, context, _)| json!({"action": action, "resource": resource, "context": context}))

@@ -7,8 +7,8 @@ use crate::cloud::{HOME, cloud, day, tagged};
 #[test]
 fn stacks_whose_home_regions_copy_to_each_other_leave_each_others_snapshots_alone() {
     let mut cloud = cloud();
-    let west = cloud.stack(HOME, "");
-    let east = cloud.stack("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3");
+    let west = cloud.stack(HOME);
+    let east = cloud.stack("us-east-1");
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     cloud.add_instances("us-east-1", &json!([tagged(json!({"BackupCrossRegion": HOME}), 1)]));
     let due = |more: serde_json::Value| {

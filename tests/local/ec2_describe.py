@@ -148,8 +148,14 @@ class DescribeCalls:
                           f"The parameter {name} cannot be used with the parameter maxResults")
 
     def _page_of(self, resources, fields):
-        kept = chosen(self.ec2_backend, resources, self._get_param("Filters", []), fields)
-        return page(kept, self._get_param("MaxResults"), self._get_param("NextToken"))
+        """EC2 cuts pages first and filters them then: with a page size, an answer
+        may be empty and still have a token."""
+        size, token = self._get_param("MaxResults"), self._get_param("NextToken")
+        filters = self._get_param("Filters", [])
+        if size is None and not token:
+            return page(chosen(self.ec2_backend, resources, filters, fields), size, token)
+        shown, more = page(resources, size, token)
+        return chosen(self.ec2_backend, shown, filters, fields), more
 
     def describe_snapshots(self):
         self.error_on_dryrun()

@@ -212,6 +212,16 @@ class Describing(Scene):
                      SnapshotIds=[one, "snap-0123456789abcdef0"])
         self.refused("InvalidInstanceID.NotFound", client().describe_instances, InstanceIds=["i-0123456789abcdef0"])
 
+    def test_with_a_page_size_pages_are_cut_before_they_are_filtered(self):
+        for number in range(6):
+            snapshots({"volume": "vol-0a", "tags": {"Which": "last" if number == 5 else "other"}})
+        wanted = [{"Name": "tag:Which", "Values": ["last"]}]
+        first = client().describe_snapshots(Filters=wanted, MaxResults=5)
+        self.assertEqual(first["Snapshots"], [])
+        second = client().describe_snapshots(Filters=wanted, MaxResults=5, NextToken=first["NextToken"])
+        self.assertEqual(len(second["Snapshots"]), 1)
+        self.assertEqual(len(client().describe_snapshots(Filters=wanted)["Snapshots"]), 1)
+
     def test_pages(self):
         ids = snapshots(*[{"volume": "vol-1"}] * 12)
         pages = client().get_paginator("describe_snapshots").paginate(PaginationConfig={"PageSize": 5})
