@@ -60,7 +60,7 @@ pub struct Owed {
     pub tasks: Vec<CopyTask>,
     /// Copies that are pending for longer than a day: owed, and not waited for.
     pub stuck: Vec<Stuck>,
-    /// Snapshots that left the look-back, or come to their last day, without a copy that they were promised.
+    /// Snapshots that left the look-back without a copy that they were promised.
     pub forgotten: Vec<SnapshotId>,
     /// Sources of which it is not known whether the earlier scripts copied them: not copied, but reported.
     pub doubtful: Vec<Doubt>,
@@ -246,14 +246,8 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
             continue;
         };
         let Some(delete_on) = living.copy_delete_on(source, &read, created_on, rules) else { continue };
+        // A copy that was made and has gone cannot be told from one that was never made: what this very run planned can.
         if delete_on <= rules.today() {
-            // Where it goes with its source, a copy that was made is still there on that day.
-            let goes_with_source = read.delete_on == Some(delete_on) && delete_on == rules.today();
-            let absent =
-                || matches!(copies.state_of(source, created_on, alike), CopyState::Absent | CopyState::Pending(_));
-            if goes_with_source && promised(source).contains(region) && absent() {
-                owed.forgotten.push(source.id.clone());
-            }
             continue;
         }
         let age = (rules.today() - created_on).num_days();
