@@ -51,6 +51,10 @@ def prepare(stack, count, seconds, regions=AWAY[:1], **settings):
     """So many sources of one instance, none of them copied yet, in a region with nothing else."""
     stack.ec2("reset", {})
     stack.ec2("settings", {"copySeconds": seconds, **settings})
+    # The claims of copies that went with the reset would take slots until they are old.
+    bucket, s3 = stack.outputs["ReportBucketName"], stack.client("s3")
+    for claim in s3.list_objects_v2(Bucket=bucket, Prefix="claims/").get("Contents", []):
+        s3.delete_object(Bucket=bucket, Key=claim["Key"])
     today = datetime.datetime.now(datetime.timezone.utc).date()
     tags = {
         "Type": "Automated",

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    claims::{Claim, MAY_BE_LATE, copies_prefix, copy_key},
+    claims::{Claim, copies_prefix, copy_key},
     error::{Ec2Error, Failure},
     fleet::{Snapshot, SnapshotState},
     ids::{Region, SnapshotId},
@@ -89,7 +89,7 @@ impl<'a> Destination<'a> {
 
     async fn young_claims(&self, claims: &impl Claims) -> Result<BTreeMap<SnapshotId, String>, Failure> {
         let prefix = copies_prefix(self.region);
-        let since = self.looked - self.takeover.max(MAY_BE_LATE) - CLOCKS_DIFFER;
+        let since = self.looked - self.takeover - CLOCKS_DIFFER;
         let young = claims.list(&prefix).await?.into_iter().filter(|listed| listed.written >= since);
         Ok(young.filter_map(|listed| Some((listed.key.strip_prefix(&prefix)?.parse().ok()?, listed.version))).collect())
     }

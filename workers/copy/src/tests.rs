@@ -447,6 +447,19 @@ async fn a_claim_takes_a_slot_until_it_is_free_or_old() {
 }
 
 #[tokio::test]
+async fn a_copy_that_was_deleted_at_once_takes_a_slot_no_longer_than_a_takeover() {
+    for (seconds, copied) in [(179, 4), (180, 5)] {
+        let ec2 = account();
+        handled(&ec2, &[owed(&ec2, &east())]).await;
+        ec2.snapshots.borrow_mut().get_mut(&east()).unwrap().clear();
+        ec2.pass(seconds);
+        let tasks: Vec<_> = (0..6).map(|_| owed(&ec2, &east())).collect();
+        handled(&ec2, &tasks).await;
+        assert_eq!(in_flight(&ec2, &east()), copied, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
 async fn a_lost_copy_is_made_when_its_claim_is_taken_over() {
     let ec2 = account();
     let tasks = [owed(&ec2, &east())];

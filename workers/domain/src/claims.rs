@@ -138,9 +138,12 @@ impl Claim {
         self.state == State::Open && now - self.at < takeover
     }
 
-    /// Whether something is being made under it, or was made, that EC2 does not show yet.
+    /// Whether something is being made under it, or was just made, that EC2 does not show yet.
+    ///
+    /// It takes a slot for no longer than an open claim would: what does not show then may have been deleted.
     pub fn is_in_flight(&self, shown: &[Snapshot], now: DateTime<Utc>, takeover: TimeDelta) -> bool {
-        self.is_open(now, takeover) || self.made.iter().any(|made| made.counts(shown, now))
+        let was_just_made = |made: &Made| now - made.at < takeover && made.counts(shown, now);
+        self.is_open(now, takeover) || self.made.iter().any(was_just_made)
     }
 
     fn body(&self) -> String {

@@ -217,7 +217,7 @@ fn a_claim_is_in_flight_until_it_is_free_shown_or_given_up() {
     let ready = claim(State::Made, &[made("snap-a", 0)]);
     assert!(open.is_in_flight(&[], at(179), takeover) && !open.is_in_flight(&[], at(180), takeover));
     assert!(!free.is_in_flight(&[], at(0), takeover));
-    assert!(ready.is_in_flight(&[], at(599), takeover) && !ready.is_in_flight(&[], at(600), takeover));
+    assert!(ready.is_in_flight(&[], at(179), takeover) && !ready.is_in_flight(&[], at(180), takeover));
     assert!(!ready.is_in_flight(&[snapshot("snap-a", SnapshotState::Error)], at(1), takeover));
 }
 
