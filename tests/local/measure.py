@@ -11,6 +11,12 @@ import time
 from stack import deployed
 
 HOME, DESTINATION = "eu-west-1", "us-east-1"
+# Those that are enabled for every account.
+REGIONS = [
+    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
+    "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1",
+    "us-west-2",
+]
 
 
 def main():
@@ -19,13 +25,17 @@ def main():
     parser.add_argument("--instances", type=int, default=50, help="each with two volumes, copied to one region")
     parser.add_argument("--copy-seconds", type=float, default=20, help="what a copy takes; PollSeconds is 1")
     given = parser.parse_args()
-    settings = {"snapshotSeconds": 5, "copySeconds": given.copy_seconds}
+    settings = {"snapshotSeconds": 5, "copySeconds": given.copy_seconds, "enabledRegions": REGIONS}
     with deployed(given.venvs, tempfile.mkdtemp(prefix="ebs-snapshots-measure-"), HOME, settings) as stack:
         volumes = [{"device": "/dev/sda1"}, {"device": "/dev/sdf"}]
         tags = {"Backup": "Yes", "BackupCrossRegion": DESTINATION}
         instances = [{"tags": tags, "state": "running", "volumes": volumes}] * given.instances
         stack.ec2("instances", {"region": HOME, "instances": instances})
-        for phase, count, what in (("snapshot", given.instances, "instance"), ("copy", 2 * given.instances, "copy")):
+        for phase, count, what in (
+            ("snapshot", given.instances, "instance"),
+            ("copy", 2 * given.instances, "copy"),
+            ("expire", len(REGIONS), "region"),
+        ):
             measure(stack, phase, count, what)
 
 
