@@ -50,7 +50,7 @@ fn every_copy_is_made_once_whatever_fails_on_the_way() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let (copies, seed) = (number("SOAK_COPIES", 45), number("SOAK_SEED", since_1970.as_secs()));
+    let (copies, seed) = (number("SOAK_COPIES", 30), number("SOAK_SEED", since_1970.as_secs()));
     println!("SOAK_COPIES={copies} SOAK_SEED={seed}");
     let is_small = copies < 100;
     let settings = json!({"copyLimit": 5, "copySeconds": 2, "describeLagSeconds": LAG});

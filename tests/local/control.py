@@ -160,6 +160,12 @@ def add_lock(given):
     return {}
 
 
+def complete(given):
+    """Ends a snapshot that is pending, as it was to end."""
+    backend_of(given["region"]).snapshots[given["snapshot"]].seconds = 0
+    return {}
+
+
 def list_snapshots(query):
     regions = [query["region"]] if query.get("region") else WORLD.settings["enabledRegions"]
     found = [one for region in regions for one in backend_of(region).snapshots.values()]
@@ -217,6 +223,7 @@ ACTS = {
     ("POST", "terminate"): terminate,
     ("POST", "snapshots"): add_snapshots,
     ("GET", "snapshots"): list_snapshots,
+    ("POST", "complete"): complete,
     ("POST", "images"): add_image,
     ("POST", "locks"): add_lock,
     ("POST", "tags"): change_tags,

@@ -9,6 +9,12 @@ from scene import AWAY, HOME, SECONDS, Scene, client, copy, described, found, in
 
 
 class Control(Scene):
+    def test_a_pending_snapshot_is_completed_when_the_story_says_so(self):
+        pending = snapshots({"volume": "vol-0a", "state": "pending", "seconds": 1e9})[0]
+        self.assertEqual(described(pending)["State"], "pending")
+        local("complete", {"region": HOME, "snapshot": pending})
+        self.assertEqual(described(pending)["State"], "completed")
+
     def test_volumes_move(self):
         first, second = instance(), instance()
         volume = first["volumes"][1]["id"]
