@@ -95,6 +95,7 @@ impl Account {
                 home: &home,
                 settings: &self.settings,
                 attempt: &attempt(),
+                began: self.now(),
                 clock: &clock,
             };
             snapshot::handle(&context, vec![SnapshotTask { run: run.id.clone(), instance }]).await;
@@ -112,6 +113,7 @@ impl Account {
                     home: &home,
                     settings: &self.settings,
                     attempt: &attempt(),
+                    began: self.now(),
                     clock: &clock,
                 };
                 copy::handle(&context, vec![task]).await;

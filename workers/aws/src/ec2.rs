@@ -108,7 +108,9 @@ fn answered(status: u16, code: Option<&str>, message: &str) -> (String, String) 
     let code = code.unwrap_or("Unknown");
     let error = Ec2Error { action: "", region: String::new(), code: code.into(), message: message.into() };
     match error.reaction() {
-        Reaction::Never(_) | Reaction::Transient if status >= 500 => (LOST_ANSWER.into(), format!("{code}: {message}")),
+        Reaction::Never(_) | Reaction::Transient | Reaction::Later(_) if status >= 500 && !error.is_throttle() => {
+            (LOST_ANSWER.into(), format!("{code}: {message}"))
+        }
         _ => (error.code, error.message),
     }
 }
@@ -467,7 +469,9 @@ mod tests {
             let (code, message) = answered(status, code, "no");
             Ec2Error { action: "CopySnapshot", region: "us-east-1".into(), code, message }.reaction()
         };
-        for code in [None, Some("ServerInternal"), Some("SomethingNew"), Some("UnauthorizedOperation")] {
+        for code in
+            [None, Some("ServerInternal"), Some("SomethingNew"), Some("UnauthorizedOperation"), Some("IncorrectState")]
+        {
             assert_eq!(reaction(500, code), Reaction::MayHaveHappened, "{code:?}");
         }
         assert!(matches!(reaction(503, Some("RequestLimitExceeded")), Reaction::Later(_)));

@@ -19,7 +19,7 @@ mod destination;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
     claims::{ACTS_FOR, Asking, Attempt, Held, Made, Turn, copy_key, take, takeover},
     contract::Begun,
@@ -37,6 +37,9 @@ use serde_json::json;
 
 use destination::Destination;
 
+/// For so long after it began an invocation looks a second time: a call without an answer takes 45 s.
+const LOOKS_AGAIN_FOR: TimeDelta = TimeDelta::seconds(12);
+
 /// What the worker works with.
 pub struct Context<'a, E, C> {
     /// EC2.
@@ -49,6 +52,8 @@ pub struct Context<'a, E, C> {
     pub settings: &'a Settings,
     /// This invocation.
     pub attempt: &'a Attempt,
+    /// When it began.
+    pub began: DateTime<Utc>,
     /// The time.
     pub clock: &'a dyn Fn() -> DateTime<Utc>,
 }
@@ -95,7 +100,7 @@ struct Batch<'a, 't, E, C> {
 
 impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     fn new(context: &'a Context<'a, E, C>, region: &'t Region) -> Self {
-        let looked = (context.clock)();
+        let looked = context.began;
         let (wanted, sources, outcomes) = (Vec::new(), BTreeSet::new(), Vec::new());
         Self { context, region, looked, wanted, sources, silent: false, outcomes }
     }
@@ -169,6 +174,10 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         if self.wanted.is_empty() {
             return;
         }
+        // A second look without an answer would outlast the function, and take the other regions with it.
+        if (self.context.clock)() - looked > LOOKS_AGAIN_FOR {
+            return self.rest_later(settings.retry_seconds);
+        }
         let limit = settings.copy_concurrency as usize;
         if there.in_flight() >= limit {
             return self.rest_later(settings.poll_seconds);
@@ -199,8 +208,14 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             // Claimed first and counted then: of two that do so at the same moment, one at least sees the other.
             match there.others_now(claims, &claimed).await {
                 Ok(others) if others + begun < limit => {
+                    let source = wanted.source;
                     let copied = self.copy(wanted, claim).await;
-                    begun += usize::from(copied == Copied::Perhaps);
+                    if copied == Copied::Perhaps {
+                        begun += 1;
+                    } else {
+                        // Its claim was given up, and may be another's by now.
+                        claimed.remove(source);
+                    }
                     is_full = copied == Copied::RegionIsFull;
                 }
                 Ok(_) => {

@@ -104,6 +104,7 @@ async fn handled(account: &Account, tasks: &[CopyTask]) -> Vec<Outcome> {
         home: &home(),
         settings: &settings(),
         attempt: &account.attempt(),
+        began: account.now.get(),
         clock: &|| account.now.get(),
     };
     handle(&context, tasks.to_vec()).await
@@ -617,6 +618,7 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
         home: &home(),
         settings: &settings(),
         attempt: &Attempt::new("slow"),
+        began: ec2.now.get(),
         clock: &clock,
     };
     let outcomes = handle(&context, tasks.clone()).await;
@@ -625,4 +627,27 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
     ec2.pass(60);
     assert!(handled(&ec2, &tasks).await.iter().all(|o| matches!(o, Done(_))), "their claims were given back");
     assert_eq!(ec2.count("CopySnapshot"), 5);
+}
+
+#[tokio::test]
+async fn where_the_first_look_took_long_there_is_no_second_one() {
+    let account = account();
+    let tasks = [owed(&account, &east())];
+    let asked = Cell::new(0);
+    let clock = || {
+        asked.set(asked.get() + 1);
+        account.now.get() + TimeDelta::seconds(if asked.get() > 1 { 21 } else { 0 })
+    };
+    let context = Context {
+        ec2: &account.ec2,
+        claims: &account.claims,
+        home: &home(),
+        settings: &settings(),
+        attempt: &Attempt::new("slow"),
+        began: account.now.get(),
+        clock: &clock,
+    };
+    let outcomes = handle(&context, tasks.to_vec()).await;
+    assert!(matches!(outcomes[0], Later(60..)), "{outcomes:?}");
+    assert_eq!((account.count("DescribeSnapshots"), account.count("CopySnapshot")), (1, 0));
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use domain::{
     contract::{ExpireTask, Expiring, Hold, Left, Run, Sweep},
@@ -156,15 +156,11 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     if due.is_empty() {
         return Ok(owed);
     }
-    let alike = due_and_alike(context, due).await?;
-    let mut by_region: BTreeMap<Region, Vec<Snapshot>> = BTreeMap::new();
-    for source in alike {
-        for region in living.copy_regions(&source).into_iter().filter(|region| region != context.home) {
-            by_region.entry(region).or_default().push(source.clone());
-        }
-    }
-    let enabled = if by_region.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
-    for (region, sources) in by_region.into_iter().filter(|(region, _)| enabled.contains(region)) {
+    // All of them for each region: which of several a copy is of does not depend on what each asks for.
+    let sources = due_and_alike(context, due).await?;
+    let regions: BTreeSet<Region> = sources.iter().flat_map(|source| living.copy_regions(source)).collect();
+    let enabled = if regions.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
+    for region in regions.into_iter().filter(|region| region != context.home && enabled.contains(region)) {
         match copies_there(context, &region, &sources).await {
             Ok(there) => {
                 let found = copies::owed(&sources, &there, living, &region, rules);
@@ -177,7 +173,8 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
             }
             Err(error) => {
                 tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
-                owed.extend(sources.into_iter().map(|source| source.id));
+                let asking = sources.iter().filter(|source| living.copy_regions(source).contains(&region));
+                owed.extend(asking.map(|source| source.id.clone()));
             }
         }
     }

@@ -416,14 +416,16 @@ pub fn breaker(candidates: &[Candidate], verdicts: &[Verdict], max_percent: u32)
             let day = candidate.tags.created_on.unwrap_or_else(|| candidate.started.date_naive());
             let volume = candidate.volume.as_ref().map_or(candidate.id.as_str(), VolumeId::as_str);
             let (counts, stays) = backups.entry((volume, day)).or_default();
-            *counts |= verdict.counts();
+            // What is of no known volume can never be due.
+            *counts |= candidate.volume.is_some() && verdict.counts();
             *stays |= !verdict.expires();
         }
     }
     let mut volumes: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
     for ((volume, _), (counts, stays)) in &backups {
         let of_volume = volumes.entry(volume).or_default();
-        *of_volume = (of_volume.0 | counts, of_volume.1 | stays);
+        // What stands outside keeps no volume: an archive of one snapshot each would hide that all else goes.
+        *of_volume = (of_volume.0 | counts, of_volume.1 | (*counts && *stays));
     }
     let percent = max_percent;
     if let Some((due, all)) = exceeds(backups.values(), percent) {

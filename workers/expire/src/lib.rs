@@ -62,6 +62,7 @@ pub async fn handle(
             Ok(expired) => Outcome::Done(json!(expired)),
             Err(Stopped::OutOfTime) => later(),
             Err(Stopped::Refused(failure)) => Outcome::Fail(failure),
+            Err(Stopped::Passing(failure)) => Outcome::Retry(failure),
             Err(Stopped::Ec2(error)) => {
                 if error.reaction() == Reaction::MayHaveHappened {
                     silent.insert(&task.region);
@@ -78,6 +79,8 @@ enum Stopped {
     Ec2(Ec2Error),
     /// EC2 refused to delete some; the others are deleted.
     Refused(Failure),
+    /// EC2 did not delete some for a reason that may pass; the others are deleted.
+    Passing(Failure),
     /// What is left needs another invocation.
     OutOfTime,
 }
@@ -103,7 +106,7 @@ async fn one(
         return Ok(expired);
     }
     let judged = judge_again(ec2, home, settings, task, now).await?;
-    let (mut refused, mut passing) = (Vec::new(), None);
+    let (mut tried, mut deleted_now, mut refused, mut passing) = (0, 0, Vec::new(), None);
     for Expiring { id, why, .. } in &task.snapshots {
         match judged.get(id) {
             Some(verdict) if !verdict.expires() => {
@@ -112,27 +115,40 @@ async fn one(
             }
             None => expired.deleted.push(id.clone()),
             // One at least, so that a region whose look takes long is swept all the same.
-            Some(_) if !expired.deleted.is_empty() && !has_time() => return Err(Stopped::OutOfTime),
-            Some(_) => match ec2.delete(&task.region, id).await {
-                Ok(()) => {
-                    tracing::info!(snapshot = %id, region = %task.region, ?why, "deleted");
-                    expired.deleted.push(id.clone());
+            Some(_) if tried > 0 && !has_time() => {
+                if deleted_now > 0 {
+                    return Err(Stopped::OutOfTime);
                 }
-                Err(error) => match error.reaction() {
-                    Reaction::Never(ErrorName::SnapshotNotFound) => expired.deleted.push(id.clone()),
-                    Reaction::Never(_) => refused.push((id, error)),
-                    // About more than this one: the others would meet it, too.
-                    _ if error.is_throttle() || error.code == LOST_ANSWER || error.code == NOT_SENT => {
-                        return Err(error.into());
+                break;
+            }
+            Some(_) => {
+                tried += 1;
+                match ec2.delete(&task.region, id).await {
+                    Ok(()) => {
+                        tracing::info!(snapshot = %id, region = %task.region, ?why, "deleted");
+                        deleted_now += 1;
+                        expired.deleted.push(id.clone());
                     }
-                    // The next look tells what is left.
-                    _ => passing = Some(error),
-                },
-            },
+                    Err(error) => match error.reaction() {
+                        Reaction::Never(ErrorName::SnapshotNotFound) => expired.deleted.push(id.clone()),
+                        Reaction::Never(_) => refused.push((id, error)),
+                        // About more than this one: the others would meet it, too.
+                        _ if error.is_throttle() || error.code == LOST_ANSWER || error.code == NOT_SENT => {
+                            return Err(error.into());
+                        }
+                        // The next look tells what is left.
+                        _ => passing = Some((id, error)),
+                    },
+                }
+            }
         }
     }
     match passing {
-        Some(error) => Err(error.into()),
+        // Not for ever, though EC2 says that it passes: the sweep would wait for it for hours.
+        Some((id, error)) => {
+            refused.push((id, error));
+            Err(Stopped::Passing(Failure::new(ErrorName::Ec2Unavailable, words(&refused))))
+        }
         None if refused.is_empty() => Ok(expired),
         None => Err(Stopped::Refused(failure_of(&refused))),
     }
@@ -194,9 +210,13 @@ fn failure_of(refused: &[(&SnapshotId, Ec2Error)]) -> Failure {
         Some(Reaction::Never(name)) => name,
         Some(_) => ErrorName::Ec2Refused,
     };
-    let each: Vec<String> =
-        refused.iter().map(|(id, error)| format!("{id}: {}: {}", error.code, error.message)).collect();
-    Failure::new(name, each.join("; "))
+    Failure::new(name, words(refused))
+}
+
+/// EC2's words on each: the report tells them by the ids.
+fn words(refused: &[(&SnapshotId, Ec2Error)]) -> String {
+    let each = refused.iter().map(|(id, error)| format!("{id}: {}: {}", error.code, error.message));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether EC2 refuses because something holds the snapshot: an image, a lock, AWS Backup.

@@ -197,7 +197,8 @@ async fn one_whose_deletion_fails_each_time_does_not_keep_its_neighbours() {
         let ids = due(&ec2, 20);
         ec2.fail_next("DeleteSnapshot", Fault::Refused(code));
         let outcome = &handled(&ec2, &[batch(&home(), &ids)]).await[0];
-        assert!(matches!(outcome, Retry(_) | Later(_)), "{code}: {outcome:?}");
+        let Retry(failure) = outcome else { panic!("{code}: {outcome:?}") };
+        assert!(failure.cause.starts_with(&format!("{}: {code}", ids[0])), "{failure}");
         assert_eq!(ec2.held(&home()).iter().map(|s| &s.id).collect::<Vec<_>>(), [&ids[0]]);
     }
 }
@@ -215,6 +216,30 @@ async fn what_does_not_fit_into_the_functions_time_is_given_back() {
     assert!(outcomes.iter().all(|o| matches!(o, Later(15..))), "{outcomes:?}");
     assert_eq!(deleted(), 1);
     assert_eq!(expired(&handled(&ec2, &[task]).await[0]).deleted, ids, "the next invocation goes on");
+}
+
+#[tokio::test]
+async fn a_region_whose_look_uses_the_time_up_is_swept_one_by_one_and_nothing_more_is_tried() {
+    let ec2 = account();
+    let ids = due(&ec2, 3);
+    let task = batch(&home(), &ids);
+    for left in [2, 1, 0] {
+        let asked = std::cell::Cell::new(0);
+        within(&ec2, std::slice::from_ref(&task), || asked.replace(asked.get() + 1) == 0).await;
+        assert_eq!(ec2.held(&home()).len(), left, "also where the first of the batch are gone already");
+    }
+    for (code, name) in
+        [("ServiceUnavailable", ErrorName::Ec2Unavailable), ("InvalidSnapshot.InUse", ErrorName::SnapshotHeld)]
+    {
+        let ec2 = account();
+        let ids = due(&ec2, 20);
+        ec2.fail_next("DeleteSnapshot", Fault::Refused(code));
+        let asked = std::cell::Cell::new(0);
+        let outcomes = within(&ec2, &[batch(&home(), &ids)], || asked.replace(asked.get() + 1) == 0).await;
+        assert_eq!(ec2.count("DeleteSnapshot"), 1, "{code}: no time is left");
+        let (Retry(failure) | Fail(failure)) = &outcomes[0] else { panic!("{code}: {outcomes:?}") };
+        assert_eq!(failure.name, name);
+    }
 }
 
 #[tokio::test]

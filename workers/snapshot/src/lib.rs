@@ -48,13 +48,15 @@ pub struct Context<'a, E, C> {
     pub settings: &'a Settings,
     /// This invocation.
     pub attempt: &'a Attempt,
+    /// When it began.
+    pub began: DateTime<Utc>,
     /// The time.
     pub clock: &'a dyn Fn() -> DateTime<Utc>,
 }
 
 /// Answers a batch, one outcome per task.
 pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<SnapshotTask>) -> Vec<Outcome> {
-    let looked = (context.clock)();
+    let looked = context.began;
     let made = look(context, &tasks).await;
     let (mut outcomes, mut begun, mut silent) = (Vec::new(), BTreeSet::new(), false);
     for task in &tasks {

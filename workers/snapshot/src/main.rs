@@ -8,13 +8,14 @@ use snapshot::{Context, handle};
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
     let claims = aws.bucket()?;
-    queue_worker(&aws, Acts::Yes, async |tasks, _| {
+    queue_worker(&aws, Acts::Yes, async |tasks, invocation| {
         let context = Context {
             ec2: &aws.ec2,
             claims: &claims,
             home: &aws.home,
             settings: &aws.settings,
             attempt: &attempt(),
+            began: invocation.now,
             clock: &Utc::now,
         };
         handle(&context, tasks).await

@@ -82,6 +82,7 @@ async fn handled(account: &Account, tasks: &[SnapshotTask]) -> Vec<Outcome> {
         home: &home(),
         settings: &Settings::read(|_| None).unwrap(),
         attempt: &Attempt::new(account.attempts.get().to_string()),
+        began: account.now.get(),
         clock: &|| account.now.get(),
     };
     handle(&context, tasks.to_vec()).await
@@ -458,7 +459,7 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
     let mut second = task("i-2", &[("/dev/sda1", "vol-3"), ("/dev/sdb", "vol-4")]);
     second.instance.excluded = (0..41).map(|i| volume(&format!("vol-{i:03x}"))).collect();
     // Every second look at the clock, five seconds have gone by.
-    let looks = Cell::new(0);
+    let looks = Cell::new(1);
     let clock = || {
         looks.set(looks.get() + 1);
         ec2.now.get() + TimeDelta::seconds(5 * (looks.get() / 2))
@@ -469,6 +470,7 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
         home: &home(),
         settings: &Settings::read(|_| None).unwrap(),
         attempt: &Attempt::new("slow"),
+        began: ec2.now.get(),
         clock: &clock,
     };
     let outcomes = handle(&context, vec![db(), second.clone()]).await;

@@ -301,6 +301,17 @@ fn what_is_broken_kept_for_ever_or_held_from_outside_stands_outside_the_breaker(
         let held: Vec<_> = archive("vol-1", 20, 20).into_iter().chain(outside).collect();
         assert!(trips(&held, 50).unwrap().starts_with("20 of 20 "), "what can never go dilutes nothing");
     }
+    // Also before the day on which it would be due.
+    let unknown = archive("vol-2", 30, 0).into_iter().map(|s| Snapshot { volume: None, ..s });
+    let held: Vec<_> = (0..25).flat_map(|n| archive(&format!("vol-{n}"), 1, 1)).chain(unknown).collect();
+    assert!(trips(&held, 50).unwrap().starts_with("25 of 25 backups"));
+    // One archived snapshot each, and a long archive of another volume: all else goes of twenty-five volumes.
+    let mut held = archive("vol-f", 300, 0);
+    held.extend((0..25).flat_map(|n| archive(&format!("vol-{n}"), 4, 3)).map(|s| {
+        let archived = s.tags["DeleteOn"] == "2027-01-01";
+        if archived { with(s, "KeepForever", "") } else { s }
+    }));
+    assert!(trips(&held, 50).unwrap().starts_with("25 of 26 volumes"));
     let images: Holders =
         archive("vol-1", 20, 11).iter().take(2).map(|s| (s.id.clone(), "image ami-1".to_owned())).collect();
     assert_eq!(trips_with(&archive("vol-1", 20, 11), 50, &images), None, "9 of 18, which is no longer twenty");
