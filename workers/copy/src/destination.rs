@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     claims::{Claim, copies_prefix, copy_key},
+    copies::STUCK_AFTER,
     error::{Ec2Error, Failure},
     fleet::{Snapshot, SnapshotState},
     ids::{Region, SnapshotId},
@@ -12,9 +13,6 @@ use domain::{
 use futures::future::join_all;
 
 use crate::satisfying;
-
-/// A copy that is pending for longer is stuck, and takes no slot.
-const STUCK_AFTER: TimeDelta = TimeDelta::hours(24);
 
 /// Clocks differ by less.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
@@ -54,6 +52,7 @@ impl<'a> Destination<'a> {
         .await
     }
 
+    /// What is stuck takes no slot.
     fn is_stuck(&self, pending: &Snapshot) -> bool {
         self.looked - pending.started > STUCK_AFTER
     }
