@@ -161,6 +161,10 @@ async fn copies_go_where_instances_or_snapshots_say_and_never_to_a_disabled_regi
     let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
     assert_eq!(codes(&found.copy_regions), ["us-east-1", "us-west-2"]);
     assert!(found.expire_regions.is_empty());
+    let rejected: Vec<String> =
+        read_lines::<Rejection>(&storage, "rejected.jsonl").iter().map(ToString::to_string).collect();
+    let disabled = "ap-east-1: 1 snapshot is promised a copy there, and the region is not enabled";
+    assert!(rejected.iter().any(|line| line == disabled), "{rejected:?}");
     // An instance that is not snapshotted tonight still speaks for the snapshots that it has.
     ec2.volume_tags.borrow_mut().insert("vol-1".parse().unwrap(), tags([("Backup", "No")]));
     let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
