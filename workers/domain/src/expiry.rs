@@ -315,13 +315,12 @@ fn ownership(candidate: &Candidate, scope: &Scope<'_>) -> Result<(), Keep> {
     if ours { Ok(()) } else { Err(Keep::AnotherStacks) }
 }
 
-/// What two backups have in common that are one: the run of a snapshot, the source of a copy; else nothing.
-fn origin(candidate: &Candidate) -> Option<(Option<NaiveDate>, &str)> {
-    let origin = match candidate.tags.from_region {
+/// What two backups of a day have in common that are one: the run of a snapshot, the source of a copy; else nothing.
+fn origin(candidate: &Candidate) -> Option<&str> {
+    match candidate.tags.from_region {
         None => candidate.run.as_deref(),
         Some(_) => candidate.tags.source_snapshot.as_ref().map(SnapshotId::as_str),
-    };
-    origin.map(|origin| (candidate.tags.created_on, origin))
+    }
 }
 
 /// The indices of the `minimum_kept` newest completed snapshots of every volume with a floor.
@@ -349,15 +348,16 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     for mut all in by_volume.into_values() {
         all.sort_unstable_by_key(|(day, index)| (*day, candidates[*index].started, &candidates[*index].id));
         // Of two that are one backup, the one that counts fills a place, and the other only what is left.
-        let mut alike: BTreeMap<_, Vec<&Candidate>> = BTreeMap::new();
-        for (_, index) in &all {
+        let mut alike: BTreeMap<(NaiveDate, &str), Vec<&Candidate>> = BTreeMap::new();
+        for (day, index) in &all {
             if let Some(origin) = origin(&candidates[*index]) {
-                alike.entry(origin).or_default().push(&candidates[*index]);
+                alike.entry((*day, origin)).or_default().push(&candidates[*index]);
             }
         }
-        let (first, surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, index)| {
+        let (first, surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(day, index)| {
             let one = &candidates[*index];
-            origin(one).is_none_or(|origin| counting(alike[&origin].iter().copied()).is_some_and(|c| c.id == one.id))
+            let counts = |origin| counting(alike[&(*day, origin)].iter().copied()).is_some_and(|c| c.id == one.id);
+            origin(one).is_none_or(counts)
         });
         newest.extend(first.iter().rev().chain(surplus.iter().rev()).take(kept).map(|(_, index)| *index));
     }

@@ -343,6 +343,14 @@ fn a_run_never_deletes_what_it_made_itself() {
 }
 
 #[test]
+fn what_a_run_made_on_two_days_are_two_backups() {
+    let of_run = |id: &str, ago: i64| with(with(snapshot(id, ago), "BackupRun", "r1"), "CreatedOn", "2026-11-20");
+    let held = [snapshot("snap-a", 0), of_run("snap-b", 1), of_run("snap-c", 2), snapshot("snap-d", 2)];
+    let verdicts = judged_with(2, &held, HOME, &["vol-1"], Some(&KeptSources::default()));
+    assert_eq!(verdicts.iter().map(Verdict::expires).collect::<Vec<_>>(), [false, false, true, true]);
+}
+
+#[test]
 fn two_snapshots_of_a_volume_in_one_run_are_one_backup() {
     let of_run = |id: &str, run: &str, ago: i64| with(snapshot(id, ago), "BackupRun", run);
     let held = [of_run("snap-1", "r2", 7), of_run("snap-2", "r2", 7), of_run("snap-3", "r1", 8)];
@@ -471,7 +479,8 @@ proptest! {
             for (gone, _) in case.backups(volume).filter(|(_, verdict)| verdict.expires()) {
                 let staying = || case.backups(volume).filter(|(_, verdict)| !verdict.expires()).map(|(c, _)| c);
                 let newer = staying().filter(|c| data_day(c) >= data_day(gone)).count();
-                let surplus = origin(gone).is_some() && staying().any(|c| origin(c) == origin(gone));
+                let surplus = origin(gone).is_some()
+                    && staying().any(|c| (origin(c), data_day(c)) == (origin(gone), data_day(gone)));
                 prop_assert!(newer >= case.minimum_kept as usize || surplus);
                 prop_assert!(case.minimum_kept == 0 || data_day(gone).is_some(), "it may have been the newest");
             }
