@@ -244,7 +244,7 @@ pub trait DeadLetters {
 
 /// Where the summary is sent.
 pub trait Notifications {
-    /// Sends a notification; the subject has at most 100 characters.
+    /// Sends a notification; the subject has less than 100 characters.
     async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure>;
 }
 

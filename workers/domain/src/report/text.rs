@@ -17,7 +17,7 @@ const MAX_MAIL: usize = 60_000;
 const MAX_MAIL_PROBLEMS: usize = 20_000;
 
 impl Summary {
-    /// The notification's subject: ASCII, of at most 100 characters, which is what a mail can have (`Publish`
+    /// The notification's subject: ASCII, of less than 100 characters, as a mail asks for (`Publish`
     /// documentation).
     pub fn subject(&self) -> String {
         let state = match (self.run.dry_run, self.is_complete()) {
