@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use domain::error::ErrorName;
+use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName};
 use serde_json::Value;
 
 fn definition() -> (String, Value) {
@@ -126,6 +126,16 @@ fn no_more_than_four_discovers_run_at_once_and_all_regions_copy_at_once() {
         !states(&whole["States"]["CopyToRegions"]["ItemProcessor"])
             .any(|(_, s)| s["Resource"] == "arn:aws:states:::lambda:invoke")
     );
+}
+
+#[test]
+fn a_claim_is_taken_over_after_the_time_out_of_the_functions_that_hold_claims() {
+    let template = fs::read_to_string("template.yaml").unwrap();
+    for function in ["SnapshotFunction:", "CopyFunction:"] {
+        let mut own = template.lines().skip_while(|line| line.trim() != function);
+        let seconds = own.find_map(|line| line.trim().strip_prefix("Timeout: ")).unwrap();
+        assert_eq!(seconds, FUNCTION_TIMEOUT.num_seconds().to_string(), "{function}");
+    }
 }
 
 #[test]
