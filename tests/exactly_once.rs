@@ -123,6 +123,24 @@ fn one_schedule_event_that_comes_twice_is_one_run_and_a_duplicate_that_names_it(
 }
 
 #[test]
+fn a_bucket_in_conflict_or_whose_answers_are_lost_makes_nothing_twice() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 2)]));
+    for prefix in ["claims/run/", "claims/snapshot/", "claims/copy/"] {
+        // The second claims indeed, and the SDK, which believes it lost, claims once more.
+        for (code, status, after) in [("ConditionalRequestConflict", 409, false), ("InternalError", 500, true)] {
+            let fault = json!({"prefix": prefix, "method": "PUT", "code": code, "status": status, "after": after});
+            cloud.post_aws("_local/s3-faults", &fault);
+        }
+    }
+    let ended = cloud.run(&stack, &json!({}));
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!((cloud.calls("CreateSnapshots").len(), cloud.calls("CopySnapshot").len()), (1, 2));
+    assert_eq!((cloud.snapshots(HOME).len(), cloud.snapshots("us-east-1").len()), (2, 2));
+}
+
+#[test]
 fn a_run_in_progress_refuses_another_input_and_lets_a_dry_run_pass() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);

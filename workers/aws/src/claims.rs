@@ -25,20 +25,27 @@ fn failed(key: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorName::StorageFailed, format!("{key}: {why}"))
 }
 
-/// What a conditional `PutObject` did (its documentation, "Conditional requests"): 412 says that the condition does not
-/// hold, 404 that what was to be replaced is gone, 409 that another write came in between.
+/// What a conditional `PutObject` that was refused did (S3 user guide, "How to prevent object overwrites with conditional
+/// writes"): 412 says that the condition does not hold, 404 that what was to be replaced is gone, 409 that another write
+/// came in between. Whatever else it is, it is not known what happened.
+fn refused(status: Option<u16>, code: Option<&str>) -> Option<Written> {
+    match (status, code) {
+        (Some(412), _) | (Some(404), Some("NoSuchKey")) => Some(Written::Refused),
+        (Some(409), Some("ConditionalRequestConflict")) => Some(Written::Conflict),
+        _ => None,
+    }
+}
+
 fn written(
     key: &str,
     answer: Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>,
 ) -> Result<Written, Failure> {
     match answer {
         Ok(put) => put.e_tag.map(Written::As).ok_or_else(|| failed(key, "the answer has no ETag")),
-        Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
-            Some(404) if error.code() != Some("NoSuchBucket") => Ok(Written::Refused),
-            Some(409) => Ok(Written::Conflict),
-            Some(412) => Ok(Written::Refused),
-            _ => Err(failed(key, explain(error))),
-        },
+        Err(error) => {
+            let status = error.raw_response().map(|response| response.status().as_u16());
+            refused(status, error.code()).ok_or_else(|| failed(key, explain(error)))
+        }
     }
 }
 
@@ -110,6 +117,23 @@ impl ExecutionStates for StepFunctions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_that_does_not_hold_is_told_from_a_conflict_and_from_every_failure() {
+        for (status, code, expected) in [
+            (412, "PreconditionFailed", Some(Written::Refused)),
+            (404, "NoSuchKey", Some(Written::Refused)),
+            (404, "NoSuchBucket", None),
+            (409, "ConditionalRequestConflict", Some(Written::Conflict)),
+            (409, "OperationAborted", None),
+            (403, "AccessDenied", None),
+            (500, "InternalError", None),
+            (503, "SlowDown", None),
+        ] {
+            assert_eq!(refused(Some(status), Some(code)), expected, "{status} {code}");
+        }
+        assert_eq!(refused(None, None), None, "no answer at all");
+    }
 
     #[test]
     fn no_two_attempts_have_the_same_name() {
