@@ -15,7 +15,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    claims::{RunClaim, run_key},
+    claims::{MOST_TRIES, RunClaim, contended, run_key},
     contract::Run,
     error::{ErrorName, Failure},
     ports::{Claims, ExecutionState, ExecutionStates, Written},
@@ -30,9 +30,6 @@ pub struct Starts<'a, C, X> {
     /// Whether executions have ended.
     pub executions: &'a X,
 }
-
-/// How often the claim is tried against others that write it, too.
-const MOST_TRIES: usize = 5;
 
 /// After so long an execution that Step Functions does not know is no news that has not arrived yet.
 const UNKNOWN_IS_GONE_AFTER: TimeDelta = TimeDelta::minutes(10);
@@ -84,7 +81,7 @@ pub(crate) async fn start<C: Claims, X: ExecutionStates>(
             return Ok(run);
         }
     }
-    Err(Failure::new(ErrorName::StorageFailed, format!("{key}: others write it, {MOST_TRIES} times in a row")))
+    Err(contended(&key))
 }
 
 async fn has_ended(first: &RunClaim, executions: &impl ExecutionStates, now: DateTime<Utc>) -> Result<bool, Failure> {

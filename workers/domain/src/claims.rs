@@ -41,7 +41,7 @@ pub const ACTS_FOR: TimeDelta = TimeDelta::seconds(30);
 pub const MAY_BE_LATE: TimeDelta = TimeDelta::minutes(10);
 
 /// How often one invocation tries to write a claim against others that write it, too.
-const MOST_TRIES: usize = 5;
+pub const MOST_TRIES: usize = 5;
 
 /// The claim of a run.
 pub fn run_key(run: &str) -> String {
@@ -227,7 +227,8 @@ pub async fn take(
     Err(contended(&key))
 }
 
-fn contended(key: &str) -> Failure {
+/// The failure where that was not often enough: nothing is to be made then.
+pub fn contended(key: &str) -> Failure {
     Failure::new(ErrorName::StorageFailed, format!("{key}: others write it, {MOST_TRIES} times in a row"))
 }
 
