@@ -7,10 +7,12 @@ use std::cell::Cell;
 use aws::attempt;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
-    contract::{DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionEnd, ReportEvent, Run, SnapshotTask, Sweep},
+    contract::{
+        DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionResult, ReportEvent, Run, SnapshotTask, SweepPlan,
+    },
     copies::CopyTask,
     error::Failure,
-    fake::{FakeClaims, FakeConsole, FakeEc2, FakeExecutionStates, FakeStorage},
+    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeServices, FakeStorage},
     fleet::Snapshot,
     ids::Region,
     policy::InstancePlan,
@@ -31,7 +33,7 @@ struct Account {
     ec2: FakeEc2,
     storage: FakeStorage,
     claims: FakeClaims,
-    console: FakeConsole,
+    services: FakeServices,
     executions: FakeExecutionStates,
     settings: Settings,
     runs: Cell<u32>,
@@ -49,7 +51,7 @@ impl Account {
             ec2: FakeEc2::new(&[HOME, AWAY], at(first)),
             storage: FakeStorage::default(),
             claims: FakeClaims::new(at(first)),
-            console: FakeConsole::default(),
+            services: FakeServices::default(),
             executions: FakeExecutionStates::default(),
             settings: Settings::read(|_| None).unwrap(),
             runs: Cell::new(0),
@@ -68,7 +70,7 @@ impl Account {
             home: &region(HOME),
             now: self.now(),
         };
-        let starts = discover::Starts { claims: &self.claims, executions: &self.executions };
+        let starts = discover::StartContext { claims: &self.claims, executions: &self.executions };
         discover::handle(event, &context, &starts).await
     }
 
@@ -119,7 +121,7 @@ impl Account {
                 copy::handle(&context, vec![task]).await;
                 self.ec2.complete_all();
             }
-            copies.push(RegionEnd { region: place.clone(), manifest: Some(manifest), failure: None });
+            copies.push(RegionResult { region: place.clone(), manifest: Some(manifest), failure: None });
         }
 
         self.discover(DiscoverEvent::ListFleetAgain { run: run.clone() }).await.unwrap();
@@ -127,14 +129,14 @@ impl Account {
         for place in &fleet.expire_regions {
             let event = DiscoverEvent::DiscoverExpired { run: run.clone(), region: place.clone() };
             let (manifest, failure) = match serde_json::from_value(self.discover(event).await.unwrap()).unwrap() {
-                Sweep::Manifest(manifest) => (Some(manifest), None),
-                Sweep::Stopped(failure) => (None, Some(failure)),
+                SweepPlan::Manifest(manifest) => (Some(manifest), None),
+                SweepPlan::Stopped(failure) => (None, Some(failure)),
             };
             let tasks = manifest.iter().flat_map(|manifest| self.manifest::<ExpireTask>(manifest));
             for task in tasks.collect::<Vec<_>>() {
                 expire::handle(&self.ec2, &home, &self.settings, vec![task], self.now(), || true).await;
             }
-            expiries.push(RegionEnd { region: place.clone(), manifest, failure });
+            expiries.push(RegionResult { region: place.clone(), manifest, failure });
         }
 
         let event = ReportEvent {
@@ -151,7 +153,7 @@ impl Account {
         let context = report::Context {
             ec2: &self.ec2,
             storage: &self.storage,
-            console: &self.console,
+            services: &self.services,
             settings: &self.settings,
             home: &home,
             now: self.now(),

@@ -10,19 +10,19 @@ use aws_sdk_sfn::types::ExecutionStatus;
 use chrono::{DateTime, Utc};
 use domain::{
     claims::Attempt,
-    error::{ErrorName, Failure},
+    error::Failure,
     ports::{Claims, ExecutionState, ExecutionStates, Listed, Stored, Written},
 };
 
-use crate::{console::StepFunctions, explain::explain, storage::Bucket};
+use crate::{
+    executions::StepFunctions,
+    sdk_error::{failed, unusable},
+    storage::Bucket,
+};
 
 /// A name for an attempt that no other has: 128 random bits.
 pub fn attempt() -> Attempt {
     Attempt::new(format!("{:032x}", fastrand::u128(..)))
-}
-
-fn failed(key: &str, why: impl std::fmt::Display) -> Failure {
-    Failure::new(ErrorName::StorageFailed, format!("{key}: {why}"))
 }
 
 /// What a conditional `PutObject` that was refused did (S3 user guide, "How to prevent object overwrites with conditional
@@ -41,17 +41,17 @@ fn written(
     answer: Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>,
 ) -> Result<Written, Failure> {
     match answer {
-        Ok(put) => put.e_tag.map(Written::As).ok_or_else(|| failed(key, "the answer has no ETag")),
+        Ok(put) => put.e_tag.map(Written::As).ok_or_else(|| unusable(key, "the answer has no ETag")),
         Err(error) => {
             let status = error.raw_response().map(|response| response.status().as_u16());
-            refused(status, error.code()).ok_or_else(|| failed(key, explain(error)))
+            refused(status, error.code()).ok_or_else(|| failed(key, error))
         }
     }
 }
 
 fn time(key: &str, at: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<DateTime<Utc>, Failure> {
     at.and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()))
-        .ok_or_else(|| failed(key, "the answer has no readable LastModified"))
+        .ok_or_else(|| unusable(key, "the answer has no readable LastModified"))
 }
 
 impl Claims for Bucket {
@@ -69,11 +69,11 @@ impl Claims for Bucket {
         let answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
             Ok(answer) => answer,
             Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
-            Err(error) => return Err(failed(key, explain(error))),
+            Err(error) => return Err(failed(key, error)),
         };
-        let version = answer.e_tag().map(str::to_owned).ok_or_else(|| failed(key, "the answer has no ETag"))?;
+        let version = answer.e_tag().map(str::to_owned).ok_or_else(|| unusable(key, "the answer has no ETag"))?;
         let written = time(key, answer.last_modified())?;
-        let bytes = answer.body.collect().await.map_err(|e| failed(key, e))?;
+        let bytes = answer.body.collect().await.map_err(|e| unusable(key, e))?;
         // One that is no text is no claim, and is judged as such.
         Ok(Some(Stored { body: String::from_utf8_lossy(&bytes.to_vec()).into_owned(), version, written }))
     }
@@ -83,9 +83,9 @@ impl Claims for Bucket {
         let mut pages = request.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
-            for object in page.map_err(|e| failed(prefix, explain(e)))?.contents() {
+            for object in page.map_err(|e| failed(prefix, e))?.contents() {
                 let (Some(key), Some(version)) = (object.key(), object.e_tag()) else {
-                    return Err(failed(prefix, "an object without a key or an ETag was listed"));
+                    return Err(unusable(prefix, "an object without a key or an ETag was listed"));
                 };
                 let written = time(key, object.last_modified())?;
                 found.push(Listed { key: key.to_owned(), version: version.to_owned(), written });
@@ -101,7 +101,7 @@ impl ExecutionStates for StepFunctions {
             Ok(described) => described,
             // What was started this moment may not be described yet.
             Err(error) if error.code() == Some("ExecutionDoesNotExist") => return Ok(ExecutionState::Unknown),
-            Err(error) => return Err(failed(execution, format!("DescribeExecution: {}", explain(error)))),
+            Err(error) => return Err(failed(&format!("DescribeExecution of {execution}"), error)),
         };
         Ok(match described.status() {
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ExecutionState::Running,

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use aws_sdk_sqs::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
     types::{Message, MessageSystemAttributeName, QueueAttributeName},
 };
 use chrono::DateTime;
 use domain::{
-    error::{ErrorName, Failure},
+    error::Failure,
     ports::{DeadLetter, DeadLetters, WorkQueue},
 };
 
-use crate::explain::explain;
+use crate::sdk_error::failed;
 
 /// Letters that are read in one run, per queue; the next run reads on.
-const MOST_LETTERS: usize = 1000;
+const MAX_LETTERS: usize = 1000;
 /// For so long what was read is hidden from others, in seconds: longer than it takes to read them all.
 const HIDDEN_FOR: i32 = 120;
 
@@ -26,14 +25,6 @@ pub struct DeadLetterQueues {
     pub client: Client,
     /// Their URLs.
     pub urls: BTreeMap<WorkQueue, String>,
-}
-
-fn failed<E, R>(call: &str, error: SdkError<E, R>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
-{
-    Failure::new(ErrorName::StorageFailed, format!("{call}: {}", explain(error)))
 }
 
 impl DeadLetterQueues {
@@ -52,7 +43,7 @@ impl DeadLetters for DeadLetterQueues {
         if self.is_empty(url).await? {
             return Ok(letters);
         }
-        while letters.len() < MOST_LETTERS {
+        while letters.len() < MAX_LETTERS {
             let request = self
                 .client
                 .receive_message()

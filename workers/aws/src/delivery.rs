@@ -108,7 +108,7 @@ where
         match opened {
             Opened::Work(ready) => work.push(ready),
             Opened::Again(id) => again.push(id),
-            Opened::Settled => {}
+            Opened::Finished => {}
         }
     }
     if work.is_empty() {
@@ -117,8 +117,8 @@ where
     let outcomes = handle(work.iter().map(|w| w.message.task.clone()).collect()).await;
     // A task without an outcome would be deleted as if it were done.
     again.extend(work.iter().skip(outcomes.len()).map(|work| work.delivery.id.clone()));
-    let settled = work.iter().zip(outcomes).map(|(work, outcome)| settle(work, outcome, ports, rules));
-    again.extend(join_all(settled).await.into_iter().flatten());
+    let finished = work.iter().zip(outcomes).map(|(work, outcome)| finish(work, outcome, ports, rules));
+    again.extend(join_all(finished).await.into_iter().flatten());
     again
 }
 
@@ -127,7 +127,7 @@ enum Opened<T> {
     /// To be delivered again.
     Again(String),
     /// Nothing more to do.
-    Settled,
+    Finished,
 }
 
 async fn open<T: DeserializeOwned + Serialize + About>(
@@ -147,22 +147,22 @@ async fn open<T: DeserializeOwned + Serialize + About>(
             tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "out of time: dropped");
             // Not told: it comes back, and is told again.
             match log_lost(&work.delivery.id, ports.fail(token, &failure).await) {
-                true => Opened::Settled,
+                true => Opened::Finished,
                 false => Opened::Again(work.delivery.id),
             }
         }
         None if now - work.message.sent_at.unwrap_or(work.delivery.sent) > HANDMADE_FOR => {
             let failure = Failure::new(ErrorName::MessageExpired, "it was put back by hand more than 24 hours ago");
-            match settle(&work, Outcome::Fail(failure), ports, rules).await {
+            match finish(&work, Outcome::Fail(failure), ports, rules).await {
                 Some(id) => Opened::Again(id),
-                None => Opened::Settled,
+                None => Opened::Finished,
             }
         }
         Some(token) if rules.acts => match ports.heartbeat(token).await {
             Ok(Token::Alive) => Opened::Work(work),
             Ok(Token::Dead) => {
                 tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "nobody waits: dropped");
-                Opened::Settled
+                Opened::Finished
             }
             Err(CallFailed(why)) => {
                 tracing::warn!(message = work.delivery.id, why, "it is not known whether somebody waits: not acted on");
@@ -188,7 +188,7 @@ async fn bury_poison<T>(delivery: &Delivery, failure: &Failure, ports: &(impl Ca
     if let Some(token) = token {
         log_lost(&delivery.id, ports.fail(&token, failure).await);
     }
-    Opened::Settled
+    Opened::Finished
 }
 
 /// Carries out an outcome; `Some` is the id of a message that is to be delivered again.

@@ -19,7 +19,7 @@ use domain::{
     expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
-    ports::{CopyOrder, CreateSet, Created, Ec2, Which},
+    ports::{CopyOrder, CreateSet, Created, Ec2, SnapshotFilter},
     tags,
 };
 
@@ -41,9 +41,9 @@ const KEEP_FOREVER_IN_ANY_CASE: [&str; 4] = ["K?????????r", "K?????????R", "k???
 /// With a page size EC2 cuts pages first and filters them then, so that looking for a few costs as many pages as the
 /// region has snapshots (boto3 issue 1776; the AWS CLI sets none beside filters). Without one the answer is whole, or
 /// has a token all the same.
-fn page_size(which: &Which) -> Option<i32> {
+fn page_size(which: &SnapshotFilter) -> Option<i32> {
     match which {
-        Which::Own | Which::Automated | Which::CopiesFrom(_) => Some(PAGE),
+        SnapshotFilter::Own | SnapshotFilter::Automated | SnapshotFilter::CopiesFrom(_) => Some(PAGE),
         _ => None,
     }
 }
@@ -135,27 +135,27 @@ fn tag_filter(key: &str, values: impl IntoIterator<Item = impl Into<String>>) ->
 }
 
 /// The filters of each call that a selection takes: one, or as many as its values need.
-fn filters(which: &Which) -> Vec<Vec<Filter>> {
+fn filters(which: &SnapshotFilter) -> Vec<Vec<Filter>> {
     fn in_chunks<T>(ids: &[T], name: &str, value: impl Fn(&T) -> String) -> Vec<Vec<Filter>> {
         ids.chunks(MAX_FILTER_VALUES).map(|chunk| vec![filter(name, chunk.iter().map(&value))]).collect()
     }
     match which {
-        Which::Own => vec![vec![]],
-        Which::Automated => vec![vec![tag_filter(tags::TYPE, [tags::AUTOMATED])]],
-        Which::Ids(ids) => in_chunks(ids, "snapshot-id", ToString::to_string),
-        Which::CopiesOf(sources) => {
+        SnapshotFilter::Own => vec![vec![]],
+        SnapshotFilter::Automated => vec![vec![tag_filter(tags::TYPE, [tags::AUTOMATED])]],
+        SnapshotFilter::Ids(ids) => in_chunks(ids, "snapshot-id", ToString::to_string),
+        SnapshotFilter::CopiesOf(sources) => {
             in_chunks(sources, &format!("tag:{}", tags::SOURCE_SNAPSHOT_ID), ToString::to_string)
         }
-        Which::CopiesFrom(home) => vec![vec![tag_filter(tags::BACKUP_FROM_REGION, [home.as_str()])]],
-        Which::BackupsOf(volumes) => [
+        SnapshotFilter::CopiesFrom(home) => vec![vec![tag_filter(tags::BACKUP_FROM_REGION, [home.as_str()])]],
+        SnapshotFilter::BackupsOf(volumes) => [
             in_chunks(volumes, "volume-id", ToString::to_string),
             in_chunks(volumes, &format!("tag:{}", tags::SOURCE_VOLUME_ID), ToString::to_string),
             // Copies of the earlier scripts have the volume in their description alone.
             in_chunks(volumes, "description", |volume| format!("*{volume}*")),
         ]
         .concat(),
-        Which::MadeBy(run) => vec![vec![tag_filter(tags::BACKUP_RUN, [run])]],
-        Which::OfRun(run, instances) => instances
+        SnapshotFilter::MadeBy(run) => vec![vec![tag_filter(tags::BACKUP_RUN, [run])]],
+        SnapshotFilter::OfRun(run, instances) => instances
             .chunks(MAX_FILTER_VALUES)
             .map(|chunk| {
                 vec![
@@ -164,9 +164,9 @@ fn filters(which: &Which) -> Vec<Vec<Filter>> {
                 ]
             })
             .collect(),
-        Which::KeptForever => vec![vec![filter("tag-key", KEEP_FOREVER_IN_ANY_CASE)]],
+        SnapshotFilter::KeptForever => vec![vec![filter("tag-key", KEEP_FOREVER_IN_ANY_CASE)]],
         // Whatever their `Type`: it may have been changed by hand.
-        Which::PendingCopies => {
+        SnapshotFilter::PendingCopies => {
             vec![vec![filter("tag-key", [tags::BACKUP_FROM_REGION]), filter("status", ["pending"])]]
         }
     }
@@ -337,7 +337,7 @@ impl Ec2 for Ec2Client {
     async fn each_snapshot(
         &self,
         region: &Region,
-        which: &Which,
+        which: &SnapshotFilter,
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error> {
         let client = self.client(region);
@@ -499,7 +499,8 @@ mod tests {
     #[test]
     fn a_long_list_of_ids_is_asked_for_in_chunks_that_a_filter_takes() {
         let ids: Vec<SnapshotId> = (0..450).map(|i| format!("snap-{i:017x}").parse().unwrap()).collect();
-        let sizes: Vec<usize> = filters(&Which::Ids(ids)).iter().map(|filters| filters[0].values().len()).collect();
+        let sizes: Vec<usize> =
+            filters(&SnapshotFilter::Ids(ids)).iter().map(|filters| filters[0].values().len()).collect();
         assert_eq!(sizes, [199, 199, 52]);
     }
 }

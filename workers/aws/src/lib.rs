@@ -3,19 +3,21 @@
 //! Clients and settings are built once per process, in [`Aws::connect`]; the workers' `main.rs` hand their `handle`
 //! function to [`direct`] (invoked by the state machine) or [`queue_worker`] (invoked by SQS).
 
-mod callback;
 mod claims;
-mod console;
 mod dead_letters;
 mod delivery;
 mod ec2;
-mod explain;
+mod executions;
+mod notifications;
 mod presign;
 mod runtime;
+mod sdk_error;
 mod storage;
+mod worker_queue;
 
 pub use claims::attempt;
-pub use console::{StepFunctions, Topic};
 pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
+pub use executions::StepFunctions;
+pub use notifications::Topic;
 pub use runtime::{Acts, Aws, Invocation, StartError, direct, queue_worker};

@@ -3,7 +3,10 @@
 //! The Rust SDK does not make it (smithy-rs issue 133); the EC2 API reference asks for it when the source is encrypted.
 //! It is a credential for an hour: it is never logged.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::{
@@ -12,8 +15,6 @@ use aws_sigv4::{
 };
 use domain::{ids::Region, ports::CopyOrder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-use crate::runtime::StartError;
 
 const VALID_FOR: Duration = Duration::from_secs(3600);
 
@@ -24,7 +25,11 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 ///
 /// It carries every parameter of the call: a URL without the tags would be judged in the source region as a copy
 /// without tags, which the copy role forbids.
-pub fn presigned_url(copy: &CopyOrder<'_>, credentials: &Credentials, now: SystemTime) -> Result<String, StartError> {
+pub fn presigned_url(
+    copy: &CopyOrder<'_>,
+    credentials: &Credentials,
+    now: SystemTime,
+) -> Result<String, Box<dyn Error + Send + Sync>> {
     let mut parameters: Vec<(String, &str)> = vec![
         ("Action".into(), "CopySnapshot"),
         ("Version".into(), "2016-11-15"),

@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    callback::Line,
-    console::{StepFunctions, Topic},
     dead_letters::DeadLetterQueues,
     delivery::{Delivery, Rules, deliver},
     ec2::Ec2Client,
+    executions::StepFunctions,
+    notifications::Topic,
     storage::Bucket,
+    worker_queue::WorkerQueue,
 };
 
 /// A worker that cannot start, or cannot go on.
@@ -172,7 +173,7 @@ pub async fn queue_worker<T>(
 where
     T: DeserializeOwned + Serialize + Clone + About,
 {
-    let line = &Line {
+    let line = &WorkerQueue {
         sfn: aws_sdk_sfn::Client::new(&aws.config),
         sqs: aws_sdk_sqs::Client::new(&aws.config),
         queue_url: required("QUEUE_URL")?,

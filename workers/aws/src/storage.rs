@@ -1,12 +1,9 @@
 //! The report bucket through the SDK.
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
-use domain::{
-    error::{ErrorName, Failure},
-    ports::Storage,
-};
+use domain::{error::Failure, ports::Storage};
 
-use crate::explain::explain;
+use crate::sdk_error::{failed, unusable};
 
 /// The report bucket.
 pub struct Bucket {
@@ -25,25 +22,22 @@ impl Storage for Bucket {
     async fn write(&self, key: &str, body: String) -> Result<(), Failure> {
         let body = ByteStream::from(body.into_bytes());
         let request = self.client.put_object().bucket(&self.name).key(key).body(body);
-        let failed = |e| Failure::new(ErrorName::StorageFailed, format!("{key}: {}", explain(e)));
-        request.send().await.map(|_| ()).map_err(failed)
+        request.send().await.map(|_| ()).map_err(|e| failed(key, e))
     }
 
     async fn read(&self, key: &str) -> Result<Option<String>, Failure> {
-        let failed = |e: String| Failure::new(ErrorName::StorageFailed, format!("{key}: {e}"));
         let answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
             Ok(answer) => answer,
             Err(e) if e.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
-            Err(e) => return Err(failed(explain(e))),
+            Err(e) => return Err(failed(key, e)),
         };
-        let bytes = answer.body.collect().await.map_err(|e| failed(e.to_string()))?;
-        String::from_utf8(bytes.to_vec()).map(Some).map_err(|e| failed(e.to_string()))
+        let bytes = answer.body.collect().await.map_err(|e| unusable(key, e))?;
+        String::from_utf8(bytes.to_vec()).map(Some).map_err(|e| unusable(key, e))
     }
 
     async fn remove(&self, key: &str) -> Result<(), Failure> {
-        let failed = |e| Failure::new(ErrorName::StorageFailed, format!("{key}: {}", explain(e)));
         let request = self.client.delete_object().bucket(&self.name).key(key);
-        request.send().await.map(|_| ()).map_err(failed)
+        request.send().await.map(|_| ()).map_err(|e| failed(key, e))
     }
 
     fn bucket(&self) -> &str {

@@ -7,7 +7,7 @@ use domain::{
     error::{Ec2Error, Failure},
     fleet::{Snapshot, SnapshotState},
     ids::{Region, SnapshotId},
-    ports::{Claims, Ec2, Which},
+    ports::{Claims, Ec2, SnapshotFilter},
     tags::SnapshotTags,
 };
 use futures::future::join_all;
@@ -44,7 +44,7 @@ impl<'a> Destination<'a> {
     ///
     /// What is stuck is left to the second look: it satisfies only where there is no completed copy.
     pub(crate) async fn look_at_pending(&mut self, ec2: &impl Ec2) -> Result<(), Ec2Error> {
-        ec2.each_snapshot(self.region, &Which::PendingCopies, &mut |copy| {
+        ec2.each_snapshot(self.region, &SnapshotFilter::PendingCopies, &mut |copy| {
             if !self.is_stuck(&copy) {
                 self.note(copy);
             }
@@ -64,7 +64,7 @@ impl<'a> Destination<'a> {
     pub(crate) async fn look_for_copies(&mut self, ec2: &impl Ec2, sources: Vec<SnapshotId>) -> Result<(), Ec2Error> {
         let claimed = self.young.keys().filter(|source| self.copy_of(source).is_none()).cloned();
         let sources: BTreeSet<SnapshotId> = sources.into_iter().chain(claimed).collect();
-        let which = Which::CopiesOf(sources.into_iter().collect());
+        let which = SnapshotFilter::CopiesOf(sources.into_iter().collect());
         ec2.each_snapshot(self.region, &which, &mut |copy| self.note(copy)).await
     }
 

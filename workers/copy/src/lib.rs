@@ -21,11 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
-    claims::{ACTS_FOR, Asking, Attempt, Held, Made, Turn, copy_key, take, takeover},
+    claims::{ACT_WITHIN, Attempt, ClaimDecision, ClaimRequest, Held, Made, copy_key, take, takeover},
     contract::Begun,
     copies::CopyTask,
     error::{ErrorName, Failure, Reaction},
-    fleet::{Snapshot, SnapshotState, Tags, counting},
+    fleet::{Snapshot, SnapshotState, Tags, oldest_live},
     ids::{Region, SnapshotId},
     outcome::{Outcome, after, spread},
     ports::{Claims, CopyOrder, Ec2},
@@ -141,7 +141,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
 
     /// Whether the region does not answer, or its answer could come after the function's end.
     fn is_to_be_left_alone(&self) -> bool {
-        self.silent || (self.context.clock)() - self.looked > ACTS_FOR
+        self.silent || (self.context.clock)() - self.looked > ACT_WITHIN
     }
 
     /// Answers for all that is left, in the same way.
@@ -267,11 +267,11 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     async fn claim(&mut self, wanted: &Wanted<'_>, there: &Destination<'_>) -> Option<Held> {
         let Context { claims, settings, attempt, .. } = *self.context;
         let takeover = takeover(settings.retry_seconds);
-        let asking = Asking { attempt, looked: self.looked, shown: there.shown(wanted.source), takeover };
+        let asking = ClaimRequest { attempt, looked: self.looked, shown: there.shown(wanted.source), takeover };
         let key = copy_key(self.region, wanted.source);
         match take(claims, key, asking, (self.context.clock)(), <[Made]>::is_empty).await {
-            Ok(Turn::Mine(claim)) => return Some(claim),
-            Ok(Turn::Others(made)) => self.wait_for(wanted, &made),
+            Ok(ClaimDecision::Mine(claim)) => return Some(claim),
+            Ok(ClaimDecision::Others(made)) => self.wait_for(wanted, &made),
             Err(failure) => {
                 self.silent = true;
                 self.outcomes.push((wanted.index, Outcome::Retry(failure)));
@@ -348,7 +348,7 @@ fn due_already(tags: &Tags, now: DateTime<Utc>) -> Option<NaiveDate> {
 /// The copy that counts, of several of one source; one that is completed always does.
 fn satisfying(copies: &[Snapshot]) -> Option<&Snapshot> {
     let completed = copies.iter().filter(|copy| copy.state == SnapshotState::Completed);
-    counting(completed).or_else(|| counting(copies))
+    oldest_live(completed).or_else(|| oldest_live(copies))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 use domain::{
     contract::{Manifest, Run},
-    copies::{CopyRules, Living, owed},
+    copies::{CopyRules, LiveInstances, owed},
     error::Failure,
     ids::Region,
-    ports::{Ec2, Storage, Which},
+    ports::{Ec2, SnapshotFilter, Storage},
 };
 
 use crate::{Context, fleet, lines};
@@ -16,9 +16,9 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
 ) -> Result<Manifest, Failure> {
     let Context { ec2, storage, home, .. } = context;
     let fleet = fleet::read(run, fleet::AT_START, *storage).await?;
-    let sources = ec2.snapshots(home, &Which::Automated).await?;
-    let there = ec2.snapshots(region, &Which::CopiesFrom((*home).clone())).await?;
-    let owed = owed(&sources, &there, &Living::of(&fleet.instances), region, &rules(context, run));
+    let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
+    let there = ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await?;
+    let owed = owed(&sources, &there, &LiveInstances::of(&fleet.instances), region, &rules(context, run));
     for doubt in &owed.doubtful {
         tracing::warn!(snapshot = %doubt.source, reason = doubt.reason, "it is not known whether there is a copy");
     }

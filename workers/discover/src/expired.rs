@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    contract::{ExpireTask, Expiring, Hold, Left, Run, Sweep},
-    copies::{self, CopyRules, CopyTask, Living, TwinKey, is_source, twin_key},
+    contract::{ExpireTask, Expiring, Hold, KeptDue, Run, SweepPlan},
+    copies::{self, CopyRules, CopyTask, LegacyKey, LiveInstances, is_source, legacy_key},
     error::{Ec2Error, ErrorName, Failure},
     expiry::{
         Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held, stopped,
@@ -10,7 +10,7 @@ use domain::{
     },
     fleet::Snapshot,
     ids::{Region, SnapshotId},
-    ports::{Ec2, Storage, Which},
+    ports::{Ec2, SnapshotFilter, Storage},
     protection::floor_volumes,
     tags::SnapshotTags,
 };
@@ -26,13 +26,13 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
     context: &Context<'_, E, S>,
-) -> Result<Sweep, Failure> {
+) -> Result<SweepPlan, Failure> {
     let Context { ec2, storage, settings, home, now } = context;
     let fleet = fleet::read(run, fleet::AGAIN, *storage).await?;
     let today = now.date_naive();
-    let (owners, rules) = (Living::of(&fleet.instances), rules(context, run));
+    let (owners, rules) = (LiveInstances::of(&fleet.instances), rules(context, run));
     let (mut candidates, mut due_sources) = (Vec::new(), BTreeSet::new());
-    ec2.each_snapshot(region, &Which::Own, &mut |snapshot| {
+    ec2.each_snapshot(region, &SnapshotFilter::Own, &mut |snapshot| {
         let candidate = Candidate::from(&snapshot);
         let due = candidate.tags.delete_on.is_some_and(|day| day <= today);
         if due && region == *home && is_source(&candidate.tags) && !owners.copy_regions(&snapshot).is_empty() {
@@ -61,7 +61,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let mut judged = judge(&kept);
     // Where nothing would go, nothing more has to be known.
     if judged.iter().any(Verdict::expires) {
-        ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept.note(&source)).await?;
+        ec2.each_snapshot(home, &SnapshotFilter::KeptForever, &mut |source| kept.note(&source)).await?;
         judged = judge(&kept);
         let owed = sources_of_owed_copies(run, context, &due_sources, &owners, &rules).await?;
         keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
@@ -70,7 +70,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     write_verdicts(run, region, *storage, &candidates, &judged).await?;
 
     if let Some(stopped) = hold_or_go_on(run, region, context, &candidates, &judged).await? {
-        return Ok(Sweep::Stopped(stopped.into()));
+        return Ok(SweepPlan::Stopped(stopped.into()));
     }
     let expiring: Vec<Expiring> = candidates
         .iter()
@@ -86,7 +86,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         .chunks(BATCH)
         .map(|chunk| ExpireTask { region: region.clone(), planned: today, snapshots: chunk.to_vec() })
         .collect();
-    storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await.map(Sweep::Manifest)
+    storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await.map(SweepPlan::Manifest)
 }
 
 /// Why each snapshot goes or stays; what is due and stays once more by itself, since the report names it.
@@ -102,11 +102,11 @@ async fn write_verdicts(
         .zip(judged)
         .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}).to_string());
     storage.write_manifest(run.key(&format!("verdicts-{region}.jsonl")), explained).await?;
-    let left: Vec<Left> = candidates
+    let left: Vec<KeptDue> = candidates
         .iter()
         .zip(judged)
         .filter(|(_, verdict)| verdict.is_left())
-        .map(|(c, verdict)| Left { id: c.id.clone(), volume: c.volume.clone(), verdict: verdict.to_string() })
+        .map(|(c, verdict)| KeptDue { id: c.id.clone(), volume: c.volume.clone(), verdict: verdict.to_string() })
         .collect();
     storage.write_manifest(run.key(&format!("left-{region}.jsonl")), lines(&left)?).await?;
     Ok(())
@@ -149,7 +149,7 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     run: &Run,
     context: &Context<'_, E, S>,
     due: &BTreeSet<SnapshotId>,
-    living: &Living,
+    living: &LiveInstances,
     rules: &CopyRules<'_>,
 ) -> Result<BTreeSet<SnapshotId>, Failure> {
     let mut owed = BTreeSet::new();
@@ -186,11 +186,11 @@ async fn due_and_alike<E: Ec2, S>(
     Context { ec2, home, .. }: &Context<'_, E, S>,
     due: &BTreeSet<SnapshotId>,
 ) -> Result<Vec<Snapshot>, Ec2Error> {
-    let ids = Which::Ids(due.iter().cloned().collect());
+    let ids = SnapshotFilter::Ids(due.iter().cloned().collect());
     let mut sources = ec2.snapshots(home, &ids).await?;
-    let keys: BTreeSet<TwinKey> = sources.iter().map(twin_key).collect();
-    ec2.each_snapshot(home, &Which::Automated, &mut |source| {
-        if !due.contains(&source.id) && keys.contains(&twin_key(&source)) {
+    let keys: BTreeSet<LegacyKey> = sources.iter().map(legacy_key).collect();
+    ec2.each_snapshot(home, &SnapshotFilter::Automated, &mut |source| {
+        if !due.contains(&source.id) && keys.contains(&legacy_key(&source)) {
             sources.push(source);
         }
     })
@@ -224,7 +224,7 @@ async fn copies_there<E: Ec2, S>(
     let mut there = Vec::new();
     context
         .ec2
-        .each_snapshot(region, &Which::CopiesFrom(context.home.clone()), &mut |copy| {
+        .each_snapshot(region, &SnapshotFilter::CopiesFrom(context.home.clone()), &mut |copy| {
             // One that does not name its source is of the earlier scripts, and may be of any.
             if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
                 there.push(copy);

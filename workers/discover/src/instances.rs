@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     contract::{FleetFound, Run},
-    copies::{Living, is_source, promised},
+    copies::{LiveInstances, is_source, promised},
     error::{Ec2Error, Failure},
     fleet::Regions,
     ids::Region,
     policy::{self, Rejection},
-    ports::{Ec2, Storage, Which},
+    ports::{Ec2, SnapshotFilter, Storage},
     settings::Settings,
     tags::SnapshotTags,
 };
@@ -26,9 +26,9 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let mut copy_regions: BTreeSet<Region> = BTreeSet::new();
     if run.phases.copy {
         copy_regions.extend(plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()));
-        let living = Living::of(&fleet.instances);
+        let living = LiveInstances::of(&fleet.instances);
         let mut disabled: BTreeMap<Region, usize> = BTreeMap::new();
-        ec2.each_snapshot(&regions.home, &Which::Automated, &mut |snapshot| {
+        ec2.each_snapshot(&regions.home, &SnapshotFilter::Automated, &mut |snapshot| {
             if is_source(&SnapshotTags::read(&snapshot.tags)) {
                 let asked: BTreeSet<Region> =
                     living.copy_regions(&snapshot).into_iter().chain(promised(&snapshot)).collect();
@@ -87,6 +87,6 @@ async fn left_out(ec2: &impl Ec2, regions: &Regions, settings: &Settings) -> Vec
 
 async fn copies_in(ec2: &impl Ec2, region: &Region, home: &Region) -> Result<usize, Ec2Error> {
     let mut count = 0;
-    ec2.each_snapshot(region, &Which::CopiesFrom(home.clone()), &mut |_| count += 1).await?;
+    ec2.each_snapshot(region, &SnapshotFilter::CopiesFrom(home.clone()), &mut |_| count += 1).await?;
     Ok(count)
 }

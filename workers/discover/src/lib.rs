@@ -19,7 +19,7 @@ mod fleet;
 mod instances;
 mod start;
 
-pub use start::Starts;
+pub use start::StartContext;
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -50,7 +50,7 @@ pub struct Context<'a, E, S> {
 pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
     event: DiscoverEvent,
     context: &Context<'_, E, S>,
-    starts: &Starts<'_, C, X>,
+    starts: &StartContext<'_, C, X>,
 ) -> Result<Value, Failure> {
     match event {
         DiscoverEvent::StartRun { input, execution, started } => {

@@ -15,7 +15,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    claims::{MOST_TRIES, RunClaim, contended, run_key},
+    claims::{MAX_TRIES, RunClaim, contended, run_key},
     contract::Run,
     error::{ErrorName, Failure},
     ports::{Claims, ExecutionState, ExecutionStates, Written},
@@ -24,7 +24,7 @@ use domain::{
 use serde_json::Value;
 
 /// What the start of a run needs.
-pub struct Starts<'a, C, X> {
+pub struct StartContext<'a, C, X> {
     /// The claims.
     pub claims: &'a C,
     /// Whether executions have ended.
@@ -44,7 +44,7 @@ pub(crate) async fn start<C: Claims, X: ExecutionStates>(
     input: &Value,
     execution: &str,
     started: DateTime<Utc>,
-    starts: &Starts<'_, C, X>,
+    starts: &StartContext<'_, C, X>,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Result<Run, Failure> {
@@ -54,7 +54,7 @@ pub(crate) async fn start<C: Claims, X: ExecutionStates>(
     }
     let (key, own) = (run_key(&run.id), RunClaim::of(&run));
     let body = serde_json::to_string(&own).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match starts.claims.create(&key, &body).await? {
             Written::As(_) => return Ok(run),
             Written::Conflict => continue,

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    contract::{ExpireTask, FleetFound, Manifest, Run, Sweep},
+    contract::{ExpireTask, FleetFound, Manifest, Run, SweepPlan},
     copies::CopyTask,
     fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeStorage, Fault},
     fleet::{SnapshotState::Completed, Tags},
@@ -54,13 +54,13 @@ async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Res
     let settings = Settings::read(|_| None).unwrap();
     let context = Context { ec2, storage, settings: &settings, home: &ec2.regions.home, now: ec2.now.get() };
     let (claims, executions) = (FakeClaims::new(ec2.now.get()), FakeExecutionStates::default());
-    let starts = Starts { claims: &claims, executions: &executions };
+    let starts = StartContext { claims: &claims, executions: &executions };
     let answer = handle(event, &context, &starts).await;
     assert!(ec2.calls.borrow().iter().all(|(action, _)| action.starts_with("Describe")), "{:?}", ec2.calls);
     let answer = answer?;
     match serde_json::from_value(answer.clone()) {
-        Ok(Sweep::Manifest(manifest)) => Ok(json!(manifest)),
-        Ok(Sweep::Stopped(stopped)) => {
+        Ok(SweepPlan::Manifest(manifest)) => Ok(json!(manifest)),
+        Ok(SweepPlan::Stopped(stopped)) => {
             assert_eq!(stopped.error, ErrorName::MassExpire.as_str());
             Err(Failure::new(ErrorName::MassExpire, stopped.cause))
         }
@@ -267,7 +267,7 @@ async fn what_expire_regions_would_let_pile_up_is_said() {
     let settings = Settings::read(given).unwrap();
     let context = Context { ec2: &ec2, storage: &storage, settings: &settings, home: &home(), now: ec2.now.get() };
     let (claims, executions) = (FakeClaims::new(ec2.now.get()), FakeExecutionStates::default());
-    let starts = Starts { claims: &claims, executions: &executions };
+    let starts = StartContext { claims: &claims, executions: &executions };
     handle(DiscoverEvent::DiscoverInstances { run: run(json!({})) }, &context, &starts).await.unwrap();
     let rejected: Vec<String> =
         read_lines::<Rejection>(&storage, "rejected.jsonl").iter().map(ToString::to_string).collect();
@@ -391,7 +391,7 @@ async fn what_images_and_locks_hold_stays_with_their_names_and_outside_of_the_br
     ec2.held_from_outside.borrow_mut().insert(home(), holders);
     let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
     assert_eq!(found_now::<Manifest>(&ec2, &storage, event).await.count, 1);
-    let left: Vec<domain::contract::Left> = read_lines(&storage, "left-eu-west-1.jsonl");
+    let left: Vec<domain::contract::KeptDue> = read_lines(&storage, "left-eu-west-1.jsonl");
     assert_eq!(left.len(), 24);
     assert_eq!((&left[0].id, left[0].verdict.as_str()), (&ids[0], "kept: held by image ami-1"));
 }

@@ -35,13 +35,13 @@ use crate::{
 pub const FUNCTION_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
 /// For so long after it began an invocation begins to make something: the answer to a later call could miss its end.
-pub const ACTS_FOR: TimeDelta = TimeDelta::seconds(30);
+pub const ACT_WITHIN: TimeDelta = TimeDelta::seconds(30);
 
 /// For so long an id that is not described may only be late (EC2 is eventually consistent).
-pub const MAY_BE_LATE: TimeDelta = TimeDelta::minutes(10);
+pub const MAX_DESCRIBE_LAG: TimeDelta = TimeDelta::minutes(10);
 
 /// How often one invocation tries to write a claim against others that write it, too.
-pub const MOST_TRIES: usize = 5;
+pub const MAX_TRIES: usize = 5;
 
 /// The claim of a run.
 pub fn run_key(run: &str) -> String {
@@ -103,7 +103,7 @@ impl Made {
     pub fn counts(&self, shown: &[Snapshot], now: DateTime<Utc>) -> bool {
         match shown.iter().find(|snapshot| snapshot.id == self.id) {
             Some(snapshot) => snapshot.is_live(),
-            None => now - self.at < MAY_BE_LATE,
+            None => now - self.at < MAX_DESCRIBE_LAG,
         }
     }
 }
@@ -158,7 +158,7 @@ pub fn takeover(retry_seconds: u32) -> TimeDelta {
 
 /// Who asks for a claim, and what it knows.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct ClaimRequest<'a> {
     /// The attempt.
     pub attempt: &'a Attempt,
     /// When this attempt began; before it looked.
@@ -171,7 +171,7 @@ pub struct Asking<'a> {
 
 /// Whose turn it is to make something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum ClaimDecision {
     /// The asking attempt's: it acts, and says how that went.
     Mine(Held),
     /// Nobody's now: another one acts, or has made all that is wanted.
@@ -197,15 +197,15 @@ pub struct Held {
 pub async fn take(
     claims: &impl Claims,
     key: String,
-    asking: Asking<'_>,
+    asking: ClaimRequest<'_>,
     now: DateTime<Utc>,
     wanted: impl Fn(&[Made]) -> bool,
-) -> Result<Turn, Failure> {
-    let Asking { attempt, looked, shown, takeover } = asking;
+) -> Result<ClaimDecision, Failure> {
+    let ClaimRequest { attempt, looked, shown, takeover } = asking;
     let mut claim = Claim { attempt: attempt.clone(), at: now, state: State::Open, made: Vec::new() };
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match claims.create(&key, &claim.body()).await? {
-            Written::As(version) => return Ok(Turn::Mine(Held { key, claim, version })),
+            Written::As(version) => return Ok(ClaimDecision::Mine(Held { key, claim, version })),
             Written::Conflict => continue,
             Written::Refused => {}
         }
@@ -213,14 +213,14 @@ pub async fn take(
         let there = Claim::read(&stored);
         if there.attempt == *attempt && there.state == State::Open {
             // Its own call, which was repeated on the way.
-            return Ok(Turn::Mine(Held { key, claim: there, version: stored.version }));
+            return Ok(ClaimDecision::Mine(Held { key, claim: there, version: stored.version }));
         }
         claim.made = there.made.iter().filter(|made| made.counts(shown, looked)).cloned().collect();
         if there.is_open(looked, takeover) || !wanted(&claim.made) {
-            return Ok(Turn::Others(claim.made));
+            return Ok(ClaimDecision::Others(claim.made));
         }
         match claims.replace(&key, &claim.body(), &stored.version).await? {
-            Written::As(version) => return Ok(Turn::Mine(Held { key, claim, version })),
+            Written::As(version) => return Ok(ClaimDecision::Mine(Held { key, claim, version })),
             Written::Conflict | Written::Refused => claim.made.clear(),
         }
     }
@@ -229,7 +229,7 @@ pub async fn take(
 
 /// The failure where that was not often enough: nothing is to be made then.
 pub fn contended(key: &str) -> Failure {
-    Failure::new(ErrorName::StorageFailed, format!("{key}: others write it, {MOST_TRIES} times in a row"))
+    Failure::new(ErrorName::StorageFailed, format!("{key}: others write it, {MAX_TRIES} times in a row"))
 }
 
 impl Held {
@@ -273,7 +273,7 @@ impl Held {
     /// Writes it; whether it is still this attempt's.
     async fn write(&mut self, claims: &impl Claims) -> Result<bool, Failure> {
         let body = self.claim.body();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             match claims.replace(&self.key, &body, &self.version).await? {
                 Written::As(version) => {
                     self.version = version;

@@ -313,7 +313,7 @@ pub struct Expiring {
 /// the report says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Sweep {
+pub enum SweepPlan {
     /// [`ExpireTask`] lines.
     Manifest(Manifest),
     /// Nothing that is due goes there: [`ErrorName::MassExpire`].
@@ -322,7 +322,7 @@ pub enum Sweep {
 
 /// A line of `left-REGION.jsonl`: a snapshot that is due, or broken, and kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Left {
+pub struct KeptDue {
     /// Its id.
     pub id: SnapshotId,
     /// The volume it is a backup of, as far as that is known.
@@ -376,15 +376,15 @@ pub struct ReportEvent {
     pub expiry_failure: Option<StateError>,
     /// One per destination region.
     #[serde(default)]
-    pub copies: Vec<RegionEnd>,
+    pub copies: Vec<RegionResult>,
     /// One per swept region.
     #[serde(default)]
-    pub expiries: Vec<RegionEnd>,
+    pub expiries: Vec<RegionResult>,
 }
 
 /// How a region's phase ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegionEnd {
+pub struct RegionResult {
     /// The region.
     pub region: Region,
     /// Its manifest, if it could be written.

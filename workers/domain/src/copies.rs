@@ -11,7 +11,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Instance, Snapshot, SnapshotState, Tags, counting},
+    fleet::{Instance, Snapshot, SnapshotState, Tags, oldest_live},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     retention::RetentionDays,
     settings::Settings,
@@ -143,12 +143,12 @@ impl<'a> CopyRules<'a> {
 
 /// The living instances that ask for backups, by id and by the volumes attached to them.
 #[derive(Debug, Default)]
-pub struct Living {
+pub struct LiveInstances {
     by_id: BTreeMap<InstanceId, InstanceTags>,
     by_volume: BTreeMap<VolumeId, InstanceId>,
 }
 
-impl Living {
+impl LiveInstances {
     /// Of the instances listed, those that live and are tagged.
     pub fn of(instances: &[Instance]) -> Self {
         let mut living = Self::default();
@@ -216,7 +216,13 @@ pub fn is_source(read: &SnapshotTags) -> bool {
 ///
 /// `sources` are the home region's automated snapshots, `there` the destination's; what is in them beside that
 /// (another stack's copies, snapshots made there) is passed over.
-pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &Region, rules: &CopyRules<'_>) -> Owed {
+pub fn owed(
+    sources: &[Snapshot],
+    there: &[Snapshot],
+    living: &LiveInstances,
+    region: &Region,
+    rules: &CopyRules<'_>,
+) -> Owed {
     let copies = Copies::of(there, rules.home);
     let (twins, surplus) = (twins(sources), surplus_snapshots(sources));
     let mut owed = Owed { surplus: copies.surplus(), ..Owed::default() };
@@ -228,7 +234,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
     newest_first.sort_by(|(a, _), (b, _)| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
 
     for (source, read) in newest_first {
-        let alike = twins.get(&twin_key(source)).copied().unwrap_or(1);
+        let alike = twins.get(&legacy_key(source)).copied().unwrap_or(1);
         if let Some(value) = tags::keep_forever(&source.tags) {
             ranked.extend(copies.retags(source, &read, value, region, alike).map(|retag| (0, retag)));
         }
@@ -291,7 +297,7 @@ pub fn owed(sources: &[Snapshot], there: &[Snapshot], living: &Living, region: &
 pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTreeSet<SnapshotId> {
     let (copies, twins) = (Copies::of(there, home), twins(sources));
     let is_copied = |source: &Snapshot| {
-        let alike = twins.get(&twin_key(source)).copied().unwrap_or(1);
+        let alike = twins.get(&legacy_key(source)).copied().unwrap_or(1);
         let created_on = SnapshotTags::read(&source.tags).created_on;
         created_on.is_some_and(|day| matches!(copies.state_of(source, day, alike), CopyState::Completed))
     };
@@ -307,7 +313,7 @@ pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
         }
     }
     let beyond = |all: Vec<&Snapshot>| {
-        let counts = counting(all.iter().copied()).map(|one| one.id.clone());
+        let counts = oldest_live(all.iter().copied()).map(|one| one.id.clone());
         all.into_iter().map(|one| one.id.clone()).filter(move |id| Some(id) != counts.as_ref()).collect::<Vec<_>>()
     };
     by_volume.into_values().flat_map(beyond).collect()
@@ -321,10 +327,10 @@ enum CopyState<'a> {
 }
 
 /// The day and the description of a snapshot, by which alone the earlier scripts' copies can be matched.
-pub type TwinKey = (Option<NaiveDate>, String);
+pub type LegacyKey = (Option<NaiveDate>, String);
 
 /// What snapshots that look alike have in common: which of them a copy is of may not be known.
-pub fn twin_key(snapshot: &Snapshot) -> TwinKey {
+pub fn legacy_key(snapshot: &Snapshot) -> LegacyKey {
     (SnapshotTags::read(&snapshot.tags).created_on, snapshot.description.clone())
 }
 
@@ -334,10 +340,10 @@ pub(crate) fn named_in(description: &str) -> impl Iterator<Item = SnapshotId> {
 }
 
 /// How many sources share a day and a description, by which alone the earlier scripts' copies can be matched.
-fn twins(sources: &[Snapshot]) -> BTreeMap<TwinKey, usize> {
+fn twins(sources: &[Snapshot]) -> BTreeMap<LegacyKey, usize> {
     let mut count = BTreeMap::new();
     for source in sources.iter().filter(|s| is_source(&SnapshotTags::read(&s.tags)) && s.is_live()) {
-        *count.entry(twin_key(source)).or_default() += 1;
+        *count.entry(legacy_key(source)).or_default() += 1;
     }
     count
 }
@@ -372,7 +378,7 @@ impl<'a> Copies<'a> {
         if labelled().any(is_completed) {
             return CopyState::Completed;
         }
-        if let Some(pending) = counting(labelled()) {
+        if let Some(pending) = oldest_live(labelled()) {
             return CopyState::Pending(pending);
         }
         if self.naming(source, created_on).next().is_some() {
@@ -430,7 +436,7 @@ impl<'a> Copies<'a> {
     fn surplus(&self) -> Vec<SnapshotId> {
         let mut surplus = BTreeSet::new();
         for copies in self.by_source.values() {
-            let counts = counting(copies.iter().copied()).map(|copy| &copy.id);
+            let counts = oldest_live(copies.iter().copied()).map(|copy| &copy.id);
             surplus.extend(copies.iter().filter(|c| c.is_live() && Some(&c.id) != counts).map(|c| c.id.clone()));
         }
         surplus.into_iter().collect()

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     contract::{ExpireTask, Message, SnapshotTask, WaitTask},
-    copies::{CopyTask, Living, Owed},
+    copies::{CopyTask, LiveInstances, Owed},
     fleet::{Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId},
     ports::{DeadLetter, WorkQueue},
@@ -19,7 +19,7 @@ use crate::{
 
 /// What a run has looked at when it reports.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub struct Observed {
     /// When the run was started: what failed since then stays to be read.
     pub started: DateTime<Utc>,
     /// Today, UTC.
@@ -29,7 +29,7 @@ pub struct Findings {
     /// The sources of the home region, by id; `None` if no copies were to be made.
     pub sources: Option<BTreeMap<SnapshotId, Snapshot>>,
     /// Whose word decides where a source is copied to.
-    pub living: Living,
+    pub living: LiveInstances,
     /// What each destination that was looked at is owed.
     pub owed: BTreeMap<Region, Owed>,
     /// The snapshots that are not completed, in each region that was looked at.
@@ -38,7 +38,7 @@ pub struct Findings {
     pub swept: BTreeSet<Region>,
 }
 
-impl Findings {
+impl Observed {
     /// Takes note of what a region holds.
     pub fn note_unfinished(&mut self, region: &Region, held: &[Snapshot]) {
         // What is in error and kept for ever is not owed any more, and stays as it is.
@@ -49,7 +49,7 @@ impl Findings {
     }
 
     /// Whether a letter is settled.
-    pub fn settle(&self, letter: &DeadLetter) -> bool {
+    pub fn is_settled(&self, letter: &DeadLetter) -> bool {
         let earlier = letter.sent < self.started;
         match letter.queue {
             WorkQueue::Copy => earlier && task(letter).is_some_and(|task| self.is_copied(&task)),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     copies::named_in,
-    fleet::{Dated, Snapshot, SnapshotState, counting},
+    fleet::{Dated, Snapshot, SnapshotState, oldest_live},
     ids::{Region, SnapshotId, VolumeId},
     tags::{self, SnapshotTags},
 };
@@ -356,7 +356,7 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
         }
         let (first, surplus): (Vec<_>, Vec<_>) = all.into_iter().partition(|(day, index)| {
             let one = &candidates[*index];
-            let counts = |origin| counting(alike[&(*day, origin)].iter().copied()).is_some_and(|c| c.id == one.id);
+            let counts = |origin| oldest_live(alike[&(*day, origin)].iter().copied()).is_some_and(|c| c.id == one.id);
             origin(one).is_none_or(counts)
         });
         newest.extend(first.iter().rev().chain(surplus.iter().rev()).take(kept).map(|(_, index)| *index));

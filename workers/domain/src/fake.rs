@@ -18,8 +18,8 @@ use crate::{
     fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{
-        CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, Storage, Which,
-        WorkQueue,
+        CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, SnapshotFilter,
+        Storage, WorkQueue,
     },
     tags::{self, SnapshotTags},
 };
@@ -255,7 +255,7 @@ impl Ec2 for FakeEc2 {
     async fn each_snapshot(
         &self,
         region: &Region,
-        which: &Which,
+        which: &SnapshotFilter,
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error> {
         claims::pause(&self.paced).await;
@@ -264,22 +264,22 @@ impl Ec2 for FakeEc2 {
             let read = SnapshotTags::read(&snapshot.tags);
             let run = snapshot.tags.get(tags::BACKUP_RUN);
             match which {
-                Which::Own => true,
-                Which::Automated => read.automated,
-                Which::Ids(ids) => ids.contains(&snapshot.id),
-                Which::OfRun(wanted, instances) => {
+                SnapshotFilter::Own => true,
+                SnapshotFilter::Automated => read.automated,
+                SnapshotFilter::Ids(ids) => ids.contains(&snapshot.id),
+                SnapshotFilter::OfRun(wanted, instances) => {
                     run == Some(wanted) && read.source_instance.is_some_and(|i| instances.contains(&i))
                 }
-                Which::MadeBy(wanted) => run == Some(wanted),
-                Which::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
-                Which::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
-                Which::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
+                SnapshotFilter::MadeBy(wanted) => run == Some(wanted),
+                SnapshotFilter::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
+                SnapshotFilter::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
+                SnapshotFilter::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
                     .into_iter()
                     .flatten()
                     .chain(tags::described(&snapshot.description).map(|a| a.volume).as_ref())
                     .any(|volume| volumes.contains(volume)),
-                Which::KeptForever => read.keep_forever,
-                Which::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
+                SnapshotFilter::KeptForever => read.keep_forever,
+                SnapshotFilter::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
             }
         };
         let lag = self.describe_lag.get();
@@ -392,7 +392,7 @@ impl Storage for FakeStorage {
 
 /// Executions and notifications in memory.
 #[derive(Debug, Default)]
-pub struct FakeConsole {
+pub struct FakeServices {
     /// What `map_runs` answers.
     pub map_runs: Vec<MapRun>,
     /// Whether Step Functions answers nothing.
@@ -407,7 +407,7 @@ pub struct FakeConsole {
     pub put_back: RefCell<Vec<DeadLetter>>,
 }
 
-impl DeadLetters for FakeConsole {
+impl DeadLetters for FakeServices {
     async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure> {
         Ok(self.letters.borrow().iter().filter(|letter| letter.queue == queue).cloned().collect())
     }
@@ -423,7 +423,7 @@ impl DeadLetters for FakeConsole {
     }
 }
 
-impl Executions for FakeConsole {
+impl Executions for FakeServices {
     async fn map_runs(&self, _execution: &str) -> Result<Vec<MapRun>, Failure> {
         if self.executions_are_down {
             return Err(Failure::new(ErrorName::StorageFailed, "ListMapRuns: no answer, as the test asked"));
@@ -432,7 +432,7 @@ impl Executions for FakeConsole {
     }
 }
 
-impl Notifications for FakeConsole {
+impl Notifications for FakeServices {
     async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure> {
         if self.topic_is_down {
             return Err(Failure::new(ErrorName::StorageFailed, "the topic is down, as the test asked"));

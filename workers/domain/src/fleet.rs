@@ -133,7 +133,7 @@ impl Dated for Snapshot {
 /// It is the oldest that is pending or completed; of equal age, the one whose id comes first. Whether it is completed
 /// already makes no difference, so that the answer does not change when an older one is completed later.
 /// What is in `error` counts as nothing.
-pub fn counting<'a, T: Dated>(alike: impl IntoIterator<Item = &'a T>) -> Option<&'a T> {
+pub fn oldest_live<'a, T: Dated>(alike: impl IntoIterator<Item = &'a T>) -> Option<&'a T> {
     let is_live = |one: &&T| matches!(one.dated().0, SnapshotState::Pending | SnapshotState::Completed);
     alike.into_iter().filter(is_live).min_by_key(|one| (one.dated().1, one.dated().2))
 }
@@ -167,13 +167,13 @@ mod tests {
         for first in 0..alike.len() {
             let shuffled = || alike.iter().cycle().skip(first).take(alike.len());
             assert_eq!(
-                counting(shuffled()).unwrap().id.as_str(),
+                oldest_live(shuffled()).unwrap().id.as_str(),
                 "snap-3",
                 "pending, and older than what is completed"
             );
             let backwards: Vec<_> = shuffled().filter(|s| s.state == Completed).collect();
-            assert_eq!(counting(backwards.into_iter().rev()).unwrap().id.as_str(), "snap-1");
+            assert_eq!(oldest_live(backwards.into_iter().rev()).unwrap().id.as_str(), "snap-1");
         }
-        assert_eq!(counting(&alike[..2]), None);
+        assert_eq!(oldest_live(&alike[..2]), None);
     }
 }

@@ -19,7 +19,7 @@ pub enum Outcome {
 }
 
 /// The longest delay that SQS has, in seconds (SQS quotas).
-pub const LONGEST_DELAY: u32 = 900;
+pub const MAX_DELAY_SECONDS: u32 = 900;
 
 /// What follows from an error of EC2 for the task it was met in.
 ///
@@ -43,14 +43,14 @@ pub fn poll_delay(started: DateTime<Utc>, now: DateTime<Utc>, poll_seconds: u32)
     let poll = i64::from(poll_seconds);
     let pause = ((now - started).num_seconds() / 10).max(poll);
     let next = (now.timestamp() + pause + poll / 2) / poll * poll;
-    u32::try_from(next - now.timestamp()).unwrap_or(LONGEST_DELAY).clamp(1, LONGEST_DELAY)
+    u32::try_from(next - now.timestamp()).unwrap_or(MAX_DELAY_SECONDS).clamp(1, MAX_DELAY_SECONDS)
 }
 
 /// The visibility time-out before the next delivery of a message that is retried, in seconds.
 ///
 /// It begins with `retry_seconds` and doubles: after a lost answer, EC2 needs time before a look shows what happened.
 pub fn retry_delay(receive_count: u32, retry_seconds: u32) -> u32 {
-    retry_seconds.saturating_mul(1 << receive_count.saturating_sub(1).min(4)).min(LONGEST_DELAY)
+    retry_seconds.saturating_mul(1 << receive_count.saturating_sub(1).min(4)).min(MAX_DELAY_SECONDS)
 }
 
 /// `seconds`, up to half as much again: the same for the same key and moment, different for others.
@@ -61,7 +61,7 @@ pub fn spread(seconds: u32, key: &str, now: DateTime<Utc>) -> u32 {
         .chain(now.timestamp_millis().to_le_bytes())
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let room = u64::from(seconds / 2 + 1);
-    (seconds + u32::try_from((hash >> 32) % room).unwrap_or(0)).clamp(1, LONGEST_DELAY)
+    (seconds + u32::try_from((hash >> 32) % room).unwrap_or(0)).clamp(1, MAX_DELAY_SECONDS)
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
         #[test]
         fn a_spread_delay_stays_in_its_band(seconds in 1u32..=900, key in "[a-z]{1,9}", offset in 0i64..1_000_000) {
             let delay = spread(seconds, &key, at(0) + TimeDelta::milliseconds(offset));
-            prop_assert!(delay >= seconds && delay <= (seconds + seconds / 2).min(LONGEST_DELAY));
+            prop_assert!(delay >= seconds && delay <= (seconds + seconds / 2).min(MAX_DELAY_SECONDS));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
 
 /// Which snapshots to describe; always of this account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum SnapshotFilter {
     /// All.
     Own,
     /// Those with `Type=Automated`.
@@ -102,12 +102,12 @@ pub trait Ec2 {
     async fn each_snapshot(
         &self,
         region: &Region,
-        which: &Which,
+        which: &SnapshotFilter,
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error>;
 
     /// The snapshots of a region, all at once: for selections that are known to be small.
-    async fn snapshots(&self, region: &Region, which: &Which) -> Result<Vec<Snapshot>, Ec2Error> {
+    async fn snapshots(&self, region: &Region, which: &SnapshotFilter) -> Result<Vec<Snapshot>, Ec2Error> {
         let mut found = Vec::new();
         self.each_snapshot(region, which, &mut |snapshot| found.push(snapshot)).await?;
         Ok(found)

@@ -19,12 +19,12 @@ mod problem;
 mod snapshots;
 mod text;
 
-pub use copies::{CopiesEnd, Destination};
-pub use expiries::{ExpiryEnd, Sweep, Swept};
-pub use failures::{Failed, FailureEnd, Reason, failure_ends};
+pub use copies::{CopiesReport, Destination};
+pub use expiries::{ExpiryReport, RegionSweep, Swept};
+pub use failures::{Failed, Reason, ReportedFailure, reported_failures};
 pub use names::Names;
-pub use problem::{Kind, Named, Problem, lines};
-pub use snapshots::{Copied, GoneEnd, InstanceEnd, VolumeEnd, instance_ends, missing, of_run, unprotected};
+pub use problem::{Named, Problem, ProblemKind, lines};
+pub use snapshots::{Copied, GoneVolume, InstanceReport, VolumeReport, instance_reports, missing, of_run, unprotected};
 pub use text::console_link;
 
 /// The summary of a run: `summary.json` in the report bucket.
@@ -42,28 +42,28 @@ pub struct Summary {
     /// Why the run is incomplete; of a dry run, what a run would report.
     pub problems: Vec<Problem>,
     /// One per instance that was planned.
-    pub instances: Vec<InstanceEnd>,
+    pub instances: Vec<InstanceReport>,
     /// One per destination region.
-    pub copies: Vec<CopiesEnd>,
+    pub copies: Vec<CopiesReport>,
     /// One per swept region in which something was due or broken.
-    pub expiries: Vec<ExpiryEnd>,
+    pub expiries: Vec<ExpiryReport>,
     /// The volumes that are gone, and whose last backup is still there.
-    pub gone: Vec<GoneEnd>,
+    pub gone: Vec<GoneVolume>,
     /// What of the tags, of instances or of settings could not be used when the run was planned.
     pub rejected: Vec<Rejection>,
     /// What came up on the way and is no problem.
     pub notes: Vec<Rejection>,
     /// What failed, as the Map Runs tell it.
-    pub failures: Vec<FailureEnd>,
+    pub failures: Vec<ReportedFailure>,
     /// What failed and was not read, as lines.
     pub unread: Vec<String>,
     /// One per dead-letter queue that was not empty.
-    pub dead_letters: Vec<DeadLettersEnd>,
+    pub dead_letters: Vec<DeadLettersReport>,
 }
 
 /// What became of a dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLettersEnd {
+pub struct DeadLettersReport {
     /// The queue that they were in before.
     pub queue: WorkQueue,
     /// Those that were settled meanwhile, and are deleted.
@@ -97,7 +97,7 @@ impl Summary {
     /// Whether nothing is owed. A dry run owes nothing, unless it could not look at all.
     pub fn is_complete(&self) -> bool {
         match self.run.dry_run {
-            true => !self.problems.iter().any(|problem| problem.kind == Kind::WholeRun),
+            true => !self.problems.iter().any(|problem| problem.kind == ProblemKind::WholeRun),
             false => self.problems.is_empty(),
         }
     }

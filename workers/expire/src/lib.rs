@@ -23,7 +23,7 @@ use domain::{
     fleet::{Fleet, Regions},
     ids::{Region, SnapshotId, VolumeId},
     outcome::{Outcome, after, spread},
-    ports::{Ec2, Which},
+    ports::{Ec2, SnapshotFilter},
     protection::floor_volumes,
     settings::Settings,
 };
@@ -50,22 +50,22 @@ pub async fn handle(
     now: DateTime<Utc>,
     has_time: impl Fn() -> bool,
 ) -> Vec<Outcome> {
-    let (mut outcomes, mut silent) = (Vec::new(), BTreeSet::new());
+    let (mut outcomes, mut unanswering) = (Vec::new(), BTreeSet::new());
     for task in &tasks {
         let later = || Outcome::Later(spread(settings.poll_seconds, task.region.as_str(), now));
         // A region that does not answer would outlast the function.
-        if silent.contains(&task.region) || !has_time() {
+        if unanswering.contains(&task.region) || !has_time() {
             outcomes.push(later());
             continue;
         }
-        outcomes.push(match one(ec2, home, settings, task, now, &has_time).await {
+        outcomes.push(match expire_batch(ec2, home, settings, task, now, &has_time).await {
             Ok(expired) => Outcome::Done(json!(expired)),
             Err(Stopped::OutOfTime) => later(),
             Err(Stopped::Refused(failure)) => Outcome::Fail(failure),
             Err(Stopped::Passing(failure)) => Outcome::Retry(failure),
             Err(Stopped::Ec2(error)) => {
                 if error.reaction() == Reaction::MayHaveHappened {
-                    silent.insert(&task.region);
+                    unanswering.insert(&task.region);
                 }
                 after(error, task.region.as_str(), now)
             }
@@ -91,7 +91,7 @@ impl From<Ec2Error> for Stopped {
     }
 }
 
-async fn one(
+async fn expire_batch(
     ec2: &impl Ec2,
     home: &Region,
     settings: &Settings,
@@ -163,17 +163,17 @@ async fn judge_again(
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<SnapshotId, Verdict>, Ec2Error> {
     let mut kept_sources = KeptSources::default();
-    ec2.each_snapshot(home, &Which::KeptForever, &mut |source| kept_sources.note(&source)).await?;
+    ec2.each_snapshot(home, &SnapshotFilter::KeptForever, &mut |source| kept_sources.note(&source)).await?;
     let ids = task.snapshots.iter().map(|s| s.id.clone()).collect();
     let mut candidates: BTreeMap<SnapshotId, Candidate> = BTreeMap::new();
-    ec2.each_snapshot(&task.region, &Which::Ids(ids), &mut |snapshot| {
+    ec2.each_snapshot(&task.region, &SnapshotFilter::Ids(ids), &mut |snapshot| {
         candidates.insert(snapshot.id.clone(), Candidate::from(&snapshot));
     })
     .await?;
     let volumes: BTreeSet<VolumeId> = candidates.values().filter_map(|c| c.volume.clone()).collect();
     let floor = floor_of(ec2, home, volumes.into_iter().collect()).await?;
     if !floor.is_empty() {
-        ec2.each_snapshot(&task.region, &Which::BackupsOf(floor.iter().cloned().collect()), &mut |snapshot| {
+        ec2.each_snapshot(&task.region, &SnapshotFilter::BackupsOf(floor.iter().cloned().collect()), &mut |snapshot| {
             candidates.entry(snapshot.id.clone()).or_insert_with(|| Candidate::from(&snapshot));
         })
         .await?;

@@ -1,17 +1,17 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    contract::{FleetFound, RegionEnd},
+    contract::{FleetFound, RegionResult},
     copies::{CopyRules, CopyTask, owed},
-    dead_letters::Findings,
+    dead_letters::Observed,
     error::Failure,
     ids::{Region, SnapshotId},
     policy::InstancePlan,
-    ports::{Ec2, Storage, Which},
-    report::{Copied, Destination, Kind, Summary, of_run},
+    ports::{Ec2, SnapshotFilter, Storage},
+    report::{Copied, Destination, ProblemKind, Summary, of_run},
 };
 
-use crate::{Context, Known, manifests, region_ends, unreadable};
+use crate::{Context, Known, manifests, region_results, unreadable};
 
 /// Looks once more at what every destination is owed; returns the completed copies of the run's snapshots.
 ///
@@ -22,7 +22,7 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     plans: &[InstancePlan],
     context: &Context<'_, E, S, C>,
     summary: &mut Summary,
-    findings: &mut Findings,
+    observed: &mut Observed,
 ) -> Result<Copied, Failure> {
     let (run, mut copied) = (&known.event.run, Copied::new());
     if !run.phases.copy {
@@ -30,10 +30,10 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     }
     let is_explained = known.event.copy_failure.is_some();
     let regions = &found.copy_regions;
-    let ends = region_ends(regions, &known.event.copies, Kind::Copies, is_explained, &mut summary.problems);
+    let ends = region_results(regions, &known.event.copies, ProblemKind::Copies, is_explained, &mut summary.problems);
     let made: BTreeSet<&SnapshotId> = of_run(&run.id, known.sources).map(|snapshot| &snapshot.id).collect();
     for end in &ends {
-        for (source, copy) in one(end, known, &made, context, summary, findings).await? {
+        for (source, copy) in look_at_destination(end, known, &made, context, summary, observed).await? {
             copied.entry(source).or_default().insert(end.region.clone(), copy);
         }
     }
@@ -45,32 +45,32 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     Ok(copied)
 }
 
-async fn one<E: Ec2, S: Storage, C>(
-    end: &RegionEnd,
+async fn look_at_destination<E: Ec2, S: Storage, C>(
+    end: &RegionResult,
     known: &Known<'_>,
     made: &BTreeSet<&SnapshotId>,
     Context { ec2, storage, settings, home, now, .. }: &Context<'_, E, S, C>,
     summary: &mut Summary,
-    findings: &mut Findings,
+    observed: &mut Observed,
 ) -> Result<impl IntoIterator<Item = (SnapshotId, SnapshotId)>, Failure> {
     let (run, region) = (&known.event.run, &end.region);
     let key = run.key(&format!("copies-{region}.jsonl"));
     let planned: Vec<CopyTask> = manifests::read_or_find(*storage, end.manifest.as_ref(), &key).await?;
-    let there = match ec2.snapshots(region, &Which::CopiesFrom((*home).clone())).await {
+    let there = match ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await {
         Ok(there) => there,
         Err(error) => {
             unreadable(region, end.failure.as_ref(), &error.into(), &mut summary.problems);
             return Ok(Default::default());
         }
     };
-    let owed = owed(known.sources, &there, &findings.living, region, &CopyRules::new(home, &run.id, settings, *now));
+    let owed = owed(known.sources, &there, &observed.living, region, &CopyRules::new(home, &run.id, settings, *now));
     let destination = Destination {
         region,
         sources: known.sources,
         there: &there,
         owed: &owed,
         planned: if run.dry_run { &[] } else { &planned },
-        living: &findings.living,
+        living: &observed.living,
         names: known.names,
         failed: known.failed,
     };
@@ -78,7 +78,7 @@ async fn one<E: Ec2, S: Storage, C>(
         summary.problems.extend(destination.problems());
     } else {
         // What a run would make is no problem; what it could not make any more is one today already.
-        let lasting = |kind| matches!(kind, Kind::StuckCopy | Kind::Forgotten);
+        let lasting = |kind| matches!(kind, ProblemKind::StuckCopy | ProblemKind::Forgotten);
         summary.problems.extend(destination.problems().into_iter().filter(|problem| lasting(problem.kind)));
     }
     summary.copies.push(destination.end(&run.id));
@@ -88,8 +88,8 @@ async fn one<E: Ec2, S: Storage, C>(
         }
     }
     let completed = destination.completed(made);
-    findings.note_unfinished(region, &there);
-    findings.owed.insert(region.clone(), owed);
+    observed.note_unfinished(region, &there);
+    observed.owed.insert(region.clone(), owed);
     Ok(completed)
 }
 

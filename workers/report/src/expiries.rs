@@ -1,17 +1,17 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    contract::{ExpireTask, FleetFound, Left, RegionEnd},
-    dead_letters::Findings,
+    contract::{ExpireTask, FleetFound, KeptDue, RegionResult},
+    dead_letters::Observed,
     error::Failure,
     fleet::Snapshot,
     ids::SnapshotId,
-    ports::{Ec2, Storage, Which},
-    report::{Kind, Summary, Sweep},
+    ports::{Ec2, SnapshotFilter, Storage},
+    report::{ProblemKind, RegionSweep, Summary},
     tags::SnapshotTags,
 };
 
-use crate::{Context, Known, manifests, region_ends, unreadable};
+use crate::{Context, Known, manifests, region_results, unreadable};
 
 /// What became of the expiry of every swept region.
 pub(crate) async fn look<E: Ec2, S: Storage, C>(
@@ -19,7 +19,7 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     found: &FleetFound,
     context: &Context<'_, E, S, C>,
     summary: &mut Summary,
-    findings: &mut Findings,
+    observed: &mut Observed,
 ) -> Result<(), Failure> {
     let event = known.event;
     if !event.run.phases.expire {
@@ -27,15 +27,15 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     }
     let is_explained = event.expiry_failure.is_some() || event.fleet_again_failure.is_some();
     let regions = &found.expire_regions;
-    for end in region_ends(regions, &event.expiries, Kind::Expiry, is_explained, &mut summary.problems) {
-        one(&end, known, context, summary).await?;
-        findings.swept.extend(end.manifest.is_some().then_some(end.region));
+    for end in region_results(regions, &event.expiries, ProblemKind::Expiry, is_explained, &mut summary.problems) {
+        look_at_region(&end, known, context, summary).await?;
+        observed.swept.extend(end.manifest.is_some().then_some(end.region));
     }
     Ok(())
 }
 
-async fn one<E: Ec2, S: Storage, C>(
-    end: &RegionEnd,
+async fn look_at_region<E: Ec2, S: Storage, C>(
+    end: &RegionResult,
     known: &Known<'_>,
     Context { ec2, storage, now, .. }: &Context<'_, E, S, C>,
     summary: &mut Summary,
@@ -43,7 +43,7 @@ async fn one<E: Ec2, S: Storage, C>(
     let (run, region) = (&known.event.run, &end.region);
     let key = run.key(&format!("expire-{region}.jsonl"));
     let batches: Vec<ExpireTask> = manifests::read_or_find(*storage, end.manifest.as_ref(), &key).await?;
-    let kept: Vec<Left> = manifests::read_lines(*storage, &run.key(&format!("left-{region}.jsonl"))).await?;
+    let kept: Vec<KeptDue> = manifests::read_lines(*storage, &run.key(&format!("left-{region}.jsonl"))).await?;
     let ids: Vec<SnapshotId> =
         batches.iter().flat_map(|batch| &batch.snapshots).map(|expiring| expiring.id.clone()).collect();
     let mut there = BTreeMap::new();
@@ -51,12 +51,12 @@ async fn one<E: Ec2, S: Storage, C>(
         let visit = &mut |snapshot: Snapshot| {
             there.insert(snapshot.id, SnapshotTags::read(&snapshot.tags));
         };
-        if let Err(error) = ec2.each_snapshot(region, &Which::Ids(ids), visit).await {
+        if let Err(error) = ec2.each_snapshot(region, &SnapshotFilter::Ids(ids), visit).await {
             unreadable(region, end.failure.as_ref(), &error.into(), &mut summary.problems);
             return Ok(());
         }
     }
-    let sweep = Sweep {
+    let sweep = RegionSweep {
         region,
         batches: &batches,
         kept,

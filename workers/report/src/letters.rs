@@ -1,17 +1,17 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    dead_letters::Findings,
+    dead_letters::Observed,
     error::ErrorName,
     ports::{DeadLetters, WorkQueue},
-    report::{DeadLettersEnd, Summary},
+    report::{DeadLettersReport, Summary},
 };
 use serde_json::Value;
 
 /// Deletes the dead letters that are settled, and counts those that are left.
 ///
 /// A queue that does not answer changes nothing of what the run did.
-pub(crate) async fn clear(queues: &impl DeadLetters, findings: &Findings, summary: &mut Summary) {
+pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summary: &mut Summary) {
     for queue in WorkQueue::ALL {
         let letters = match queues.letters(queue).await {
             Ok(letters) => letters,
@@ -20,9 +20,9 @@ pub(crate) async fn clear(queues: &impl DeadLetters, findings: &Findings, summar
                 continue;
             }
         };
-        let mut end = DeadLettersEnd { queue, settled: 0, left: BTreeMap::new() };
+        let mut end = DeadLettersReport { queue, settled: 0, left: BTreeMap::new() };
         for letter in &letters {
-            let settled = findings.settle(letter);
+            let settled = observed.is_settled(letter);
             if settled {
                 // Its task only: what SQS itself moved still has its token.
                 let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();

@@ -20,14 +20,14 @@ mod snapshots;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    contract::{RegionEnd, ReportEvent, StateError},
-    copies::Living,
-    dead_letters::Findings,
+    contract::{RegionResult, ReportEvent, StateError},
+    copies::LiveInstances,
+    dead_letters::Observed,
     error::{ErrorName, Failure},
     fleet::{Fleet, Snapshot},
     ids::Region,
-    ports::{DeadLetters, Ec2, Executions, Notifications, Storage, Which},
-    report::{Failed, Kind, Names, Problem, Summary, failure_ends, lines},
+    ports::{DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
+    report::{Failed, Names, Problem, ProblemKind, Summary, lines, reported_failures},
     settings::Settings,
 };
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub struct Context<'a, E, S, C> {
     /// The report bucket.
     pub storage: &'a S,
     /// Executions, and the topic.
-    pub console: &'a C,
+    pub services: &'a C,
     /// The stack's parameters.
     pub settings: &'a Settings,
     /// The region of the stack.
@@ -75,9 +75,9 @@ pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications + DeadLett
     event: ReportEvent,
     context: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
-    let (mut summary, findings) = summarise(&event, context).await?;
+    let (mut summary, observed) = summarise(&event, context).await?;
     if !event.run.dry_run {
-        letters::clear(context.console, &findings, &mut summary).await;
+        letters::clear(context.services, &observed, &mut summary).await;
     }
     publish(&summary, context).await
 }
@@ -85,37 +85,37 @@ pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications + DeadLett
 async fn summarise<E: Ec2, S: Storage, C: Executions>(
     event: &ReportEvent,
     context: &Context<'_, E, S, C>,
-) -> Result<(Summary, Findings), Failure> {
-    let Context { ec2, storage, console, home, now, .. } = context;
+) -> Result<(Summary, Observed), Failure> {
+    let Context { ec2, storage, services, home, now, .. } = context;
     let run = &event.run;
     let mut summary = Summary::new(run.clone(), (*home).clone(), *now, storage.bucket());
-    let mut findings = Findings { started: run.started, today: now.date_naive(), ..Findings::default() };
+    let mut observed = Observed { started: run.started, today: now.date_naive(), ..Observed::default() };
     whole_failures(event, &mut summary);
-    let failed = what_failed(*console, &run.execution, &mut summary).await;
+    let failed = what_failed(*services, &run.execution, &mut summary).await;
 
     let Some(found) = &event.fleet else {
         if event.fleet_failure.is_none() {
             let to_do = "See the state DiscoverInstances of the execution";
-            summary.problems.push(Problem::new(Kind::WholeRun, "the fleet was not listed", to_do));
+            summary.problems.push(Problem::new(ProblemKind::WholeRun, "the fleet was not listed", to_do));
         }
-        return Ok((summary, findings));
+        return Ok((summary, observed));
     };
     let fleet = manifests::read_fleet(*storage, run).await?;
     summary.rejected = manifests::read_lines(*storage, &run.key("rejected.jsonl")).await?;
     let plans = manifests::read(*storage, &found.manifest).await?;
-    let sources = ec2.snapshots(home, &Which::Automated).await?;
-    findings.living = Living::of(&fleet.instances);
-    findings.note_unfinished(home, &sources);
+    let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
+    observed.living = LiveInstances::of(&fleet.instances);
+    observed.note_unfinished(home, &sources);
     let known = Known { event, fleet: &fleet, names: &Names::of(&fleet), sources: &sources, failed: &failed };
 
     snapshots::look_for_unprotected(&known, &mut summary);
-    let copied = copies::look(&known, found, &plans, context, &mut summary, &mut findings).await?;
-    snapshots::look(&known, &plans, &copied, &mut summary, &mut findings);
-    expiries::look(&known, found, context, &mut summary, &mut findings).await?;
+    let copied = copies::look(&known, found, &plans, context, &mut summary, &mut observed).await?;
+    snapshots::look(&known, &plans, &copied, &mut summary, &mut observed);
+    expiries::look(&known, found, context, &mut summary, &mut observed).await?;
     if run.phases.copy {
-        findings.sources = Some(sources.into_iter().map(|source| (source.id.clone(), source)).collect());
+        observed.sources = Some(sources.into_iter().map(|source| (source.id.clone(), source)).collect());
     }
-    Ok((summary, findings))
+    Ok((summary, observed))
 }
 
 /// What failed so early that it concerns a whole phase.
@@ -127,11 +127,11 @@ fn whole_failures(event: &ReportEvent, summary: &mut Summary) {
         false => "the fleet could not be listed once more",
     };
     for (kind, what, error, to_do) in [
-        (Kind::WholeRun, "the fleet could not be listed", &event.fleet_failure, repair),
-        (Kind::WholeRun, "the snapshots could not be begun", &event.snapshot_failure, repair),
-        (Kind::Copies, "the copies could not be run", &event.copy_failure, again),
-        (Kind::Expiry, "the expiry could not be run", &event.expiry_failure, again),
-        (Kind::Expiry, not_again, &event.fleet_again_failure, again),
+        (ProblemKind::WholeRun, "the fleet could not be listed", &event.fleet_failure, repair),
+        (ProblemKind::WholeRun, "the snapshots could not be begun", &event.snapshot_failure, repair),
+        (ProblemKind::Copies, "the copies could not be run", &event.copy_failure, again),
+        (ProblemKind::Expiry, "the expiry could not be run", &event.expiry_failure, again),
+        (ProblemKind::Expiry, not_again, &event.fleet_again_failure, again),
     ] {
         if let Some(StateError { error: name, .. }) = error {
             let message = error.as_ref().map_or_else(String::new, StateError::message);
@@ -142,35 +142,35 @@ fn whole_failures(event: &ReportEvent, summary: &mut Summary) {
 }
 
 /// Asks the Map Runs what failed. What they do not say is no reason to say less of what exists.
-async fn what_failed(console: &impl Executions, execution: &str, summary: &mut Summary) -> Failed {
-    match console.map_runs(execution).await {
+async fn what_failed(services: &impl Executions, execution: &str, summary: &mut Summary) -> Failed {
+    match services.map_runs(execution).await {
         Ok(map_runs) => {
-            (summary.failures, summary.unread) = failure_ends(&map_runs);
+            (summary.failures, summary.unread) = reported_failures(&map_runs);
             Failed::of(&map_runs)
         }
         Err(failure) => {
             let reason = format!("it cannot be known what failed on the way: {failure}");
-            summary.problems.push(Problem::new(Kind::Other, reason, "See the Map Runs of the execution"));
+            summary.problems.push(Problem::new(ProblemKind::Other, reason, "See the Map Runs of the execution"));
             Failed::unknown()
         }
     }
 }
 
 /// How each region of a phase ended; what the state says nothing of is a problem, as long as nothing explains it.
-fn region_ends(
+fn region_results(
     regions: &[Region],
-    told: &[RegionEnd],
-    kind: Kind,
+    told: &[RegionResult],
+    kind: ProblemKind,
     is_explained: bool,
     problems: &mut Vec<Problem>,
-) -> Vec<RegionEnd> {
+) -> Vec<RegionResult> {
     let mut ends = told.to_vec();
     for region in regions.iter().filter(|region| !told.iter().any(|end| end.region == **region)) {
-        ends.push(RegionEnd { region: region.clone(), manifest: None, failure: None });
+        ends.push(RegionResult { region: region.clone(), manifest: None, failure: None });
     }
-    for RegionEnd { region, manifest, failure } in &ends {
+    for RegionResult { region, manifest, failure } in &ends {
         let to_do = match kind {
-            Kind::Copies => "The next run tries again",
+            ProblemKind::Copies => "The next run tries again",
             _ => "What is due there stays; the next run tries again",
         };
         if let Some(error) = failure {
@@ -191,14 +191,20 @@ fn region_ends(
 fn unreadable(region: &Region, failure: Option<&StateError>, error: &Failure, problems: &mut Vec<Problem>) {
     if failure.is_none() {
         let name = error.name.as_str();
-        problems.push(Problem::of_region(Kind::Unreadable, region, name, &error.cause, "The next run tries again"));
+        problems.push(Problem::of_region(
+            ProblemKind::Unreadable,
+            region,
+            name,
+            &error.cause,
+            "The next run tries again",
+        ));
     }
 }
 
 /// Writes the summary, and says it everywhere.
 async fn publish<E, S: Storage, C: Notifications>(
     summary: &Summary,
-    Context { storage, console, .. }: &Context<'_, E, S, C>,
+    Context { storage, services, .. }: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
     let run = &summary.run;
     let json = serde_json::to_string_pretty(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
@@ -214,7 +220,7 @@ async fn publish<E, S: Storage, C: Notifications>(
         metrics::print(summary);
     }
     // The summary stands in the bucket, and the execution's end tells the same: a topic that is down changes neither.
-    if let Err(failure) = console.notify(&summary.subject(), &summary.mail()).await {
+    if let Err(failure) = services.notify(&summary.subject(), &summary.mail()).await {
         tracing::error!(%failure, "the notification could not be sent");
     }
     Ok(Answer {

@@ -42,7 +42,7 @@ async fn main() -> Result<(), StartError> {
     let (storage, console) = (aws.bucket()?, Console(aws.executions(), aws.topic()?, aws.dead_letters()?));
     let Aws { ec2, settings, home, .. } = &aws;
     direct(&aws, async |event, now| {
-        handle(event, &Context { ec2, storage: &storage, console: &console, settings, home, now }).await
+        handle(event, &Context { ec2, storage: &storage, services: &services, settings, home, now }).await
     })
     .await
 }

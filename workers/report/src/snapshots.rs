@@ -1,10 +1,10 @@
 use domain::{
     copies::surplus_snapshots,
-    dead_letters::Findings,
+    dead_letters::Observed,
     fleet::Snapshot,
     policy::{InstancePlan, Rejection},
     protection::without_word,
-    report::{Copied, GoneEnd, Summary, instance_ends, missing, of_run, unprotected},
+    report::{Copied, GoneVolume, Summary, instance_reports, missing, of_run, unprotected},
 };
 
 use crate::Known;
@@ -13,7 +13,7 @@ use crate::Known;
 pub(crate) fn look_for_unprotected(known: &Known<'_>, summary: &mut Summary) {
     let (without, gone) = without_word(known.fleet, known.sources);
     summary.problems.extend(without.into_iter().map(unprotected));
-    summary.gone = gone.into_iter().map(GoneEnd::from).collect();
+    summary.gone = gone.into_iter().map(GoneVolume::from).collect();
 }
 
 /// What became of each planned instance.
@@ -22,19 +22,19 @@ pub(crate) fn look(
     plans: &[InstancePlan],
     copied: &Copied,
     summary: &mut Summary,
-    findings: &mut Findings,
+    observed: &mut Observed,
 ) {
     let run = &known.event.run;
     if !run.phases.snapshot {
         return;
     }
     if run.dry_run {
-        summary.instances = instance_ends(plans, &run.id, &[], &Copied::new());
+        summary.instances = instance_reports(plans, &run.id, &[], &Copied::new());
         return;
     }
-    summary.instances = instance_ends(plans, &run.id, known.sources, copied);
+    summary.instances = instance_reports(plans, &run.id, known.sources, copied);
     let ends = summary.instances.iter().map(|end| (end.instance.clone(), end.is_complete()));
-    findings.instances = Some(ends.collect());
+    observed.instances = Some(ends.collect());
     let made: Vec<Snapshot> = of_run(&run.id, known.sources).cloned().collect();
     summary.notes.extend(surplus_snapshots(&made).into_iter().map(|id| {
         Rejection::new(id, "a second snapshot of its volume in this run: not copied, and expires on its own date")

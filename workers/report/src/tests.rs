@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use domain::{
     contract::{AllowMassExpire, ExpireTask, Expiring, FleetFound, Manifest, Phases, Run},
     expiry::Expire,
-    fake::{FakeConsole, FakeEc2, FakeStorage, Fault},
+    fake::{FakeEc2, FakeServices, FakeStorage, Fault},
     fleet::{
         SnapshotState::{Completed, Error, Pending},
         Tags, Volume,
@@ -36,7 +36,7 @@ fn east() -> Region {
 struct Night {
     ec2: FakeEc2,
     storage: FakeStorage,
-    console: FakeConsole,
+    services: FakeServices,
     event: ReportEvent,
 }
 
@@ -82,15 +82,15 @@ async fn night() -> Night {
         expiries: vec![],
         run,
     };
-    let mut night = Night { ec2, storage: FakeStorage::default(), console: FakeConsole::default(), event };
+    let mut night = Night { ec2, storage: FakeStorage::default(), services: FakeServices::default(), event };
     night.list_fleet("fleet.json");
     let (plans, _) = plan(&night.fleet(), 7.try_into().unwrap());
     let plans = night.manifest("instances.jsonl", plans.iter().map(|plan| json!(plan)).collect()).await;
     night.event.fleet.as_mut().unwrap().manifest = plans;
     let copies = night.manifest("copies-us-east-1.jsonl", vec![copy_of(source.id.as_str())]).await;
-    night.event.copies = vec![RegionEnd { region: east(), manifest: Some(copies), failure: None }];
+    night.event.copies = vec![RegionResult { region: east(), manifest: Some(copies), failure: None }];
     let expired = night.manifest("expire-eu-west-1.jsonl", vec![batch(&home(), &["snap-99"])]).await;
-    night.event.expiries = vec![RegionEnd { region: home(), manifest: Some(expired), failure: None }];
+    night.event.expiries = vec![RegionResult { region: home(), manifest: Some(expired), failure: None }];
     night
 }
 
@@ -138,8 +138,8 @@ impl Night {
 
     async fn report(&self) -> Result<Answer, Failure> {
         let settings = &Settings::read(|_| None).unwrap();
-        let Self { ec2, storage, console, event } = self;
-        let context = Context { ec2, storage, console, settings, home: &home(), now: ec2.now.get() };
+        let Self { ec2, storage, services, event } = self;
+        let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
         let answer = handle(event.clone(), &context).await;
         // The fleet was listed by discover, and nothing is changed.
         assert!(ec2.calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{:?}", ec2.calls);

@@ -12,7 +12,7 @@ use domain::{
 use crate::{Context, is_late};
 
 /// Data volumes that one `CreateSnapshots` can leave out (its documentation).
-const MOST_EXCLUDED: usize = 40;
+const MAX_EXCLUDED: usize = 40;
 
 /// What became of an instance's missing volumes.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub(crate) async fn create<E: Ec2, C: Claims>(
 ) -> Created {
     let description = description(&plan.name, &plan.instance);
     let (root, data): (Vec<_>, Vec<_>) = plan.excluded.iter().cloned().partition(|v| Some(v) == plan.root.as_ref());
-    if nothing_yet && data.len() <= MOST_EXCLUDED {
+    if nothing_yet && data.len() <= MAX_EXCLUDED {
         let set = CreateSet {
             instance: &plan.instance,
             exclude_root: !root.is_empty(),

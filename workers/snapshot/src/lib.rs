@@ -20,14 +20,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    claims::{ACTS_FOR, Asking, Attempt, Held, Made, Turn, snapshot_key, take, takeover},
+    claims::{ACT_WITHIN, Attempt, ClaimDecision, ClaimRequest, Held, Made, snapshot_key, take, takeover},
     contract::{Begun, SnapshotTask},
     error::{Ec2Error, ErrorName, Failure, Reaction},
-    fleet::{Attachment, Snapshot, counting},
+    fleet::{Attachment, Snapshot, oldest_live},
     ids::{InstanceId, Region, VolumeId},
     outcome::{Outcome, after, spread},
     policy::InstancePlan,
-    ports::{Claims, Ec2, Which},
+    ports::{Claims, Ec2, SnapshotFilter},
     settings::Settings,
     tags::{SnapshotLabels, SnapshotTags},
 };
@@ -58,18 +58,20 @@ pub struct Context<'a, E, C> {
 pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<SnapshotTask>) -> Vec<Outcome> {
     let looked = context.began;
     let made = look(context, &tasks).await;
-    let (mut outcomes, mut begun, mut silent) = (Vec::new(), BTreeSet::new(), false);
+    let (mut outcomes, mut begun, mut ec2_unavailable) = (Vec::new(), BTreeSet::new(), false);
     for task in &tasks {
         let instance = task.instance.instance.as_str();
         let outcome = match &made[task.run.as_str()] {
             // Once more in one batch: the next look, or the claim, shows what the first made.
             Ok(_) if !begun.insert((&task.run, instance)) => later(context, context.settings.poll_seconds, instance),
             // An answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
-            Ok(_) if silent || is_late(context, looked) => later(context, context.settings.retry_seconds, instance),
-            Ok(made) => one(context, task, made, looked).await,
+            Ok(_) if ec2_unavailable || is_late(context, looked) => {
+                later(context, context.settings.retry_seconds, instance)
+            }
+            Ok(made) => snapshot_instance(context, task, made, looked).await,
             Err(error) => after(error.clone(), instance, (context.clock)()),
         };
-        silent |= matches!(outcome, Outcome::Retry(_));
+        ec2_unavailable |= matches!(outcome, Outcome::Retry(_));
         outcomes.push(outcome);
     }
     outcomes
@@ -86,7 +88,7 @@ async fn look<'t, E: Ec2, C>(
     }
     // All at once, so that looks that hang do so together.
     let looks = instances_of_run.into_iter().map(async |(run, instances)| {
-        (run, context.ec2.snapshots(context.home, &Which::OfRun(run.to_owned(), instances)).await)
+        (run, context.ec2.snapshots(context.home, &SnapshotFilter::OfRun(run.to_owned(), instances)).await)
     });
     join_all(looks).await.into_iter().collect()
 }
@@ -97,11 +99,11 @@ fn later<E, C>(context: &Context<'_, E, C>, seconds: u32, instance: &str) -> Out
 
 /// Whether the answer to another call could come after the function's end.
 fn is_late<E, C>(context: &Context<'_, E, C>, looked: DateTime<Utc>) -> bool {
-    (context.clock)() - looked > ACTS_FOR
+    (context.clock)() - looked > ACT_WITHIN
 }
 
 /// `made` is what EC2 showed of the run when the batch began.
-async fn one<E: Ec2, C: Claims>(
+async fn snapshot_instance<E: Ec2, C: Claims>(
     context: &Context<'_, E, C>,
     task: &SnapshotTask,
     made: &[Snapshot],
@@ -117,16 +119,16 @@ async fn one<E: Ec2, C: Claims>(
         return Outcome::Done(json!(begun));
     }
     let takeover = takeover(context.settings.retry_seconds);
-    let asking = Asking { attempt: context.attempt, looked, shown: &shown, takeover };
+    let asking = ClaimRequest { attempt: context.attempt, looked, shown: &shown, takeover };
     let wanted = |made: &[Made]| missing.iter().any(|a| !is_made(a, made));
     let key = snapshot_key(&task.run, &plan.instance);
     let mut held = match take(context.claims, key, asking, (context.clock)(), wanted).await {
-        Ok(Turn::Mine(held)) => held,
-        Ok(Turn::Others(made)) if !wanted(&made) => {
+        Ok(ClaimDecision::Mine(held)) => held,
+        Ok(ClaimDecision::Others(made)) if !wanted(&made) => {
             adopt(&mut begun, &missing, &made);
             return Outcome::Done(json!(begun));
         }
-        Ok(Turn::Others(_)) => return later(context, context.settings.poll_seconds, plan.instance.as_str()),
+        Ok(ClaimDecision::Others(_)) => return later(context, context.settings.poll_seconds, plan.instance.as_str()),
         Err(failure) => return Outcome::Retry(failure),
     };
     match held.renew(context.claims, (context.clock)(), takeover).await {
@@ -156,7 +158,7 @@ async fn one<E: Ec2, C: Claims>(
 /// What an earlier attempt of this run made of the instance: of several of one volume, the one that counts.
 fn earlier<'a>(plan: &'a InstancePlan, shown: &'a [Snapshot]) -> BTreeMap<&'a VolumeId, &'a Snapshot> {
     let of = |volume: &'a VolumeId| {
-        Some((volume, counting(shown.iter().filter(|snapshot| snapshot.volume.as_ref() == Some(volume)))?))
+        Some((volume, oldest_live(shown.iter().filter(|snapshot| snapshot.volume.as_ref() == Some(volume)))?))
     };
     plan.volumes.iter().filter_map(|attachment| of(&attachment.volume)).collect()
 }

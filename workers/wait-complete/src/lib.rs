@@ -20,14 +20,14 @@ use domain::{
     fleet::{Snapshot, SnapshotState},
     ids::{Region, SnapshotId},
     outcome::{Outcome, after, poll_delay},
-    ports::{Ec2, Which},
+    ports::{Ec2, SnapshotFilter},
     tags::SnapshotTags,
 };
 use futures::future::join_all;
 use serde_json::json;
 
 /// For so long an id that is not described may only be late.
-const MAY_BE_LATE: TimeDelta = TimeDelta::minutes(10);
+const MAX_DESCRIBE_LAG: TimeDelta = TimeDelta::minutes(10);
 
 /// Answers a batch, one outcome per task.
 pub async fn handle(ec2: &impl Ec2, poll_seconds: u32, tasks: Vec<WaitTask>, now: DateTime<Utc>) -> Vec<Outcome> {
@@ -39,7 +39,8 @@ pub async fn handle(ec2: &impl Ec2, poll_seconds: u32, tasks: Vec<WaitTask>, now
     let looks = asked.into_iter().map(async |(region, mut ids)| {
         ids.sort_unstable();
         ids.dedup();
-        let answer = if ids.is_empty() { Ok(Vec::new()) } else { ec2.snapshots(region, &Which::Ids(ids)).await };
+        let answer =
+            if ids.is_empty() { Ok(Vec::new()) } else { ec2.snapshots(region, &SnapshotFilter::Ids(ids)).await };
         let by_id = |all: Vec<Snapshot>| all.into_iter().map(|s| (s.id.clone(), s)).collect::<BTreeMap<_, _>>();
         (region, answer.map(by_id))
     });
@@ -47,20 +48,25 @@ pub async fn handle(ec2: &impl Ec2, poll_seconds: u32, tasks: Vec<WaitTask>, now
     tasks
         .iter()
         .map(|task| match &found[&task.region] {
-            Ok(described) => one(task, described, poll_seconds, now),
+            Ok(described) => look_at(task, described, poll_seconds, now),
             Err(error) => after(error.clone(), task.region.as_str(), now),
         })
         .collect()
 }
 
-fn one(task: &WaitTask, described: &BTreeMap<SnapshotId, Snapshot>, poll_seconds: u32, now: DateTime<Utc>) -> Outcome {
+fn look_at(
+    task: &WaitTask,
+    described: &BTreeMap<SnapshotId, Snapshot>,
+    poll_seconds: u32,
+    now: DateTime<Utc>,
+) -> Outcome {
     let mut waiting = false;
     for id in &task.snapshots {
         match described.get(id) {
             Some(snapshot) if snapshot.state == SnapshotState::Completed => {}
             Some(snapshot) if snapshot.state == SnapshotState::Pending => waiting = true,
             Some(snapshot) => return Outcome::Fail(broken(snapshot, &task.region)),
-            None if now - task.started < MAY_BE_LATE => waiting = true,
+            None if now - task.started < MAX_DESCRIBE_LAG => waiting = true,
             None => {
                 let cause = format!("{id} is not there in {}, ten minutes after it was begun", task.region);
                 return Outcome::Fail(Failure::new(ErrorName::SnapshotNotFound, cause));

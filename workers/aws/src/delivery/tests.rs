@@ -21,7 +21,7 @@ type DeadLetter = (String, Vec<(String, String)>);
 
 /// A queue, its dead-letter queue and a state machine in memory.
 #[derive(Debug, Default)]
-struct Line {
+struct WorkerQueue {
     /// The tokens that nobody waits for.
     dead: BTreeSet<&'static str>,
     /// The calls that fail.
@@ -33,7 +33,7 @@ struct Line {
     hidden: RefCell<Vec<(String, u32)>>,
 }
 
-impl Line {
+impl WorkerQueue {
     fn enter(&self, call: &'static str) -> Result<(), CallFailed> {
         if self.down.contains(call) { Err(CallFailed(format!("{call} is down"))) } else { Ok(()) }
     }
@@ -56,7 +56,7 @@ impl Line {
     }
 }
 
-impl Callbacks for Line {
+impl Callbacks for WorkerQueue {
     async fn heartbeat(&self, token: &str) -> Result<Token, CallFailed> {
         self.hear("heartbeat", token, String::new())
     }
@@ -70,7 +70,7 @@ impl Callbacks for Line {
     }
 }
 
-impl Queue for Line {
+impl Queue for WorkerQueue {
     async fn send_later(&self, body: &str, seconds: u32) -> Result<(), CallFailed> {
         self.enter("send_later")?;
         self.sent_later.borrow_mut().push((body.to_owned(), seconds));
@@ -113,7 +113,7 @@ const ACTS: Rules = Rules { acts: true, max_receives: 5, retry_seconds: 60 };
 const LOOKS: Rules = Rules { acts: false, max_receives: 5, retry_seconds: 60 };
 
 /// Delivers a batch at ten past three; returns what is delivered again, and how many tasks were worked on.
-async fn batch(line: &Line, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outcome]) -> (Vec<String>, usize) {
+async fn batch(line: &WorkerQueue, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outcome]) -> (Vec<String>, usize) {
     let mut worked_on = 0;
     let again = deliver(batch, line, rules, at("2026-11-22T03:10:00Z"), async |tasks: Vec<Task>| {
         worked_on = tasks.len();
@@ -124,7 +124,7 @@ async fn batch(line: &Line, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outc
 }
 
 /// Delivers one message whose token is `t`.
-async fn one(line: &Line, rules: Rules, outcome: Outcome) -> (Vec<String>, usize) {
+async fn one(line: &WorkerQueue, rules: Rules, outcome: Outcome) -> (Vec<String>, usize) {
     batch(line, rules, vec![delivery(0, body(Some("t")))], &[outcome]).await
 }
 
@@ -142,7 +142,7 @@ fn again() -> Vec<String> {
 
 #[tokio::test]
 async fn done_is_deleted_and_told_as_success() {
-    let line = Line::default();
+    let line = WorkerQueue::default();
     assert_eq!(one(&line, ACTS, Done(json!({"x": 1}))).await, (nothing(), 1));
     assert_eq!(line.told(), r#"heartbeat t, success t {"x":1}"#);
     assert!(line.was_left_alone());
@@ -150,7 +150,7 @@ async fn done_is_deleted_and_told_as_success() {
 
 #[tokio::test]
 async fn later_is_sent_again_as_it_was_and_told_as_a_heartbeat() {
-    let line = Line::default();
+    let line = WorkerQueue::default();
     assert_eq!(one(&line, LOOKS, Later(90)).await, (nothing(), 1));
     assert_eq!(line.told(), "heartbeat t");
     let (sent, seconds) = line.sent_later.borrow()[0].clone();
@@ -163,14 +163,14 @@ async fn later_is_sent_again_as_it_was_and_told_as_a_heartbeat() {
 #[tokio::test]
 async fn retry_comes_back_after_a_growing_pause_and_fails_on_the_last_delivery() {
     for (receive_count, pause) in [(1, 60), (2, 120), (3, 240), (4, 480)] {
-        let line = Line::default();
+        let line = WorkerQueue::default();
         let retried = Delivery { receive_count, ..delivery(0, body(Some("t"))) };
         assert_eq!(batch(&line, ACTS, vec![retried], &[Retry(refused())]).await, (again(), 1));
         assert_eq!(*line.hidden.borrow(), [("r0".to_owned(), pause)]);
         assert_eq!(line.told(), "heartbeat t, heartbeat t");
         assert!(line.sent_later.borrow().is_empty() && line.dead_letters.borrow().is_empty());
     }
-    let line = Line::default();
+    let line = WorkerQueue::default();
     let last = Delivery { receive_count: 5, ..delivery(0, body(Some("t"))) };
     assert_eq!(batch(&line, ACTS, vec![last], &[Retry(refused())]).await, (nothing(), 1));
     assert_eq!(line.told(), "heartbeat t, failure t AccessDenied");
@@ -179,7 +179,7 @@ async fn retry_comes_back_after_a_growing_pause_and_fails_on_the_last_delivery()
 
 #[tokio::test]
 async fn fail_goes_to_the_dead_letter_queue_without_its_token_and_with_its_reason() {
-    let line = Line::default();
+    let line = WorkerQueue::default();
     assert_eq!(one(&line, ACTS, Fail(refused())).await, (nothing(), 1));
     assert_eq!(line.told(), "heartbeat t, failure t AccessDenied");
     let (dead, attributes) = line.dead_letters.borrow()[0].clone();
@@ -196,7 +196,7 @@ async fn a_poison_message_goes_to_the_dead_letter_queue_at_once_and_its_batch_go
     let no_task = json!({"version": 1, "taskToken": "t2"}).to_string();
     let other_token = json!({"version": 1, "taskToken": 7, "task": {"volume": "vol-1"}}).to_string();
     let bodies = ["snap".to_owned(), other_version, body(Some("t")), no_task, other_token];
-    let line = Line::default();
+    let line = WorkerQueue::default();
     let deliveries = bodies.into_iter().enumerate().map(|(i, body)| delivery(i, body)).collect();
     assert_eq!(batch(&line, ACTS, deliveries, &[Done(json!({}))]).await, (nothing(), 1));
     assert_eq!(line.told(), "failure t1 BadMessage, heartbeat t, failure t2 BadMessage, success t {}");
@@ -212,7 +212,7 @@ async fn a_poison_message_goes_to_the_dead_letter_queue_at_once_and_its_batch_go
 
 #[tokio::test]
 async fn in_a_batch_each_message_has_its_own_outcome() {
-    let line = Line { dead: ["t4"].into(), ..Line::default() };
+    let line = WorkerQueue { dead: ["t4"].into(), ..WorkerQueue::default() };
     let deliveries = (0..5).map(|i| delivery(i, body(Some(&format!("t{i}"))))).collect();
     let outcomes = [Done(json!({})), Later(60), Retry(refused()), Fail(refused())];
     assert_eq!(batch(&line, ACTS, deliveries, &outcomes).await, (vec!["m2".to_owned()], 4));
@@ -223,7 +223,7 @@ async fn in_a_batch_each_message_has_its_own_outcome() {
 
 #[tokio::test]
 async fn where_nobody_waits_nothing_is_done_and_no_wait_goes_on() {
-    let dead = || Line { dead: ["t"].into(), ..Line::default() };
+    let dead = || WorkerQueue { dead: ["t"].into(), ..WorkerQueue::default() };
     let line = dead();
     assert_eq!(one(&line, ACTS, Done(json!({}))).await, (nothing(), 0), "a worker that acts does not begin");
     assert!(line.was_left_alone());
@@ -237,7 +237,7 @@ async fn where_nobody_waits_nothing_is_done_and_no_wait_goes_on() {
 
 #[tokio::test]
 async fn where_it_is_not_known_whether_somebody_waits_nothing_is_done_and_it_comes_back() {
-    let line = Line { down: ["heartbeat"].into(), ..Line::default() };
+    let line = WorkerQueue { down: ["heartbeat"].into(), ..WorkerQueue::default() };
     assert_eq!(one(&line, ACTS, Done(json!({}))).await, (again(), 0));
     assert!(line.was_left_alone());
     assert_eq!(one(&line, LOOKS, Later(60)).await, (nothing(), 1), "a look needs no permission");
@@ -247,17 +247,17 @@ async fn where_it_is_not_known_whether_somebody_waits_nothing_is_done_and_it_com
 #[tokio::test]
 async fn what_could_not_be_passed_on_is_delivered_again() {
     for (down, outcome) in [("send_later", Later(60)), ("success", Done(json!({}))), ("send_dead", Fail(refused()))] {
-        let line = Line { down: [down].into(), ..Line::default() };
+        let line = WorkerQueue { down: [down].into(), ..WorkerQueue::default() };
         assert_eq!(one(&line, LOOKS, outcome).await, (again(), 1), "{down}");
         assert!(!line.told().contains("failure"), "not told before it is safe: {}", line.told());
     }
-    let line = Line { down: ["send_dead"].into(), ..Line::default() };
+    let line = WorkerQueue { down: ["send_dead"].into(), ..WorkerQueue::default() };
     let poison = json!({"taskToken": "t"}).to_string();
     assert_eq!(batch(&line, ACTS, vec![delivery(0, poison)], &[]).await, (again(), 0));
     assert_eq!(line.told(), "");
-    let line = Line { down: ["hide"].into(), ..Line::default() };
+    let line = WorkerQueue { down: ["hide"].into(), ..WorkerQueue::default() };
     assert_eq!(one(&line, ACTS, Retry(refused())).await, (again(), 1), "after the queue's own time-out");
-    let line = Line { down: ["failure"].into(), ..Line::default() };
+    let line = WorkerQueue { down: ["failure"].into(), ..WorkerQueue::default() };
     assert_eq!(one(&line, ACTS, Fail(refused())).await, (nothing(), 1), "the heartbeat ends the task");
     assert_eq!(line.dead_letters.borrow().len(), 1);
 }
@@ -266,7 +266,7 @@ async fn what_could_not_be_passed_on_is_delivered_again() {
 async fn a_message_put_back_by_hand_acts_for_a_day_and_tells_nobody() {
     for (sent, acts) in [("2026-11-21T03:10:00Z", true), ("2026-11-21T03:09:59Z", false)] {
         for rules in [ACTS, LOOKS] {
-            let line = Line::default();
+            let line = WorkerQueue::default();
             let by_hand = json!({"version": 1, "task": {"volume": "vol-1"}}).to_string();
             let put_back = Delivery { sent: at(sent), ..delivery(0, by_hand) };
             let (redelivered, worked_on) = batch(&line, rules, vec![put_back], &[Done(json!({}))]).await;
@@ -280,7 +280,7 @@ async fn a_message_put_back_by_hand_acts_for_a_day_and_tells_nobody() {
 
 #[tokio::test]
 async fn waiting_does_not_lengthen_the_day_of_a_message_put_back_by_hand() {
-    let line = Line::default();
+    let line = WorkerQueue::default();
     let by_hand = json!({"version": 1, "task": {"volume": "vol-1"}}).to_string();
     let put_back = Delivery { sent: at("2026-11-21T03:10:00Z"), ..delivery(0, by_hand) };
     batch(&line, ACTS, vec![put_back], &[Later(900)]).await;
@@ -297,21 +297,21 @@ async fn after_the_deadline_of_its_run_a_task_ends_and_leaves_no_letter() {
     let due =
         |deadline: &str| json!({"version": 1, "taskToken": "t", "task": {"volume": "vol-1"}, "deadline": deadline});
     for rules in [ACTS, LOOKS] {
-        let line = Line::default();
+        let line = WorkerQueue::default();
         let late = delivery(0, due("2026-11-22T03:09:59Z").to_string());
         assert_eq!(batch(&line, rules, vec![late.clone()], &[]).await, (nothing(), 0));
         assert_eq!(line.told(), "failure t OutOfTime");
         assert!(line.was_left_alone());
-        let line = Line { down: ["failure"].into(), ..Line::default() };
+        let line = WorkerQueue { down: ["failure"].into(), ..WorkerQueue::default() };
         assert_eq!(batch(&line, rules, vec![late], &[]).await, (again(), 0), "it is told again");
 
-        let line = Line::default();
+        let line = WorkerQueue::default();
         let in_time = delivery(0, due("2026-11-22T03:10:00Z").to_string());
         assert_eq!(batch(&line, rules, vec![in_time], &[Later(60)]).await, (nothing(), 1));
         let (next, _) = line.sent_later.borrow()[0].clone();
         assert!(Message::<Task>::read(&next).unwrap().deadline.is_some(), "waiting does not move the deadline");
     }
-    let line = Line::default();
+    let line = WorkerQueue::default();
     let by_hand = json!({"version": 1, "task": {"volume": "vol-1"}, "deadline": "2026-11-22T03:09:59Z"}).to_string();
     assert_eq!(batch(&line, ACTS, vec![delivery(0, by_hand)], &[Done(json!({}))]).await, (nothing(), 1));
 }

@@ -32,7 +32,7 @@ impl World {
     async fn start_at(&self, execution: &str, more: Value, now: DateTime<Utc>) -> Result<Run, Failure> {
         let mut input = json!({"scheduledTime": "2026-11-22T03:00:00Z"});
         input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let starts = Starts { claims: &self.claims, executions: &self.executions };
+        let starts = StartContext { claims: &self.claims, executions: &self.executions };
         start(&input, execution, started(), &starts, &Settings::read(|_| None).unwrap(), now).await
     }
 
@@ -109,7 +109,7 @@ async fn of_two_that_find_the_first_ended_one_repairs_it() {
         }
     }
     let between = Between(&world, std::cell::Cell::new(false));
-    let starts = Starts { claims: &world.claims, executions: &between };
+    let starts = StartContext { claims: &world.claims, executions: &between };
     let input = json!({"scheduledTime": "2026-11-22T03:00:00Z"});
     let settings = Settings::read(|_| None).unwrap();
     let second = start(&input, SECOND, started(), &starts, &settings, started()).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_bucket_that_fails_and_conflicts_that_do_not_end_are_retried_by_the_st
     let world = World::new();
     world.claims.fail_next("create", ClaimFault::Unavailable);
     assert_eq!(world.start(FIRST, json!({})).await.unwrap_err().name, ErrorName::StorageFailed);
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         world.claims.fail_next("create", ClaimFault::Conflict);
     }
     let failure = world.start(FIRST, json!({})).await.unwrap_err();

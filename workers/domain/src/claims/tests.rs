@@ -50,24 +50,24 @@ fn now_of<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Asks for the one copy, at a moment; `shown` is what EC2 shows of it.
-fn ask(claims: &FakeClaims, name: &str, seconds: i64, shown: &[Snapshot]) -> Result<Turn, Failure> {
+fn ask(claims: &FakeClaims, name: &str, seconds: i64, shown: &[Snapshot]) -> Result<ClaimDecision, Failure> {
     claims.now.set(at(seconds));
     let attempt = attempt(name);
-    let asking = Asking { attempt: &attempt, looked: at(seconds), shown, takeover: takeover(RETRY_SECONDS) };
+    let asking = ClaimRequest { attempt: &attempt, looked: at(seconds), shown, takeover: takeover(RETRY_SECONDS) };
     now_of(take(claims, KEY.into(), asking, at(seconds), <[Made]>::is_empty))
 }
 
-fn mine(turn: Result<Turn, Failure>) -> Held {
+fn mine(turn: Result<ClaimDecision, Failure>) -> Held {
     match turn.unwrap() {
-        Turn::Mine(held) => held,
-        Turn::Others(made) => panic!("another's, with {made:?}"),
+        ClaimDecision::Mine(held) => held,
+        ClaimDecision::Others(made) => panic!("another's, with {made:?}"),
     }
 }
 
-fn others(turn: Result<Turn, Failure>) -> Vec<Made> {
+fn others(turn: Result<ClaimDecision, Failure>) -> Vec<Made> {
     match turn.unwrap() {
-        Turn::Others(made) => made,
-        Turn::Mine(held) => panic!("{held:?}"),
+        ClaimDecision::Others(made) => made,
+        ClaimDecision::Mine(held) => panic!("{held:?}"),
     }
 }
 
@@ -118,7 +118,7 @@ fn what_is_in_error_or_not_described_for_ten_minutes_counts_as_nothing() {
         let claims = FakeClaims::new(at(0));
         now_of(mine(ask(&claims, "one", 0, &[])).close(&claims, vec![made("snap-a", 0)])).unwrap();
         let turn = ask(&claims, "two", seconds, &shown).unwrap();
-        assert_eq!(turn == Turn::Others(vec![made("snap-a", 0)]), counts, "{seconds} {shown:?}");
+        assert_eq!(turn == ClaimDecision::Others(vec![made("snap-a", 0)]), counts, "{seconds} {shown:?}");
         assert_eq!(stored(&claims).made.is_empty(), !counts, "what counts as nothing is forgotten");
     }
 }
@@ -128,7 +128,7 @@ fn a_partial_set_is_adopted_and_the_rest_of_it_made() {
     let claims = FakeClaims::new(at(0));
     now_of(mine(ask(&claims, "one", 0, &[])).close(&claims, vec![made("snap-a", 0)])).unwrap();
     let name = attempt("two");
-    let asking = Asking { attempt: &name, looked: at(60), shown: &[], takeover: takeover(RETRY_SECONDS) };
+    let asking = ClaimRequest { attempt: &name, looked: at(60), shown: &[], takeover: takeover(RETRY_SECONDS) };
     let turn = now_of(take(&claims, KEY.into(), asking, at(60), |made| made.len() < 2));
     let held = mine(turn);
     assert_eq!(held.made(), [made("snap-a", 0)]);
@@ -161,15 +161,15 @@ fn a_call_that_was_repeated_on_the_way_is_known_by_the_attempt() {
 #[test]
 fn a_conflict_is_tried_again_and_not_for_ever() {
     let claims = FakeClaims::new(at(0));
-    for _ in 0..MOST_TRIES - 1 {
+    for _ in 0..MAX_TRIES - 1 {
         claims.fail_next("create", ClaimFault::Conflict);
     }
     let held = mine(ask(&claims, "one", 0, &[]));
-    for _ in 0..MOST_TRIES - 1 {
+    for _ in 0..MAX_TRIES - 1 {
         claims.fail_next("replace", ClaimFault::Conflict);
     }
     now_of(held.close(&claims, vec![])).unwrap();
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         claims.fail_next("create", ClaimFault::Conflict);
     }
     let failure = ask(&claims, "two", 1, &[]).unwrap_err();
@@ -306,11 +306,11 @@ impl World {
             return true;
         }
         let takeover = takeover(RETRY_SECONDS);
-        let asking = Asking { attempt: &attempt, looked, shown: &shown, takeover };
+        let asking = ClaimRequest { attempt: &attempt, looked, shown: &shown, takeover };
         let turn = take(&self.claims, KEY.into(), asking, self.now.get(), <[Made]>::is_empty).await;
         let mut held = match turn {
-            Ok(Turn::Mine(held)) => held,
-            Ok(Turn::Others(made)) => return !made.is_empty(),
+            Ok(ClaimDecision::Mine(held)) => held,
+            Ok(ClaimDecision::Others(made)) => return !made.is_empty(),
             Err(_) => return false,
         };
         if !matches!(held.renew(&self.claims, self.now.get(), takeover).await, Ok(true)) {
@@ -407,7 +407,7 @@ proptest! {
         }
         drop(running);
         // What was deleted by hand is missed when its id may not be late any more.
-        let patience = if deleted_unseen { MAY_BE_LATE } else { takeover(RETRY_SECONDS) };
+        let patience = if deleted_unseen { MAX_DESCRIBE_LAG } else { takeover(RETRY_SECONDS) };
         let end = world.now.get() + patience.max(takeover(RETRY_SECONDS)) + TimeDelta::seconds(lag);
         let mut done = false;
         // The faults that were prepared and not met are met on the way.

@@ -96,7 +96,7 @@ fn judged(sources: &[Snapshot], there: &[Snapshot], instances: &[Instance]) -> O
         lookback_days: LOOKBACK,
         default_retention: 5.try_into().unwrap(),
     };
-    owed(sources, there, &Living::of(instances), &region("us-east-1"), &rules)
+    owed(sources, there, &LiveInstances::of(instances), &region("us-east-1"), &rules)
 }
 
 fn copied(owed: &Owed) -> Vec<&str> {

@@ -46,33 +46,33 @@ fn copy_task(source: &str, to: &str) -> CopyTask {
 }
 
 /// A night on which `i-1` and its `vol-1` were backed up; us-east-1 was looked at, us-west-2 could not be.
-fn findings() -> Findings {
-    let mut findings = Findings {
+fn observed() -> Observed {
+    let mut observed = Observed {
         started: "2026-11-22T03:00:00Z".parse().unwrap(),
         today: "2026-11-22".parse().unwrap(),
         instances: Some([("i-1".parse().unwrap(), true), ("i-2".parse().unwrap(), false)].into()),
         sources: Some(BTreeMap::new()),
-        living: Living::of(&[Instance {
+        living: LiveInstances::of(&[Instance {
             id: "i-1".parse().unwrap(),
             state: "running".into(),
             tags: tags([("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, us-west-2")]),
             root_device: None,
             volumes: vec![Attachment { device: "/dev/sdf".into(), volume: "vol-1".parse().unwrap() }],
         }]),
-        ..Findings::default()
+        ..Observed::default()
     };
     let all = ["snap-1", "snap-2", "snap-3", "snap-4", "snap-5"];
     let sources = all.map(|name| (id(name), snapshot(name, SnapshotState::Completed, Tags::new())));
-    findings.sources = Some(sources.into());
+    observed.sources = Some(sources.into());
     let owed = Owed {
         tasks: vec![copy_task("snap-2", "us-east-1"), retag("snap-b")],
         forgotten: vec![id("snap-3")],
         doubtful: vec![Doubt { source: id("snap-4"), reason: "in doubt".into() }],
-        stuck: vec![Stuck { source: id("snap-5"), copy: id("snap-c"), since: findings.started }],
+        stuck: vec![Stuck { source: id("snap-5"), copy: id("snap-c"), since: observed.started }],
         ..Owed::default()
     };
-    findings.owed.insert(region("us-east-1"), owed);
-    findings
+    observed.owed.insert(region("us-east-1"), owed);
+    observed
 }
 
 fn retag(copy: &str) -> CopyTask {
@@ -81,7 +81,7 @@ fn retag(copy: &str) -> CopyTask {
 
 #[test]
 fn a_copy_is_settled_when_it_is_no_longer_owed() {
-    let findings = findings();
+    let observed = observed();
     for (source, to, settled) in [
         ("snap-1", "us-east-1", true),  // Copied meanwhile.
         ("snap-2", "us-east-1", false), // Still owed.
@@ -92,24 +92,24 @@ fn a_copy_is_settled_when_it_is_no_longer_owed() {
         ("snap-1", "us-west-2", false), // Nobody could look.
         ("snap-1", "eu-north-1", true), // Nobody asks for it any more.
     ] {
-        assert_eq!(findings.settle(&copy(source, to)), settled, "{source} to {to}");
+        assert_eq!(observed.is_settled(&copy(source, to)), settled, "{source} to {to}");
     }
-    assert!(findings.settle(&letter(WorkQueue::Copy, &json!(retag("snap-a")))));
-    assert!(!findings.settle(&letter(WorkQueue::Copy, &json!(retag("snap-b")))));
-    let without_copies = Findings { sources: None, owed: BTreeMap::new(), ..findings };
-    assert!(!without_copies.settle(&copy("snap-1", "us-east-1")), "the run did not look at copies");
+    assert!(observed.is_settled(&letter(WorkQueue::Copy, &json!(retag("snap-a")))));
+    assert!(!observed.is_settled(&letter(WorkQueue::Copy, &json!(retag("snap-b")))));
+    let without_copies = Observed { sources: None, owed: BTreeMap::new(), ..observed };
+    assert!(!without_copies.is_settled(&copy("snap-1", "us-east-1")), "the run did not look at copies");
 }
 
 #[test]
 fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
-    let mut findings = findings();
+    let mut observed = observed();
     let held = [
         snapshot("snap-a", SnapshotState::Completed, Tags::new()),
         snapshot("snap-b", SnapshotState::Error, Tags::new()),
         snapshot("snap-c", SnapshotState::Pending, Tags::new()),
         snapshot("snap-f", SnapshotState::Error, tags([("KeepForever", "")])),
     ];
-    findings.note_unfinished(&region("us-east-1"), &held);
+    observed.note_unfinished(&region("us-east-1"), &held);
     for (place, ids, settled) in [
         ("us-east-1", vec!["snap-f"], true), // In error, and kept for ever: it is reported, and never goes.
         ("us-east-1", vec!["snap-a", "snap-9"], true),
@@ -118,43 +118,43 @@ fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
         ("us-west-2", vec!["snap-a"], false),
     ] {
         let task = json!({"region": place, "snapshots": ids, "started": "2026-11-21T03:00:00Z"});
-        assert_eq!(findings.settle(&letter(WorkQueue::Wait, &task)), settled, "{ids:?} in {place}");
+        assert_eq!(observed.is_settled(&letter(WorkQueue::Wait, &task)), settled, "{ids:?} in {place}");
     }
 }
 
 #[test]
 fn a_snapshot_is_settled_by_a_later_run_and_an_expiry_by_a_later_day() {
-    let mut findings = findings();
+    let mut observed = observed();
     let snapshot = |instance: &str| {
         let plan = json!({"instance": instance, "name": "db", "volumes": [], "retention": 7, "copyRegions": []});
         letter(WorkQueue::Snapshot, &json!({"run": "20261121T030000Z", "instance": plan}))
     };
     assert!(task::<SnapshotTask>(&snapshot("i-1")).is_some(), "the letters of this test are tasks");
-    assert!(findings.settle(&snapshot("i-1")) && findings.settle(&snapshot("i-9")));
-    assert!(!findings.settle(&snapshot("i-2")), "it still has none");
-    findings.instances = None;
-    assert!(!findings.settle(&snapshot("i-1")));
+    assert!(observed.is_settled(&snapshot("i-1")) && observed.is_settled(&snapshot("i-9")));
+    assert!(!observed.is_settled(&snapshot("i-2")), "it still has none");
+    observed.instances = None;
+    assert!(!observed.is_settled(&snapshot("i-1")));
 
-    findings.swept.insert(region("us-east-1"));
+    observed.swept.insert(region("us-east-1"));
     let expire =
         |place: &str, day: &str| letter(WorkQueue::Expire, &json!({"region": place, "planned": day, "snapshots": []}));
-    assert!(findings.settle(&expire("us-east-1", "2026-11-21")));
-    assert!(!findings.settle(&expire("us-east-1", "2026-11-22")), "today's");
-    assert!(!findings.settle(&expire("us-west-2", "2026-11-21")), "not swept");
+    assert!(observed.is_settled(&expire("us-east-1", "2026-11-21")));
+    assert!(!observed.is_settled(&expire("us-east-1", "2026-11-22")), "today's");
+    assert!(!observed.is_settled(&expire("us-west-2", "2026-11-21")), "not swept");
 }
 
 #[test]
 fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
-    let mut findings = findings();
-    findings.note_unfinished(&region("us-east-1"), &[]);
+    let mut observed = observed();
+    observed.note_unfinished(&region("us-east-1"), &[]);
     let task = json!({"region": "us-east-1", "snapshots": ["snap-a"], "started": "2026-11-22T03:00:00Z"});
     let wait = letter(WorkQueue::Wait, &task);
-    assert!(findings.settle(&wait));
-    assert!(!findings.settle(&DeadLetter { sent: findings.started, ..copy("snap-1", "us-east-1") }), "of this run");
-    let now = DeadLetter { sent: findings.started, ..wait.clone() };
-    assert!(!findings.settle(&now));
+    assert!(observed.is_settled(&wait));
+    assert!(!observed.is_settled(&DeadLetter { sent: observed.started, ..copy("snap-1", "us-east-1") }), "of this run");
+    let now = DeadLetter { sent: observed.started, ..wait.clone() };
+    assert!(!observed.is_settled(&now));
     for queue in WorkQueue::ALL {
         let poison = DeadLetter { queue, body: "snap".into(), ..wait.clone() };
-        assert!(!findings.settle(&poison), "{queue:?}");
+        assert!(!observed.is_settled(&poison), "{queue:?}");
     }
 }

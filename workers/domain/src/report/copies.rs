@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Kind, Names, Problem, advice, failures::COPIES, problem::at};
+use super::{Failed, Names, Problem, ProblemKind, advice, failures::COPIES, problem::at};
 use crate::{
-    copies::{CopyTask, Living, Owed, surplus_snapshots},
+    copies::{CopyTask, LiveInstances, Owed, surplus_snapshots},
     error::name_of_broken_copy,
-    fleet::{Snapshot, SnapshotState, counting},
+    fleet::{Snapshot, SnapshotState, oldest_live},
     ids::{Region, SnapshotId},
     policy::Rejection,
     tags::{BACKUP_RUN, SnapshotTags},
@@ -17,7 +17,7 @@ use crate::{
 /// What became of a destination's copies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CopiesEnd {
+pub struct CopiesReport {
     /// The destination.
     pub region: Region,
     /// Completed copies that this run made.
@@ -50,7 +50,7 @@ pub struct Destination<'a> {
     /// What the run was to do, by its manifest.
     pub planned: &'a [CopyTask],
     /// Whose word decides where a source is copied to.
-    pub living: &'a Living,
+    pub living: &'a LiveInstances,
     /// Who has which volume.
     pub names: &'a Names<'a>,
     /// What failed on the way.
@@ -59,11 +59,11 @@ pub struct Destination<'a> {
 
 impl Destination<'_> {
     /// What it holds and is owed, in numbers.
-    pub fn end(&self, run: &str) -> CopiesEnd {
+    pub fn end(&self, run: &str) -> CopiesReport {
         let made_here = |copy: &&Snapshot| {
             copy.state == SnapshotState::Completed && copy.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run)
         };
-        CopiesEnd {
+        CopiesReport {
             region: self.region.clone(),
             made: self.there.iter().filter(made_here).count(),
             owed: self.owed.tasks.len() + self.owed.stuck.len(),
@@ -81,7 +81,7 @@ impl Destination<'_> {
                 copies.entry(source).or_default().push(copy);
             }
         }
-        copies.into_iter().filter_map(|(source, all)| Some((source, counting(all)?.id.clone()))).collect()
+        copies.into_iter().filter_map(|(source, all)| Some((source, oldest_live(all)?.id.clone()))).collect()
     }
 
     /// What makes the run incomplete, each with what it is a copy of.
@@ -109,7 +109,7 @@ impl Destination<'_> {
                     let (error, reason) = self.why_not_copied(snapshot, broken);
                     let copy = broken.map(|copy| copy.id.clone());
                     let to_do = "The next run copies it, or start {\"phases\": [\"copy\"]}";
-                    Problem { copy, ..of(Kind::NoCopy, snapshot, &error, reason, to_do) }
+                    Problem { copy, ..of(ProblemKind::NoCopy, snapshot, &error, reason, to_do) }
                 }
                 CopyTask::Retag { snapshot: copy, .. } => {
                     let source = self.there.iter().find(|held| held.id == *copy);
@@ -118,7 +118,10 @@ impl Destination<'_> {
                     let (error, reason) = known.map_or_else(Default::default, |r| (r.error.clone(), r.cause.clone()));
                     let to_do = "The next run sets it; until then the copy is kept because its source is";
                     let of_source = source.as_ref().unwrap_or(copy);
-                    Problem { copy: Some(copy.clone()), ..of(Kind::NoKeepForever, of_source, &error, reason, to_do) }
+                    Problem {
+                        copy: Some(copy.clone()),
+                        ..of(ProblemKind::NoKeepForever, of_source, &error, reason, to_do)
+                    }
                 }
             });
         }
@@ -127,18 +130,18 @@ impl Destination<'_> {
             problems.push(Problem {
                 copy: Some(stuck.copy.clone()),
                 since: Some(stuck.since),
-                ..of(Kind::StuckCopy, &stuck.source, "", String::new(), to_do)
+                ..of(ProblemKind::StuckCopy, &stuck.source, "", String::new(), to_do)
             });
         }
         for source in &self.owed.forgotten {
             let to_do = "Copy it by hand if you need it; a larger CopyLookbackDays gives the copies more time";
-            problems.push(of(Kind::Forgotten, source, "", String::new(), to_do));
+            problems.push(of(ProblemKind::Forgotten, source, "", String::new(), to_do));
         }
         for source in self.ran_out() {
             let known = self.failed.copy(self.region, source);
             let (error, reason) = known.map_or_else(Default::default, |r| (r.error.clone(), r.cause.clone()));
             let to_do = "No run makes it any more; a longer RetentionCrossRegion gives the copies more time";
-            let problem = of(Kind::RanOut, source, "", reason, to_do);
+            let problem = of(ProblemKind::RanOut, source, "", reason, to_do);
             problems.push(Problem { error: Some(error).filter(|error| !error.is_empty()), ..problem });
         }
         problems

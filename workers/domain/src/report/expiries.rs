@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Kind, Names, Problem, advice, failures::EXPIRIES};
+use super::{Failed, Names, Problem, ProblemKind, advice, failures::EXPIRIES};
 use crate::{
-    contract::{ExpireTask, Expiring, Left},
+    contract::{ExpireTask, Expiring, KeptDue},
     error::ErrorName,
     expiry::Expire,
     ids::{Region, SnapshotId, VolumeId},
@@ -16,7 +16,7 @@ use crate::{
 
 /// What became of a region's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExpiryEnd {
+pub struct ExpiryReport {
     /// The region.
     pub region: Region,
     /// Those that were to be deleted, and exist no more.
@@ -24,7 +24,7 @@ pub struct ExpiryEnd {
     /// Those that were to be deleted, and still exist.
     pub left: Vec<Swept>,
     /// Those that are due or broken, and were not to be deleted.
-    pub kept: Vec<Left>,
+    pub kept: Vec<KeptDue>,
 }
 
 /// A snapshot that was to be deleted.
@@ -46,13 +46,13 @@ pub struct Swept {
 }
 
 /// What a region's expiry is judged by.
-pub struct Sweep<'a> {
+pub struct RegionSweep<'a> {
     /// The region.
     pub region: &'a Region,
     /// Its manifest.
     pub batches: &'a [ExpireTask],
     /// Its `left-REGION.jsonl`.
-    pub kept: Vec<Left>,
+    pub kept: Vec<KeptDue>,
     /// Those of the manifest that still exist, with what their tags say now.
     pub there: &'a BTreeMap<SnapshotId, SnapshotTags>,
     /// What failed on the way.
@@ -72,9 +72,9 @@ struct Remains {
     is_problem: bool,
 }
 
-impl Sweep<'_> {
+impl RegionSweep<'_> {
     /// What became of it, and what makes the run incomplete.
-    pub fn end(self) -> (ExpiryEnd, Vec<Problem>) {
+    pub fn end(self) -> (ExpiryReport, Vec<Problem>) {
         let (mut deleted, mut left, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for batch in self.batches {
             for Expiring { id, volume, why } in &batch.snapshots {
@@ -96,7 +96,7 @@ impl Sweep<'_> {
                 left.push(Swept { reason: Some(named), ..swept });
             }
         }
-        (ExpiryEnd { region: self.region.clone(), deleted, left, kept: self.kept }, problems)
+        (ExpiryReport { region: self.region.clone(), deleted, left, kept: self.kept }, problems)
     }
 
     fn remains(&self, batch: &ExpireTask, id: &SnapshotId, now: &SnapshotTags) -> Remains {
@@ -143,7 +143,11 @@ impl Sweep<'_> {
             snapshot: Some(swept.id.clone()),
             region: Some(self.region.clone()),
             error: Some(remains.error.clone()).filter(|error| !error.is_empty()),
-            ..Problem::new(Kind::NotDeleted, &remains.reason, advice(&remains.error, "The next run decides anew"))
+            ..Problem::new(
+                ProblemKind::NotDeleted,
+                &remains.reason,
+                advice(&remains.error, "The next run decides anew"),
+            )
         }
     }
 }

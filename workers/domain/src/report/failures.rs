@@ -106,7 +106,7 @@ fn ids_of(input: &Value) -> Vec<SnapshotId> {
 
 /// Tasks that failed for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailureEnd {
+pub struct ReportedFailure {
     /// The label of the Map.
     pub label: String,
     /// The error's name.
@@ -118,8 +118,8 @@ pub struct FailureEnd {
 }
 
 /// The failures of these Map Runs, those of the same reason together; and those that were not read, each as a line.
-pub fn failure_ends(map_runs: &[MapRun]) -> (Vec<FailureEnd>, Vec<String>) {
-    let (mut ends, mut index): (Vec<FailureEnd>, BTreeMap<_, usize>) = Default::default();
+pub fn reported_failures(map_runs: &[MapRun]) -> (Vec<ReportedFailure>, Vec<String>) {
+    let (mut ends, mut index): (Vec<ReportedFailure>, BTreeMap<_, usize>) = Default::default();
     let mut unread = Vec::new();
     for run in map_runs {
         for item in &run.failures {
@@ -128,7 +128,7 @@ pub fn failure_ends(map_runs: &[MapRun]) -> (Vec<FailureEnd>, Vec<String>) {
             let at = *index.entry(key).or_insert(ends.len());
             if at == ends.len() {
                 let (label, error) = (run.label.clone(), item.error.clone());
-                ends.push(FailureEnd { label, error, cause, tasks: Vec::new() });
+                ends.push(ReportedFailure { label, error, cause, tasks: Vec::new() });
             }
             ends[at].tasks.push(task(item));
         }
@@ -171,7 +171,7 @@ fn task(item: &FailedItem) -> String {
     }
 }
 
-impl FailureEnd {
+impl ReportedFailure {
     /// As a line.
     pub(super) fn line(&self) -> String {
         let Self { label, error, cause, tasks } = self;

@@ -13,7 +13,7 @@ use crate::{
 /// What kind of problem it is; the first is the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kind {
+pub enum ProblemKind {
     /// The fleet is not known, or its snapshots could not be begun: it concerns everything.
     WholeRun,
     /// A volume exists and has backups, and no tag says whether it is backed up.
@@ -42,7 +42,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl ProblemKind {
     /// Whether it is about a region as a whole.
     fn is_of_region(self) -> bool {
         matches!(self, Self::Copies | Self::Expiry | Self::Unreadable)
@@ -107,7 +107,7 @@ impl fmt::Display for Named {
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// What kind of problem.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// The instances it is about: several where they share a volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<Named>,
@@ -151,7 +151,7 @@ const MAX_NAMES: usize = 5;
 
 impl Problem {
     /// A problem; what it is about is filled in by the caller.
-    pub fn new(kind: Kind, reason: impl fmt::Display, what_to_do: impl fmt::Display) -> Self {
+    pub fn new(kind: ProblemKind, reason: impl fmt::Display, what_to_do: impl fmt::Display) -> Self {
         Self {
             kind,
             instances: Vec::new(),
@@ -169,7 +169,7 @@ impl Problem {
 
     /// A problem of a region as a whole.
     pub fn of_region(
-        kind: Kind,
+        kind: ProblemKind,
         region: &Region,
         error: &str,
         reason: impl fmt::Display,
@@ -180,7 +180,7 @@ impl Problem {
 
     /// Whether it is only late: the next run makes it.
     fn is_out_of_time(&self) -> bool {
-        let is_task = matches!(self.kind, Kind::NoSnapshot | Kind::NoCopy | Kind::NoKeepForever);
+        let is_task = matches!(self.kind, ProblemKind::NoSnapshot | ProblemKind::NoCopy | ProblemKind::NoKeepForever);
         is_task && self.error.as_deref() == Some(ErrorName::OutOfTime.as_str())
     }
 
@@ -192,7 +192,7 @@ impl Problem {
         let mut parts: Vec<String> = self.instances.iter().map(Named::to_string).collect();
         parts.extend(self.volume.iter().map(VolumeId::to_string));
         let day = self.created_on.map_or_else(String::new, |day| format!(" of {day}"));
-        let last = if self.kind == Kind::Unprotected { "last backup " } else { "" };
+        let last = if self.kind == ProblemKind::Unprotected { "last backup " } else { "" };
         parts.extend(self.snapshot.iter().map(|snapshot| format!("{last}{snapshot}{day}")));
         let since = self.since.map_or_else(String::new, |since| format!(" pending since {}", at(since)));
         parts.extend(self.copy.iter().map(|copy| format!("copy {copy}{since}")));
@@ -241,7 +241,7 @@ pub(super) fn some_of(names: &[String], whole: &str) -> String {
 
 /// The problems as lines, worst first; those that have the same cause are one line.
 pub fn lines(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<String> {
-    let mut sorted: Vec<(Kind, Option<&Region>, String, &Problem)> =
+    let mut sorted: Vec<(ProblemKind, Option<&Region>, String, &Problem)> =
         problems.iter().map(|p| (p.kind, p.region.as_ref(), p.who(), p)).collect();
     sorted.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
     let mut groups: Vec<Vec<(String, &Problem)>> = Vec::new();

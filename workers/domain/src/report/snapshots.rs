@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failed, Kind, Named, Problem, advice,
+    Failed, Named, Problem, ProblemKind, advice,
     failures::SNAPSHOTS,
     problem::{at, input_time},
 };
@@ -14,7 +14,7 @@ use crate::{
     contract::Run,
     copies::is_source,
     error::ErrorName,
-    fleet::{Fleet, Instance, Snapshot, SnapshotState, Volume, counting},
+    fleet::{Fleet, Instance, Snapshot, SnapshotState, Volume, oldest_live},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::{InstancePlan, Rejection},
     protection::{Gone, Unprotected},
@@ -23,16 +23,16 @@ use crate::{
 
 /// What became of an instance's volumes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceEnd {
+pub struct InstanceReport {
     /// The instance.
     pub instance: InstanceId,
     /// Its name, else its id.
     pub name: String,
     /// Its volumes.
-    pub volumes: Vec<VolumeEnd>,
+    pub volumes: Vec<VolumeReport>,
 }
 
-impl InstanceEnd {
+impl InstanceReport {
     /// Whether each of its volumes has a completed snapshot.
     pub fn is_complete(&self) -> bool {
         self.volumes.iter().all(|volume| volume.state == Some(SnapshotState::Completed))
@@ -50,7 +50,7 @@ impl InstanceEnd {
 /// What became of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct VolumeEnd {
+pub struct VolumeReport {
     /// The volume.
     pub volume: VolumeId,
     /// Where it is attached.
@@ -74,7 +74,7 @@ pub struct VolumeEnd {
 /// A volume that is gone, and its last backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GoneEnd {
+pub struct GoneVolume {
     /// The volume.
     pub volume: VolumeId,
     /// The name of the instance it was of.
@@ -86,7 +86,7 @@ pub struct GoneEnd {
     pub delete_on: NaiveDate,
 }
 
-impl From<Gone> for GoneEnd {
+impl From<Gone> for GoneVolume {
     fn from(Gone { volume, name, last, delete_on }: Gone) -> Self {
         Self { volume, name, last, delete_on }
     }
@@ -98,7 +98,12 @@ pub type Copied = BTreeMap<SnapshotId, BTreeMap<Region, SnapshotId>>;
 /// What became of each planned instance.
 ///
 /// `sources` are the automated snapshots of the home region; those of the run are picked out of them.
-pub fn instance_ends(plans: &[InstancePlan], run: &str, sources: &[Snapshot], copied: &Copied) -> Vec<InstanceEnd> {
+pub fn instance_reports(
+    plans: &[InstancePlan],
+    run: &str,
+    sources: &[Snapshot],
+    copied: &Copied,
+) -> Vec<InstanceReport> {
     let mut made: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in of_run(run, sources) {
         if let Some(volume) = &snapshot.volume {
@@ -109,8 +114,9 @@ pub fn instance_ends(plans: &[InstancePlan], run: &str, sources: &[Snapshot], co
         let volume_end = |attachment: &crate::fleet::Attachment| {
             let alike = made.get(&attachment.volume).map_or(&[][..], Vec::as_slice);
             // What is no backup is shown where there is nothing better: it says what went wrong.
-            let snapshot = counting(alike.iter().copied()).or_else(|| alike.iter().max_by_key(|s| s.started).copied());
-            VolumeEnd {
+            let snapshot =
+                oldest_live(alike.iter().copied()).or_else(|| alike.iter().max_by_key(|s| s.started).copied());
+            VolumeReport {
                 volume: attachment.volume.clone(),
                 device: attachment.device.clone(),
                 snapshot: snapshot.map(|s| s.id.clone()),
@@ -120,7 +126,7 @@ pub fn instance_ends(plans: &[InstancePlan], run: &str, sources: &[Snapshot], co
                 copied_to: snapshot.and_then(|s| copied.get(&s.id)).cloned().unwrap_or_default(),
             }
         };
-        InstanceEnd {
+        InstanceReport {
             instance: plan.instance.clone(),
             name: plan.name.clone(),
             volumes: plan.volumes.iter().map(volume_end).collect(),
@@ -139,7 +145,7 @@ pub fn of_run<'a>(run: &str, sources: &'a [Snapshot]) -> impl Iterator<Item = &'
 /// Which planned volumes have no completed snapshot: problems where that is still owed, notes where it is not.
 ///
 /// `fleet` is the latest list of what exists.
-pub fn missing(ends: &[InstanceEnd], fleet: &Fleet, failed: &Failed, run: &Run) -> (Vec<Problem>, Vec<Rejection>) {
+pub fn missing(ends: &[InstanceReport], fleet: &Fleet, failed: &Failed, run: &Run) -> (Vec<Problem>, Vec<Rejection>) {
     let later = Later::of(fleet);
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     for end in ends {
@@ -200,7 +206,7 @@ impl<'a> Later<'a> {
     }
 }
 
-fn no_snapshot(end: &InstanceEnd, volume: &VolumeEnd, failed: &Failed, run: &Run) -> Problem {
+fn no_snapshot(end: &InstanceReport, volume: &VolumeReport, failed: &Failed, run: &Run) -> Problem {
     let shown = volume.snapshot.as_ref().map_or_else(String::new, SnapshotId::to_string);
     let (error, reason) = match (volume.state, failed.instance(&end.instance)) {
         (Some(SnapshotState::Error), _) => {
@@ -228,7 +234,7 @@ fn no_snapshot(end: &InstanceEnd, volume: &VolumeEnd, failed: &Failed, run: &Run
         volume: Some(volume.volume.clone()),
         snapshot: volume.snapshot.clone(),
         error: Some(error).filter(|error| !error.is_empty()),
-        ..Problem::new(Kind::NoSnapshot, reason, to_do)
+        ..Problem::new(ProblemKind::NoSnapshot, reason, to_do)
     }
 }
 
@@ -242,6 +248,6 @@ pub fn unprotected(found: Unprotected) -> Problem {
         volume: Some(found.volume),
         snapshot: Some(found.last),
         created_on: Some(found.created_on),
-        ..Problem::new(Kind::Unprotected, instead.join("; "), to_do)
+        ..Problem::new(ProblemKind::Unprotected, instead.join("; "), to_do)
     }
 }

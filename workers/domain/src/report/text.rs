@@ -4,12 +4,12 @@
 //! later problems, are ever left out, by whole lines, and the text says how many.
 
 use super::{
-    DeadLettersEnd, ExpiryEnd, InstanceEnd, Summary, Swept,
+    DeadLettersReport, ExpiryReport, InstanceReport, Summary, Swept,
     problem::{at, input_time, lines, some_of},
 };
-use crate::{contract::Left, error::cut, expiry::Expire, fleet::SnapshotState};
+use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState};
 
-/// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
+/// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a services.
 const MAX_CAUSE: usize = 1_000;
 /// Bytes of a mail, at most; SNS takes 256 KiB (`Publish` documentation), and much less is enough to act on.
 const MAX_MAIL: usize = 60_000;
@@ -177,7 +177,7 @@ impl Summary {
     fn details(&self) -> Vec<String> {
         let mut all = Vec::new();
         all.extend(list("Rejected", self.rejected.iter().map(ToString::to_string)));
-        let failures = self.failures.iter().map(super::FailureEnd::line).chain(self.unread.iter().cloned());
+        let failures = self.failures.iter().map(super::ReportedFailure::line).chain(self.unread.iter().cloned());
         all.extend(list("Failed on the way", failures));
         all.extend(list("Dead letters", self.dead_letters.iter().map(letters)));
         all.extend(list("Notes", self.notes.iter().map(ToString::to_string)));
@@ -206,7 +206,7 @@ impl Summary {
         all
     }
 
-    fn expiry_lines(&self, end: &ExpiryEnd) -> Vec<String> {
+    fn expiry_lines(&self, end: &ExpiryReport) -> Vec<String> {
         let counts = expired(self.run.dry_run, &end.deleted, &end.left, end.kept.len());
         let mut all = vec![format!("{}: {counts}", end.region)];
         all.extend(end.deleted.iter().map(|swept| format!("  deleted: {}: {}", of_volume(swept), swept.due())));
@@ -217,7 +217,7 @@ impl Summary {
             format!("  {what}: {}: {}{reason}", of_volume(swept), swept.due())
         }));
         let mut verdicts: Vec<(&str, Vec<String>)> = Vec::new();
-        for Left { id, volume, verdict } in &end.kept {
+        for KeptDue { id, volume, verdict } in &end.kept {
             let name = volume.as_ref().map_or_else(|| id.to_string(), |volume| format!("{id} of {volume}"));
             match verdicts.iter_mut().find(|(known, _)| known == verdict) {
                 Some((_, names)) => names.push(name),
@@ -229,7 +229,7 @@ impl Summary {
         all
     }
 
-    fn instance_lines(&self, end: &InstanceEnd) -> Vec<String> {
+    fn instance_lines(&self, end: &InstanceReport) -> Vec<String> {
         let mut all = vec![end.named().to_string()];
         for volume in &end.volumes {
             let mut line = format!("  {} {}", volume.volume, volume.device);
@@ -281,7 +281,7 @@ fn of_volume(swept: &Swept) -> String {
     parts.join(", ")
 }
 
-fn letters(DeadLettersEnd { queue, settled, left }: &DeadLettersEnd) -> String {
+fn letters(DeadLettersReport { queue, settled, left }: &DeadLettersReport) -> String {
     let names: String = left.iter().map(|(error, count)| format!(", {count} {error}")).collect();
     format!("{queue:?}: {settled} settled meanwhile and deleted, {} left{names}", left.values().sum::<usize>())
 }
@@ -311,5 +311,5 @@ pub fn console_link(execution: &str) -> Option<String> {
         _ => return None,
     };
     let page = format!("states/home?region={region}#/v2/executions/details/{execution}");
-    Some(format!("https://{region}.console.{host}/{page}"))
+    Some(format!("https://{region}.services.{host}/{page}"))
 }

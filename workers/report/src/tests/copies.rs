@@ -60,7 +60,7 @@ async fn tasks_that_were_left_at_the_deadline_are_one_line() {
     night.ec2.snapshots.borrow_mut().remove(&east());
     let source = night.ec2.held(&home())[0].id.clone();
     let input = json!({"task": copy_of(source.as_str())});
-    night.console.map_runs = vec![map_run("Copies", input, "OutOfTime", "the run's deadline is over")];
+    night.services.map_runs = vec![map_run("Copies", input, "OutOfTime", "the run's deadline is over")];
     let answer = night.report().await.unwrap();
     let line = "1 task was left at the deadline, 2026-11-22 23:00 UTC: i-1 (web), vol-1, snap-00000000000000001 of \
                 2026-11-22, to us-east-1. The next run makes them";

@@ -13,7 +13,7 @@ async fn what_is_left_of_the_due_is_a_problem_only_where_deleting_failed() {
     for (place, failed) in [(home(), true), (east(), false)] {
         let mut night = night_that_left_one().await;
         let input = json!({"task": batch(&place, &["snap-99"])});
-        night.console.map_runs = vec![map_run("Expiries", input, "AccessDenied", "not allowed")];
+        night.services.map_runs = vec![map_run("Expiries", input, "AccessDenied", "not allowed")];
         let answer = night.report().await.unwrap();
         assert_eq!(answer.complete, !failed);
         let problem = "snap-99: could not be deleted in eu-west-1: AccessDenied: not allowed. Grant the permission. ";
@@ -29,7 +29,7 @@ async fn what_an_image_holds_is_told_in_ec2s_words_and_the_run_is_complete() {
     let mut night = night_that_left_one().await;
     let input = json!({"task": batch(&home(), &["snap-99"])});
     let cause = "snap-99: InvalidSnapshot.InUse: The snapshot snap-99 is currently in use by ami-1";
-    night.console.map_runs = vec![map_run("Expiries", input, "SnapshotHeld", cause)];
+    night.services.map_runs = vec![map_run("Expiries", input, "SnapshotHeld", cause)];
     let answer = night.report().await.unwrap();
     assert!(answer.complete, "{answer:?}");
     let line = "    left: snap-99: due since 2026-11-22: SnapshotHeld: InvalidSnapshot.InUse: The snapshot snap-99 is \
@@ -51,7 +51,7 @@ async fn what_is_due_or_broken_and_kept_is_named_and_is_no_problem() {
 async fn what_was_deleted_before_a_region_failed_is_told_all_the_same() {
     let mut night = night_that_left_one().await;
     night.manifest("expire-eu-west-1.jsonl", vec![batch(&home(), &["snap-98", "snap-99"])]).await;
-    night.event.expiries = vec![RegionEnd { region: home(), manifest: None, failure: Some(timed_out()) }];
+    night.event.expiries = vec![RegionResult { region: home(), manifest: None, failure: Some(timed_out()) }];
     assert!(!night.report().await.unwrap().complete);
     let end = &night.summary().expiries[0];
     assert_eq!((end.deleted[0].id.as_str(), end.left[0].id.as_str()), ("snap-98", "snap-99"));
@@ -64,7 +64,7 @@ async fn a_region_that_is_stopped_says_how_to_let_it_go_on() {
     let cause =
         json!({"errorType": "MassExpire", "errorMessage": format!("eu-west-1: 24 of 24 backups: start {input}")});
     let failure = StateError { error: "MassExpire".into(), cause: cause.to_string() };
-    night.event.expiries = vec![RegionEnd { region: home(), manifest: None, failure: Some(failure) }];
+    night.event.expiries = vec![RegionResult { region: home(), manifest: None, failure: Some(failure) }];
     let answer = night.report().await.unwrap();
     let line =
         format!("eu-west-1: expiry: MassExpire: eu-west-1: 24 of 24 backups: start {input}. Look into the verdicts");

@@ -15,7 +15,7 @@ async fn a_night_after_which_all_is_there_is_complete_and_says_so_as_often_as_it
         let text = night.written("summary.txt");
         assert!(text.starts_with("EBS backup 20261122T030000Z in eu-west-1: complete"), "{text}");
         let subject = text.lines().next().unwrap().to_owned();
-        assert_eq!(*night.console.sent.borrow().last().unwrap(), (subject, text));
+        assert_eq!(*night.services.sent.borrow().last().unwrap(), (subject, text));
     }
     let summary = night.summary();
     assert_eq!((summary.volumes(), summary.copies[0].made, summary.copies[0].owed), ((1, 1), 1, 0));
@@ -52,7 +52,7 @@ async fn whatever_is_missing_makes_it_incomplete_and_is_named() {
         }),
         ("us-east-1: copies: States.Timeout: too slow", |n| n.event.copies[0].failure = Some(timed_out())),
         ("eu-west-1: expiry: States.Timeout: too slow", |n| {
-            n.event.expiries = vec![RegionEnd { region: home(), manifest: None, failure: Some(timed_out()) }];
+            n.event.expiries = vec![RegionResult { region: home(), manifest: None, failure: Some(timed_out()) }];
         }),
         ("the fleet could not be listed: States.Timeout: too slow", |n| {
             (n.event.fleet, n.event.fleet_failure) = (None, Some(timed_out()));
@@ -79,7 +79,7 @@ async fn whatever_is_missing_makes_it_incomplete_and_is_named() {
         // What is missing in the home region is missing everywhere.
         assert!(problems.len() == 1 || named.contains("snapshot of this run"), "{problems:?}");
         assert!(night.written("summary.txt").contains(named));
-        assert!(night.console.sent.borrow()[0].0.ends_with("INCOMPLETE"));
+        assert!(night.services.sent.borrow()[0].0.ends_with("INCOMPLETE"));
     }
 }
 
@@ -156,7 +156,7 @@ async fn without_the_home_region_there_is_no_report_and_the_state_machine_tries_
     let night = night().await;
     night.ec2.fail_next("DescribeSnapshots", Fault::Refused("RequestLimitExceeded"));
     assert_eq!(night.report().await.unwrap_err().name, ErrorName::Ec2Unavailable);
-    assert!(night.console.sent.borrow().is_empty());
+    assert!(night.services.sent.borrow().is_empty());
     assert!(night.report().await.unwrap().complete);
 }
 
@@ -181,7 +181,7 @@ async fn a_dry_run_says_what_it_would_do_and_is_no_failure() {
     night.ec2.change(|s| _ = s.tags.insert("BackupRun".into(), "20261121T030000Z".into()));
     let due = night.ec2.add_snapshot(&east(), None, Completed, Tags::new());
     let expired = night.manifest("expire-us-east-1.jsonl", vec![batch(&east(), &[due.as_str()])]).await;
-    night.event.expiries.push(RegionEnd { region: east(), manifest: Some(expired), failure: Some(timed_out()) });
+    night.event.expiries.push(RegionResult { region: east(), manifest: Some(expired), failure: Some(timed_out()) });
     night.ec2.detached.borrow_mut().push("vol-9".parse().unwrap());
     let labels = [("Type", "Automated"), ("CreatedOn", "2026-11-21"), ("DeleteOn", "2026-11-28")];
     night.ec2.add_snapshot(&home(), "vol-9".parse().ok().as_ref(), Completed, tags(labels));
@@ -189,7 +189,7 @@ async fn a_dry_run_says_what_it_would_do_and_is_no_failure() {
 
     let answer = night.report().await.unwrap();
     assert!(answer.complete && answer.cause.is_empty(), "{answer:?}");
-    let (subject, mail) = night.console.sent.borrow()[0].clone();
+    let (subject, mail) = night.services.sent.borrow()[0].clone();
     assert!(subject.ends_with(": dry run"), "{subject}");
     assert!(mail.contains("\n\nWould snapshot 1 volume, copy 2 to us-east-1, delete 1.\n"), "{mail}");
     assert!(mail.contains("\nWhat a run would report:\n  vol-9, last backup "), "{mail}");
@@ -217,7 +217,7 @@ async fn a_run_of_one_phase_is_judged_by_that_phase() {
 #[tokio::test]
 async fn a_topic_that_is_down_changes_nothing() {
     let mut night = night().await;
-    night.console.topic_is_down = true;
+    night.services.topic_is_down = true;
     assert!(night.report().await.unwrap().complete);
     assert!(night.summary().is_complete());
 }
@@ -225,7 +225,7 @@ async fn a_topic_that_is_down_changes_nothing() {
 #[tokio::test]
 async fn where_the_map_runs_cannot_be_asked_the_rest_is_reported_and_it_is_incomplete() {
     let mut night = night().await;
-    night.console.executions_are_down = true;
+    night.services.executions_are_down = true;
     let answer = night.report().await.unwrap();
     assert!(!answer.complete && answer.cause.starts_with("it cannot be known what failed on the way"), "{answer:?}");
     assert_eq!(night.summary().volumes(), (1, 1));
@@ -241,7 +241,7 @@ async fn rejected_tags_stand_in_the_subject() {
     ];
     night.manifest("rejected.jsonl", rejected.into()).await;
     assert!(night.report().await.unwrap().complete);
-    assert!(night.console.sent.borrow()[0].0.ends_with(": complete, 2 tags cannot be used"));
+    assert!(night.services.sent.borrow()[0].0.ends_with(": complete, 2 tags cannot be used"));
 }
 
 #[tokio::test]
@@ -277,15 +277,15 @@ async fn dead_letters_that_are_settled_are_deleted_and_the_others_are_counted_an
     let left = [letter(WorkQueue::Wait, wait, None), letter(WorkQueue::Copy, json!("snap"), Some("BadMessage"))];
     let mut all = left.to_vec();
     all.push(letter(WorkQueue::Copy, copy_of(source.as_str()), Some("AccessDenied")));
-    *night.console.letters.borrow_mut() = all.clone();
+    *night.services.letters.borrow_mut() = all.clone();
     night.event.run.dry_run = true;
     night.report().await.unwrap();
-    assert_eq!(*night.console.letters.borrow(), all, "a dry run touches none");
+    assert_eq!(*night.services.letters.borrow(), all, "a dry run touches none");
 
     night.event.run.dry_run = false;
     assert!(night.report().await.unwrap().complete, "what lies there is no reason by itself");
-    assert_eq!(*night.console.letters.borrow(), left);
-    assert_eq!(*night.console.put_back.borrow(), left);
+    assert_eq!(*night.services.letters.borrow(), left);
+    assert_eq!(*night.services.put_back.borrow(), left);
     let text = night.written("summary.txt");
     for line in [
         "Wait: 0 settled meanwhile and deleted, 1 left, 1 WorkerCrashed",

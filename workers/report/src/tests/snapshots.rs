@@ -48,7 +48,7 @@ async fn a_fleet_that_loses_its_tags_is_a_problem_of_every_run_whatever_its_phas
         let summary = night.summary();
         assert_eq!(summary.problems.len(), 40);
         let day = summary.problems[0].created_on.unwrap().to_string();
-        assert_eq!((summary.problems[0].kind, day.as_str()), (Kind::Unprotected, "2026-11-21"));
+        assert_eq!((summary.problems[0].kind, day.as_str()), (ProblemKind::Unprotected, "2026-11-21"));
     }
 }
 
@@ -89,7 +89,7 @@ async fn why_a_snapshot_is_missing_comes_from_the_map_run() {
     let mut night = night().await;
     night.ec2.snapshots.borrow_mut().clear();
     let input = json!({"runId": RUN, "instance": {"instance": "i-1", "name": "web"}});
-    night.console.map_runs = vec![map_run("Snapshots", input, "SnapshotLimitExceeded", "CreateSnapshots: no more")];
+    night.services.map_runs = vec![map_run("Snapshots", input, "SnapshotLimitExceeded", "CreateSnapshots: no more")];
     let answer = night.report().await.unwrap();
     let begin = "i-1 (web), vol-1: no completed snapshot of this run: SnapshotLimitExceeded: CreateSnapshots: no more. \
                  Raise the account's quota of snapshots. To make it up, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", ";

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::copies::{CopyTask, Doubt, Living, Stuck};
+use crate::copies::{CopyTask, Doubt, LiveInstances, Stuck};
 
 use SnapshotState::{Completed, Error, Pending};
 
@@ -41,7 +41,7 @@ impl Case {
             there: &self.there,
             owed: &self.owed,
             planned: &self.planned,
-            living: &Living::of(&fleet.instances),
+            living: &LiveInstances::of(&fleet.instances),
             names: &Names::of(&fleet),
             failed: &self.failed,
         })

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    contract::{ExpireTask, Expiring, Left},
+    contract::{ExpireTask, Expiring, KeptDue},
     expiry::Expire,
     tags::SnapshotTags,
 };
@@ -18,9 +18,9 @@ fn batch(ids: &[&str]) -> ExpireTask {
 }
 
 /// Where of a batch these are left, with these tags, and the batch failed so.
-fn swept(left: &[&str], own: &[(&str, &str)], batch: ExpireTask, failed: &Failed) -> (ExpiryEnd, Vec<Problem>) {
+fn swept(left: &[&str], own: &[(&str, &str)], batch: ExpireTask, failed: &Failed) -> (ExpiryReport, Vec<Problem>) {
     let read = || SnapshotTags::read(&tags(own.iter().copied()));
-    Sweep {
+    RegionSweep {
         region: &region("us-east-1"),
         batches: &[batch],
         kept: vec![],
@@ -37,7 +37,7 @@ fn failed(error: &str, cause: &str, ids: &[&str]) -> Failed {
     Failed::of(&[map_run("Expiries", vec![item(json!({"task": batch(ids)}), error, cause)])])
 }
 
-fn reasons(end: &ExpiryEnd) -> Vec<String> {
+fn reasons(end: &ExpiryReport) -> Vec<String> {
     end.left.iter().map(|swept| format!("{}: {}", swept.id, swept.reason.as_deref().unwrap_or("?"))).collect()
 }
 
@@ -105,7 +105,8 @@ fn what_was_kept_on_purpose_is_no_problem_whatever_failed_beside_it() {
 fn what_is_due_and_kept_and_what_is_broken_for_ever_is_named_with_its_reason() {
     let (mut end, _) = swept(&[], &[], batch(&["snap-1"]), &Failed::default());
     end.deleted[0].why = Expire::Broken;
-    let kept = |name: &str, verdict: &str| Left { id: id(name), volume: "vol-9".parse().ok(), verdict: verdict.into() };
+    let kept =
+        |name: &str, verdict: &str| KeptDue { id: id(name), volume: "vol-9".parse().ok(), verdict: verdict.into() };
     let broken = "kept: it is in error, and carries KeepForever: only you can delete it";
     end.kept = vec![kept("snap-8", "kept: held by image ami-1"), kept("snap-9", broken)];
     end.kept.extend((10..17).map(|n| kept(&format!("snap-{n}"), "kept: held by image ami-1")));

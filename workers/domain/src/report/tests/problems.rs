@@ -7,21 +7,21 @@ fn named(number: usize) -> Vec<Named> {
 }
 
 fn no_snapshot(number: usize, error: &str, reason: &str) -> Problem {
-    let problem = Problem::new(Kind::NoSnapshot, reason, "Look");
+    let problem = Problem::new(ProblemKind::NoSnapshot, reason, "Look");
     Problem { instances: named(number), error: Some(error.into()), ..problem }
 }
 
 #[test]
 fn the_worst_comes_first() {
     let all = [
-        Problem::new(Kind::Other, "other", ""),
-        Problem { region: Some(region("us-east-1")), ..Problem::new(Kind::NotDeleted, "not deleted", "") },
-        Problem::of_region(Kind::Expiry, &region("us-east-1"), "MassExpire", "too much", ""),
-        Problem::of_region(Kind::Copies, &region("us-east-1"), "States.Timeout", "slow", ""),
-        Problem { region: Some(region("us-east-1")), ..Problem::new(Kind::NoCopy, "no copy", "") },
+        Problem::new(ProblemKind::Other, "other", ""),
+        Problem { region: Some(region("us-east-1")), ..Problem::new(ProblemKind::NotDeleted, "not deleted", "") },
+        Problem::of_region(ProblemKind::Expiry, &region("us-east-1"), "MassExpire", "too much", ""),
+        Problem::of_region(ProblemKind::Copies, &region("us-east-1"), "States.Timeout", "slow", ""),
+        Problem { region: Some(region("us-east-1")), ..Problem::new(ProblemKind::NoCopy, "no copy", "") },
         no_snapshot(1, "SnapshotFailed", "broken"),
-        Problem { volume: "vol-1".parse().ok(), ..Problem::new(Kind::Unprotected, "", "") },
-        Problem::new(Kind::WholeRun, "the fleet could not be listed", ""),
+        Problem { volume: "vol-1".parse().ok(), ..Problem::new(ProblemKind::Unprotected, "", "") },
+        Problem::new(ProblemKind::WholeRun, "the fleet could not be listed", ""),
     ];
     let found = shown(&all);
     let begins = [
@@ -62,7 +62,8 @@ fn equal_causes_are_one_line_with_the_first_five_by_name() {
 fn regions_that_fail_alike_are_one_line_and_each_one_that_is_stopped_has_its_own() {
     let regions = ["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-north-1", "eu-central-1"];
     let of = |error: &str| -> Vec<Problem> {
-        let reason = |code: &&str| Problem::of_region(Kind::Expiry, &region(code), error, format!("in {code}: no"), "");
+        let reason =
+            |code: &&str| Problem::of_region(ProblemKind::Expiry, &region(code), error, format!("in {code}: no"), "");
         regions.iter().map(reason).collect()
     };
     let denied = shown(&of("AccessDenied"));
@@ -77,7 +78,7 @@ fn what_was_left_at_the_deadline_is_one_line_wherever_it_was_left() {
     let copy = Problem {
         snapshot: Some(id("snap-1")),
         region: Some(region("us-east-1")),
-        ..Problem::new(Kind::NoCopy, "", "")
+        ..Problem::new(ProblemKind::NoCopy, "", "")
     };
     let copy = Problem { error: Some("OutOfTime".into()), what_to_do: advice("OutOfTime", "?"), ..copy };
     let there = Problem { region: Some(region("us-west-2")), ..copy.clone() };
@@ -109,7 +110,7 @@ fn a_problem_is_data_with_everything_that_its_line_says() {
             "reason": "no", "whatToDo": "Look"})
     );
     assert_eq!(serde_json::from_value::<Problem>(data).unwrap(), problem, "reads back");
-    let long = Problem::new(Kind::Other, "x".repeat(5_000), "");
+    let long = Problem::new(ProblemKind::Other, "x".repeat(5_000), "");
     assert_eq!(long.reason.chars().count(), 1_000);
 }
 
@@ -127,8 +128,8 @@ fn failures_of_the_same_reason_are_one_line_and_name_what_they_were_about() {
         MapRun { failed: 30, ..map_run("Expiries", vec![item(batch, "Ec2Unavailable", "silence")]) },
         MapRun { unreadable: Some("DescribeMapRun: no".into()), ..map_run("Copies", vec![]) },
     ];
-    let (ends, unread) = failure_ends(&runs);
-    let lines: Vec<String> = ends.iter().map(FailureEnd::line).collect();
+    let (ends, unread) = reported_failures(&runs);
+    let lines: Vec<String> = ends.iter().map(ReportedFailure::line).collect();
     assert!(
         lines[0].starts_with(
             "Copies: 7 times AccessDenied: CopySnapshot of snap-1: no: i-1 (web), vol-1, snap-1 to us-east-1; "

@@ -7,14 +7,14 @@ use SnapshotState::{Completed, Error, Other, Pending};
 
 /// Of one planned instance without a single snapshot: the volumes that are problems, and the notes.
 fn without_snapshots(volumes: &[&str], fleet: &Fleet) -> (Vec<String>, Vec<String>) {
-    let ends = instance_ends(&[plan("i-1", volumes)], RUN, &[], &Copied::new());
+    let ends = instance_reports(&[plan("i-1", volumes)], RUN, &[], &Copied::new());
     let (problems, notes) = missing(&ends, fleet, &Failed::default(), &run());
     let volumes = problems.iter().map(|p| p.volume.as_ref().unwrap().to_string()).collect();
     (volumes, notes.iter().map(ToString::to_string).collect())
 }
 
 fn line_of(made: &[Snapshot], failed: &Failed) -> String {
-    let ends = instance_ends(&[plan("i-1", &["vol-1"])], RUN, made, &Copied::new());
+    let ends = instance_reports(&[plan("i-1", &["vol-1"])], RUN, made, &Copied::new());
     let (problems, _) = missing(&ends, &fleet(&[instance("i-1", "running", &["vol-1"])], &[]), failed, &run());
     shown(&problems).remove(0)
 }
@@ -29,7 +29,7 @@ fn a_volume_ends_with_the_snapshot_that_counts_as_everywhere() {
     ] {
         let mut made: Vec<_> = (0..).zip(states).map(|(i, s)| snapshot(&format!("snap-{i}"), "vol-1", s)).collect();
         for _ in ["in order", "reversed"] {
-            let ends = instance_ends(&[plan("i-1", &["vol-1", "vol-2"])], RUN, &made, &Copied::new());
+            let ends = instance_reports(&[plan("i-1", &["vol-1", "vol-2"])], RUN, &made, &Copied::new());
             let [first, second] = ends[0].volumes.as_slice() else { panic!("{ends:?}") };
             assert_eq!(first.snapshot.as_ref().map(SnapshotId::as_str).zip(first.state), counts, "{states:?}");
             assert_eq!((second.device.as_str(), &second.snapshot, second.state), ("/dev/sdb", &None, None));
@@ -44,7 +44,7 @@ fn what_another_run_or_another_home_region_made_is_not_the_runs() {
     earlier.tags.insert("BackupRun".into(), "20261121T030000Z".into());
     let mut foreign = snapshot("snap-2", "vol-1", Completed);
     foreign.tags.insert("BackupFromRegion".into(), "us-east-1".into());
-    let ends = instance_ends(&[plan("i-1", &["vol-1"])], RUN, &[earlier, foreign], &Copied::new());
+    let ends = instance_reports(&[plan("i-1", &["vol-1"])], RUN, &[earlier, foreign], &Copied::new());
     assert_eq!(ends[0].volumes[0].snapshot, None);
 }
 
@@ -56,7 +56,7 @@ fn what_is_still_attached_and_has_no_completed_snapshot_makes_the_run_incomplete
         snapshot("snap-2", "vol-2", Pending),
         snapshot("snap-3", "vol-3", Other),
     ];
-    let ends = instance_ends(&[plan("i-1", &all)], RUN, &made, &Copied::new());
+    let ends = instance_reports(&[plan("i-1", &all)], RUN, &made, &Copied::new());
     let fleet = fleet(&[instance("i-1", "running", &all)], &[]);
     let (problems, notes) = missing(&ends, &fleet, &Failed::default(), &run());
     let found: Vec<_> = problems.iter().map(|p| p.volume.as_ref().unwrap().as_str()).collect();

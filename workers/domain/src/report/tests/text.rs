@@ -10,13 +10,13 @@ fn eventful() -> Summary {
     let made = [early, snapshot("snap-2", "vol-2", Error)];
     let copied = [(id("snap-1"), [(region("us-east-1"), id("snap-a"))].into())].into();
     let mut summary = summary();
-    summary.instances = instance_ends(&[plan("i-1", &["vol-1", "vol-2", "vol-3"])], RUN, &made, &copied);
+    summary.instances = instance_reports(&[plan("i-1", &["vol-1", "vol-2", "vol-3"])], RUN, &made, &copied);
     summary.problems = vec![Problem {
         region: Some(region("us-east-1")),
         snapshot: Some(id("snap-1")),
-        ..Problem::new(Kind::NoCopy, "the copy is pending", "The next run copies it")
+        ..Problem::new(ProblemKind::NoCopy, "the copy is pending", "The next run copies it")
     }];
-    let end = |code: &str, made, owed, surplus: &[&str]| CopiesEnd {
+    let end = |code: &str, made, owed, surplus: &[&str]| CopiesReport {
         region: region(code),
         made,
         owed,
@@ -30,15 +30,19 @@ fn eventful() -> Summary {
         Swept { id: id(one), volume: "vol-2".parse().ok(), instances: vec![], why, reason }
     };
     let due = || Expire::Due(day("2026-11-20"));
-    summary.expiries = vec![ExpiryEnd {
+    summary.expiries = vec![ExpiryReport {
         region: region("eu-west-1"),
         deleted: vec![swept("snap-7", due(), None), swept("snap-8", Expire::Broken, None)],
         left: vec![swept("snap-9", due(), Some("SnapshotHeld: it is locked"))],
         kept: vec![],
     }];
     let name = Some("db".to_owned());
-    summary.gone =
-        vec![GoneEnd { volume: "vol-dead".parse().unwrap(), name, last: id("snap-6"), delete_on: day("2026-11-29") }];
+    summary.gone = vec![GoneVolume {
+        volume: "vol-dead".parse().unwrap(),
+        name,
+        last: id("snap-6"),
+        delete_on: day("2026-11-29"),
+    }];
     summary.rejected = vec![
         Rejection::new("i-9 (old)", "Retention=\"7d\": allowed is a whole number of days from 1 to 36500"),
         Rejection::new("i-9 (old)", "the instance has no EBS volume"),
@@ -46,9 +50,9 @@ fn eventful() -> Summary {
     summary.notes = vec![Rejection::new("snap-5", "a second snapshot of its volume")];
     let tasks = vec!["snap-1 to us-east-1".to_owned()];
     summary.failures =
-        vec![FailureEnd { label: "Copies".into(), error: "AccessDenied".into(), cause: "no".into(), tasks }];
+        vec![ReportedFailure { label: "Copies".into(), error: "AccessDenied".into(), cause: "no".into(), tasks }];
     let left = [("AccessDenied".to_owned(), 2), ("BadMessage".to_owned(), 1)].into();
-    summary.dead_letters = vec![DeadLettersEnd { queue: WorkQueue::Copy, settled: 1, left }];
+    summary.dead_letters = vec![DeadLettersReport { queue: WorkQueue::Copy, settled: 1, left }];
     summary
 }
 
@@ -69,7 +73,7 @@ Run: 20261122T030000Z, which {\"scheduledTime\": \"2026-11-22T03:00:00Z\"} repea
 Phases: snapshot, copy, expire
 Account: 111122223333, home region eu-west-1
 Started: 2026-11-22 03:00 UTC; reported: 2026-11-22 04:00 UTC; deadline: 2026-11-22 23:00 UTC
-Execution: https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:111122223333:execution:backup:e1
+Execution: https://eu-west-1.services.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:111122223333:execution:backup:e1
 Summary: s3://reports/runs/20261122T030000Z/e1/summary.txt and summary.json beside it
 
 Rejected:
@@ -134,7 +138,7 @@ fn a_dry_run_says_what_it_would_do_of_the_phases_that_were_asked_for() {
     assert!(summary.text().contains("\nWould copy 5 to us-east-1.\n"));
     summary.copies.clear();
     assert!(summary.text().contains("\nWould do nothing.\n"));
-    summary.problems.push(Problem::new(Kind::WholeRun, "the fleet could not be listed", ""));
+    summary.problems.push(Problem::new(ProblemKind::WholeRun, "the fleet could not be listed", ""));
     assert!(summary.subject().contains(": dry run INCOMPLETE") && !summary.is_complete());
     assert!(summary.cause().starts_with("the fleet could not be listed\n"));
 }
@@ -150,7 +154,7 @@ fn only_a_complete_full_run_that_acted_is_a_full_backup() {
         |s| s.run.phases.copy = false,
         |s| s.run.phases.expire = false,
         |s| s.run.duplicate_of = Some("arn".into()),
-        |s| s.problems.push(Problem::new(Kind::Other, "x", "")),
+        |s| s.problems.push(Problem::new(ProblemKind::Other, "x", "")),
     ];
     for change in changes {
         let mut other = full.clone();
@@ -170,14 +174,14 @@ fn large(instances: usize, problems: usize) -> Summary {
             InstancePlan { name: long.clone(), ..plan }
         })
         .collect();
-    summary.instances = instance_ends(&plans, RUN, &[], &Copied::new());
+    summary.instances = instance_reports(&plans, RUN, &[], &Copied::new());
     let letters = |n: usize| n.to_string().replace(|c: char| c.is_ascii_digit(), "x") + &"y".repeat(n % 30);
     summary.problems = (0..problems)
         .map(|n| Problem {
             instances: vec![Named { id: format!("i-{n:017x}").parse().unwrap(), name: Some(long.clone()) }],
             volume: format!("vol-{n:017x}").parse().ok(),
             error: Some(format!("Error{}", letters(n).repeat(n / 30 + 1))),
-            ..Problem::new(Kind::NoSnapshot, format!("EC2 said: {}", "no ".repeat(200)), "Repair the reason")
+            ..Problem::new(ProblemKind::NoSnapshot, format!("EC2 said: {}", "no ".repeat(200)), "Repair the reason")
         })
         .collect();
     summary
@@ -238,7 +242,7 @@ fn a_single_line_that_is_too_long_for_a_cause_is_cut_rather_than_lost() {
     let mut summary = summary();
     let named = |n: usize| Named { id: format!("i-{n:017x}").parse().unwrap(), name: Some("n".repeat(200)) };
     summary.problems =
-        vec![Problem { instances: (0..40).map(named).collect(), ..Problem::new(Kind::NoSnapshot, "no", "") }];
+        vec![Problem { instances: (0..40).map(named).collect(), ..Problem::new(ProblemKind::NoSnapshot, "no", "") }];
     let cause = summary.cause();
     assert!(cause.chars().count() <= 1_000 && cause.starts_with("i-00000000000000000 (n"), "{cause}");
     assert!(cause.ends_with("summary.txt") && cause.contains("…\n"), "{cause}");
@@ -248,9 +252,9 @@ fn a_single_line_that_is_too_long_for_a_cause_is_cut_rather_than_lost() {
 fn an_execution_is_linked_in_the_console_of_its_partition() {
     let arn = |partition: &str, place: &str| format!("arn:{partition}:states:{place}:1:execution:b:e1");
     for (partition, place, host) in [
-        ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
-        ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
-        ("aws-cn", "cn-north-1", "cn-north-1.console.amazonaws.cn"),
+        ("aws", "eu-west-1", "eu-west-1.services.aws.amazon.com"),
+        ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.services.amazonaws-us-gov.com"),
+        ("aws-cn", "cn-north-1", "cn-north-1.services.amazonaws.cn"),
     ] {
         let execution = arn(partition, place);
         let link = format!("https://{host}/states/home?region={place}#/v2/executions/details/{execution}");

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::{
     delivery::{CallFailed, Callbacks, Queue, Token},
-    explain::explain,
+    sdk_error::error_text,
 };
 
 /// A worker's queue, its dead-letter queue, and the state machine it answers.
-pub struct Line {
+pub struct WorkerQueue {
     pub sfn: aws_sdk_sfn::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub queue_url: String,
@@ -23,7 +23,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug + 'static,
 {
-    CallFailed(explain(error))
+    CallFailed(error_text(error))
 }
 
 fn alive<T, E, R>(answer: Result<T, SdkError<E, R>>) -> Result<Token, CallFailed>
@@ -40,7 +40,7 @@ where
     }
 }
 
-impl Callbacks for Line {
+impl Callbacks for WorkerQueue {
     async fn heartbeat(&self, token: &str) -> Result<Token, CallFailed> {
         alive(self.sfn.send_task_heartbeat().task_token(token).send().await)
     }
@@ -55,7 +55,7 @@ impl Callbacks for Line {
     }
 }
 
-impl Queue for Line {
+impl Queue for WorkerQueue {
     async fn send_later(&self, body: &str, seconds: u32) -> Result<(), CallFailed> {
         let delay = i32::try_from(seconds).unwrap_or(i32::MAX);
         let request = self.sqs.send_message().queue_url(&self.queue_url).message_body(body).delay_seconds(delay);

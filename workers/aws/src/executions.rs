@@ -1,18 +1,17 @@
-//! What the report needs of Step Functions and SNS.
+//! What became of the items of an execution: its Map Runs, and their children that failed.
 // Single-threaded: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
 
 use aws_sdk_sfn::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
     types::{ExecutionStatus, MapRunItemCounts},
 };
 use domain::{
-    error::{ErrorName, Failure},
-    ports::{Executions, FailedItem, MapRun, Notifications},
+    error::Failure,
+    ports::{Executions, FailedItem, MapRun},
 };
 
-use crate::explain::explain;
+use crate::sdk_error::failed;
 
 /// Failed children that are described per report, in all: DescribeExecution has a bucket of 250, refilled by 10 a second
 /// (Step Functions quotas), and what they have in common shows in fewer.
@@ -22,14 +21,6 @@ const MAX_MISSES: usize = 3;
 
 /// The Map Runs of executions.
 pub struct StepFunctions(pub Client);
-
-fn failed<E, R>(what: &str, error: SdkError<E, R>) -> Failure
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug + 'static,
-{
-    Failure::new(ErrorName::StorageFailed, format!("{what}: {}", explain(error)))
-}
 
 impl Executions for StepFunctions {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
@@ -177,21 +168,6 @@ impl Calls for Client {
             error: child.error.unwrap_or_else(|| child.status.as_str().to_owned()),
             cause: child.cause.unwrap_or_default(),
         })
-    }
-}
-
-/// The notification topic.
-pub struct Topic {
-    /// The client.
-    pub client: aws_sdk_sns::Client,
-    /// The topic's ARN.
-    pub arn: String,
-}
-
-impl Notifications for Topic {
-    async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure> {
-        let request = self.client.publish().topic_arn(&self.arn).subject(subject).message(message);
-        request.send().await.map(|_| ()).map_err(|e| failed("Publish", e))
     }
 }
 

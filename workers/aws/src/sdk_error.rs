@@ -1,0 +1,32 @@
+//! What an error of the SDK becomes: a line of text, or a [`Failure`].
+//!
+//! EC2 has its own, in `ec2`, since there it matters whether a call may have been carried out.
+
+use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use domain::error::{ErrorName, Failure};
+
+/// The service's code and message where it answered, else the chain of causes.
+pub fn error_text<E, R>(error: SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    match error.as_service_error().and_then(|answer| Some((answer.code()?, answer.message().unwrap_or_default()))) {
+        Some((code, message)) => format!("{code}: {message}"),
+        None => DisplayErrorContext(error).to_string(),
+    }
+}
+
+/// The failure of a call of S3, SQS, SNS or Step Functions; `subject` is the call, or the key it was about.
+pub fn failed<E, R>(subject: &str, error: SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    unusable(subject, error_text(error))
+}
+
+/// The same for an answer that cannot be used.
+pub fn unusable(subject: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(ErrorName::StorageFailed, format!("{subject}: {why}"))
+}
