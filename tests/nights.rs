@@ -12,7 +12,7 @@ use domain::{
     },
     copies::CopyTask,
     error::Failure,
-    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeServices, FakeStorage},
+    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeServices, FakeStorage, region},
     fleet::Snapshot,
     ids::Region,
     policy::InstancePlan,
@@ -24,10 +24,6 @@ use serde_json::{Value, json};
 
 const HOME: &str = "eu-west-1";
 const AWAY: &str = "us-east-1";
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
 
 struct Account {
     ec2: FakeEc2,

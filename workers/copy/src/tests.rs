@@ -3,7 +3,7 @@ use std::{cell::Cell, ops::Deref};
 use chrono::TimeDelta;
 use domain::{
     error::ErrorName,
-    fake::{ClaimFault, FakeClaims, FakeEc2, Fault},
+    fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home, region},
     fleet::SnapshotState::{Completed, Error, Pending},
     outcome::Outcome::{Done, Fail, Later, Retry},
     ports::Stored,
@@ -11,14 +11,6 @@ use domain::{
 };
 
 use super::*;
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
-
-fn home() -> Region {
-    region("eu-west-1")
-}
 
 fn east() -> Region {
     region("us-east-1")

@@ -4,9 +4,10 @@ use domain::{
     error::Failure,
     ids::Region,
     ports::{Ec2, SnapshotFilter, Storage},
+    run_files,
 };
 
-use crate::{Context, fleet, lines};
+use crate::context::Context;
 
 /// Lists the copies, and the `KeepForever` tags, that are owed to a destination.
 pub(crate) async fn discover<E: Ec2, S: Storage>(
@@ -15,7 +16,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     context: &Context<'_, E, S>,
 ) -> Result<Manifest, Failure> {
     let Context { ec2, storage, home, .. } = context;
-    let fleet = fleet::read(run, fleet::AT_START, *storage).await?;
+    let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET]).await?;
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     let there = ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await?;
     let owed = owed(&sources, &there, &LiveInstances::of(&fleet.instances), region, &rules(context, run));
@@ -28,7 +29,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     for snapshot in &owed.forgotten {
         tracing::error!(%snapshot, %region, "left the look-back without a copy");
     }
-    storage.write_manifest(run.key(&format!("copies-{region}.jsonl")), lines(&owed.tasks)?).await
+    run_files::write_lines(*storage, run, &run_files::copies(region), &owed.tasks).await
 }
 
 /// What copies are decided by, now.

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use domain::{
     contract::{ExpireTask, Expiring, Hold, KeptDue, Run, SweepPlan},
-    copies::{self, CopyRules, CopyTask, LegacyKey, LiveInstances, is_source, legacy_key},
+    copies::{self, CopyRules, CopyTask, LiveInstances, is_source},
+    earlier_scripts::{LegacyKey, legacy_key},
     error::{Ec2Error, ErrorName, Failure},
     expiry::{
         Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held, stopped,
@@ -12,11 +13,12 @@ use domain::{
     ids::{Region, SnapshotId},
     ports::{Ec2, SnapshotFilter, Storage},
     protection::floor_volumes,
+    run_files,
     tags::SnapshotTags,
 };
 use serde_json::json;
 
-use crate::{Context, copies::rules, fleet, lines};
+use crate::{context::Context, copies::rules};
 
 /// Snapshots in one message: few enough to be deleted within seconds, also in a region that is far away.
 const BATCH: usize = 20;
@@ -28,7 +30,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     context: &Context<'_, E, S>,
 ) -> Result<SweepPlan, Failure> {
     let Context { ec2, storage, settings, home, now } = context;
-    let fleet = fleet::read(run, fleet::AGAIN, *storage).await?;
+    let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN]).await?;
     let today = now.date_naive();
     let (owners, rules) = (LiveInstances::of(&fleet.instances), rules(context, run));
     let (mut candidates, mut due_sources) = (Vec::new(), BTreeSet::new());
@@ -86,7 +88,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         .chunks(BATCH)
         .map(|chunk| ExpireTask { region: region.clone(), planned: today, snapshots: chunk.to_vec() })
         .collect();
-    storage.write_manifest(run.key(&format!("expire-{region}.jsonl")), lines(&batches)?).await.map(SweepPlan::Manifest)
+    run_files::write_lines(*storage, run, &run_files::expire(region), &batches).await.map(SweepPlan::Manifest)
 }
 
 /// Why each snapshot goes or stays; what is due and stays once more by itself, since the report names it.
@@ -100,15 +102,15 @@ async fn write_verdicts(
     let explained = candidates
         .iter()
         .zip(judged)
-        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}).to_string());
-    storage.write_manifest(run.key(&format!("verdicts-{region}.jsonl")), explained).await?;
+        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}));
+    run_files::write_lines(storage, run, &run_files::verdicts(region), explained).await?;
     let left: Vec<KeptDue> = candidates
         .iter()
         .zip(judged)
         .filter(|(_, verdict)| verdict.is_left())
         .map(|(c, verdict)| KeptDue { id: c.id.clone(), volume: c.volume.clone(), verdict: verdict.to_string() })
         .collect();
-    storage.write_manifest(run.key(&format!("left-{region}.jsonl")), lines(&left)?).await?;
+    run_files::write_lines(storage, run, &run_files::left(region), &left).await?;
     Ok(())
 }
 
@@ -200,18 +202,15 @@ async fn due_and_alike<E: Ec2, S>(
 
 /// The sources whose copies to a region this run has planned.
 async fn planned_copies(run: &Run, region: &Region, storage: &impl Storage) -> Result<BTreeSet<SnapshotId>, Failure> {
-    let key = run.key(&format!("copies-{region}.jsonl"));
-    // Where the run makes no copies there is none.
-    let body = storage.read(&key).await?.unwrap_or_default();
-    let mut planned = BTreeSet::new();
-    for line in body.lines().filter(|line| !line.is_empty()) {
-        let task: CopyTask =
-            serde_json::from_str(line).map_err(|e| Failure::new(ErrorName::StorageFailed, format!("{key}: {e}")))?;
-        if let CopyTask::Copy { snapshot, .. } = task {
-            planned.insert(snapshot);
-        }
-    }
-    Ok(planned)
+    // Where the run makes no copies there is no such file.
+    let planned: Vec<CopyTask> = run_files::read_lines(storage, run, &run_files::copies(region)).await?;
+    Ok(planned
+        .into_iter()
+        .filter_map(|task| match task {
+            CopyTask::Copy { snapshot, .. } => Some(snapshot),
+            CopyTask::Retag { .. } => None,
+        })
+        .collect())
 }
 
 /// What of a destination may be a copy of these sources: a region holds too much to keep it all in memory.

@@ -8,18 +8,19 @@ use domain::{
     ids::Region,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},
+    run_files,
     settings::Settings,
     tags::SnapshotTags,
 };
 
-use crate::{Context, fleet, lines};
+use crate::{context::Context, fleet};
 
 /// Plans the snapshots of the fleet, and finds the regions that the other phases are about.
 pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     Context { ec2, storage, settings, .. }: &Context<'_, E, S>,
 ) -> Result<FleetFound, Failure> {
-    let fleet = fleet::list(run, fleet::AT_START, *ec2, *storage).await?;
+    let fleet = fleet::list(run, run_files::FLEET, *ec2, *storage).await?;
     let regions = &fleet.regions;
     let (plans, mut rejections) = policy::plan(&fleet, settings.default_retention);
 
@@ -54,8 +55,8 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     for rejection in &rejections {
         tracing::warn!(subject = rejection.subject, problem = rejection.problem, "rejected");
     }
-    storage.write_manifest(run.key("rejected.jsonl"), lines(&rejections)?).await?;
-    let manifest = storage.write_manifest(run.key("instances.jsonl"), lines(&plans)?).await?;
+    run_files::write_lines(*storage, run, run_files::REJECTED, &rejections).await?;
+    let manifest = run_files::write_lines(*storage, run, run_files::INSTANCES, &plans).await?;
     tracing::info!(run = run.id, instances = plans.len(), rejected = rejections.len(), "fleet discovered");
     Ok(FleetFound { manifest, copy_regions: copy_regions.into_iter().collect(), expire_regions })
 }

@@ -13,38 +13,24 @@
 //! Whatever it reads it reads to the end: a list that could not be completed is an error, never a shorter list.
 //! It changes nothing in EC2, so a second invocation, or one after a crash, gives the same.
 
+mod context;
 mod copies;
 mod expired;
 mod fleet;
 mod instances;
 mod start;
 
+pub use context::Context;
 pub use start::StartContext;
 
-use chrono::{DateTime, Utc};
 use domain::{
     contract::DiscoverEvent,
     error::{ErrorName, Failure},
-    ids::Region,
     ports::{Claims, Ec2, ExecutionStates, Storage},
-    settings::Settings,
+    run_files,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-
-/// What discover works with.
-pub struct Context<'a, E, S> {
-    /// EC2.
-    pub ec2: &'a E,
-    /// The report bucket.
-    pub storage: &'a S,
-    /// The stack's parameters.
-    pub settings: &'a Settings,
-    /// The region of the stack.
-    pub home: &'a Region,
-    /// Now.
-    pub now: DateTime<Utc>,
-}
 
 /// Answers one step.
 pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
@@ -59,7 +45,7 @@ pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
         DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
         DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),
         DiscoverEvent::ListFleetAgain { run } => {
-            fleet::list(&run, fleet::AGAIN, context.ec2, context.storage).await?;
+            fleet::list(&run, run_files::FLEET_AGAIN, context.ec2, context.storage).await?;
             Ok(json!({}))
         }
         DiscoverEvent::DiscoverExpired { run, region } => answer(&expired::discover(&run, &region, context).await?),
@@ -68,14 +54,6 @@ pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
 
 fn answer(value: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(value).map_err(|e| Failure::new(ErrorName::StorageFailed, e))
-}
-
-fn line(value: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|e| Failure::new(ErrorName::StorageFailed, e))
-}
-
-fn lines<T: Serialize>(values: &[T]) -> Result<Vec<String>, Failure> {
-    values.iter().map(line).collect()
 }
 
 #[cfg(test)]

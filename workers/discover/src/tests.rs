@@ -3,24 +3,17 @@ use std::collections::BTreeMap;
 use domain::{
     contract::{ExpireTask, FleetFound, Manifest, Run, SweepPlan},
     copies::CopyTask,
-    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeStorage, Fault},
+    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeStorage, Fault, home, region},
     fleet::{SnapshotState::Completed, Tags},
     ids::{Region, SnapshotId},
     policy::{InstancePlan, Rejection},
+    settings::Settings,
     tags::tags,
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
-
-fn home() -> Region {
-    region("eu-west-1")
-}
 
 fn account() -> FakeEc2 {
     let mut ec2 = FakeEc2::new(&["eu-west-1", "us-east-1", "us-west-2"], "2026-11-22T03:00:30Z".parse().unwrap());
@@ -70,7 +63,7 @@ async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Res
 
 /// Writes the fleet down as the steps before `DiscoverCopies` and `DiscoverExpired` do.
 async fn listed(ec2: &FakeEc2, storage: &FakeStorage) {
-    for name in [crate::fleet::AT_START, crate::fleet::AGAIN] {
+    for name in [run_files::FLEET, run_files::FLEET_AGAIN] {
         crate::fleet::list(&run(json!({})), name, ec2, storage).await.unwrap();
     }
     ec2.calls.borrow_mut().clear();

@@ -11,8 +11,10 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    earlier_scripts::{LegacyCopy, LegacyKeys, UnlabelledCopies},
     fleet::{Instance, Snapshot, SnapshotState, Tags, oldest_live},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
+    labels::{copy_labels, printable},
     retention::RetentionDays,
     settings::Settings,
     tags::{self, InstanceTags, SnapshotTags},
@@ -224,7 +226,7 @@ pub fn owed(
     rules: &CopyRules<'_>,
 ) -> Owed {
     let copies = Copies::of(there, rules.home);
-    let (twins, surplus) = (twins(sources), surplus_snapshots(sources));
+    let (keys, surplus) = (legacy_keys(sources), surplus_snapshots(sources));
     let mut owed = Owed { surplus: copies.surplus(), ..Owed::default() };
     let mut ranked: Vec<(usize, CopyTask)> = Vec::new();
     let mut rank_of_volume: BTreeMap<Option<&VolumeId>, usize> = BTreeMap::new();
@@ -234,9 +236,9 @@ pub fn owed(
     newest_first.sort_by(|(a, _), (b, _)| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
 
     for (source, read) in newest_first {
-        let alike = twins.get(&legacy_key(source)).copied().unwrap_or(1);
+        let sharing = keys.sharing(source);
         if let Some(value) = tags::keep_forever(&source.tags) {
-            ranked.extend(copies.retags(source, &read, value, region, alike).map(|retag| (0, retag)));
+            ranked.extend(copies.retags(source, &read, value, region, sharing).map(|retag| (0, retag)));
         }
         let rank = rank_of_volume.entry(source.volume.as_ref()).or_default();
         *rank += 1;
@@ -264,7 +266,7 @@ pub fn owed(
         if !(in_lookback || just_left) {
             continue;
         }
-        match copies.state_of(source, created_on, alike) {
+        match copies.state_of(source, created_on, sharing) {
             CopyState::Completed => {}
             CopyState::Doubtful => owed.doubtful.push(doubt(format!(
                 "{region} has copies of {created_on} by the earlier scripts that may be of it: it is not copied"
@@ -274,14 +276,14 @@ pub fn owed(
                 owed.stuck.push(Stuck { source: source.id.clone(), copy: copy.id.clone(), since: copy.started })
             }
             CopyState::Absent | CopyState::Pending(_) => {
-                let labels = tags::copy_labels(source, rules.home, rules.run, created_on, delete_on);
+                let labels = copy_labels(source, rules.home, rules.run, created_on, delete_on);
                 if !labels.dropped.is_empty() {
                     owed.dropped_tags.insert(source.id.clone(), labels.dropped);
                 }
                 let task = CopyTask::Copy {
                     region: region.clone(),
                     snapshot: source.id.clone(),
-                    description: tags::printable(&source.description),
+                    description: printable(&source.description),
                     tags: labels.tags,
                 };
                 ranked.push((*rank, task));
@@ -295,11 +297,11 @@ pub fn owed(
 
 /// Those of the sources of which a destination holds no completed copy.
 pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTreeSet<SnapshotId> {
-    let (copies, twins) = (Copies::of(there, home), twins(sources));
+    let (copies, keys) = (Copies::of(there, home), legacy_keys(sources));
     let is_copied = |source: &Snapshot| {
-        let alike = twins.get(&legacy_key(source)).copied().unwrap_or(1);
+        let sharing = keys.sharing(source);
         let created_on = SnapshotTags::read(&source.tags).created_on;
-        created_on.is_some_and(|day| matches!(copies.state_of(source, day, alike), CopyState::Completed))
+        created_on.is_some_and(|day| matches!(copies.state_of(source, day, sharing), CopyState::Completed))
     };
     sources.iter().filter(|source| !is_copied(source)).map(|source| source.id.clone()).collect()
 }
@@ -326,38 +328,21 @@ enum CopyState<'a> {
     Doubtful,
 }
 
-/// The day and the description of a snapshot, by which alone the earlier scripts' copies can be matched.
-pub type LegacyKey = (Option<NaiveDate>, String);
-
-/// What snapshots that look alike have in common: which of them a copy is of may not be known.
-pub fn legacy_key(snapshot: &Snapshot) -> LegacyKey {
-    (SnapshotTags::read(&snapshot.tags).created_on, snapshot.description.clone())
-}
-
-/// The snapshots that a description names; EC2's own, of a copy, is `[Copied snap-… from eu-west-1]`.
-pub(crate) fn named_in(description: &str) -> impl Iterator<Item = SnapshotId> {
-    description.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter_map(|word| word.parse().ok())
-}
-
-/// How many sources share a day and a description, by which alone the earlier scripts' copies can be matched.
-fn twins(sources: &[Snapshot]) -> BTreeMap<LegacyKey, usize> {
-    let mut count = BTreeMap::new();
-    for source in sources.iter().filter(|s| is_source(&SnapshotTags::read(&s.tags)) && s.is_live()) {
-        *count.entry(legacy_key(source)).or_default() += 1;
-    }
-    count
+/// How many live sources share what alone tells the earlier scripts' copies apart.
+fn legacy_keys(sources: &[Snapshot]) -> LegacyKeys {
+    LegacyKeys::of(sources.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))))
 }
 
 /// The copies that a destination holds of the home region's snapshots.
 struct Copies<'a> {
     by_source: BTreeMap<SnapshotId, Vec<&'a Snapshot>>,
     /// Made by the earlier scripts: without `SourceSnapshotId`.
-    unlabelled: Vec<(&'a Snapshot, Option<NaiveDate>)>,
+    unlabelled: UnlabelledCopies<'a>,
 }
 
 impl<'a> Copies<'a> {
     fn of(there: &'a [Snapshot], home: &Region) -> Self {
-        let mut copies = Self { by_source: BTreeMap::new(), unlabelled: Vec::new() };
+        let mut copies = Self { by_source: BTreeMap::new(), unlabelled: UnlabelledCopies::default() };
         for copy in there {
             let read = SnapshotTags::read(&copy.tags);
             if read.from_region.as_deref() != Some(home.as_str()) {
@@ -365,50 +350,26 @@ impl<'a> Copies<'a> {
             }
             match read.source_snapshot {
                 Some(source) => copies.by_source.entry(source).or_default().push(copy),
-                None if copy.is_live() => copies.unlabelled.push((copy, read.created_on)),
+                None if copy.is_live() => copies.unlabelled.add(copy, read.created_on),
                 None => {}
             }
         }
         copies
     }
 
-    fn state_of(&self, source: &Snapshot, created_on: NaiveDate, twins: usize) -> CopyState<'a> {
-        let is_completed = |copy: &Snapshot| copy.state == SnapshotState::Completed;
+    fn state_of(&self, source: &Snapshot, created_on: NaiveDate, sharing: usize) -> CopyState<'a> {
         let labelled = || self.by_source.get(&source.id).into_iter().flatten().copied();
-        if labelled().any(is_completed) {
+        if labelled().any(|copy| copy.state == SnapshotState::Completed) {
             return CopyState::Completed;
         }
         if let Some(pending) = oldest_live(labelled()) {
             return CopyState::Pending(pending);
         }
-        if self.naming(source, created_on).next().is_some() {
-            // One that is pending cannot be adopted: the copy worker looks for `SourceSnapshotId`.
-            let copied = self.naming(source, created_on).any(is_completed);
-            return if copied { CopyState::Completed } else { CopyState::Doubtful };
+        match self.unlabelled.copy_of(source, created_on, sharing) {
+            LegacyCopy::Absent => CopyState::Absent,
+            LegacyCopy::Completed => CopyState::Completed,
+            LegacyCopy::Doubtful => CopyState::Doubtful,
         }
-        let described: Vec<_> = self.described_as(source, created_on).collect();
-        let completed = described.iter().filter(|c| c.state == SnapshotState::Completed).count();
-        let anonymous = self.of_day(created_on).any(|copy| copy.description.is_empty());
-        match described.len() {
-            0 if anonymous && !source.tags.contains_key(tags::BACKUP_RUN) => CopyState::Doubtful,
-            0 => CopyState::Absent,
-            _ if twins == 1 && completed > 0 => CopyState::Completed,
-            // More copies than sources: one source was copied twice, and another perhaps never.
-            n if n == twins && completed == twins => CopyState::Completed,
-            _ => CopyState::Doubtful,
-        }
-    }
-
-    fn of_day(&self, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
-        self.unlabelled.iter().filter(move |(_, day)| *day == Some(created_on)).map(|(copy, _)| *copy)
-    }
-
-    fn naming(&self, source: &Snapshot, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
-        self.of_day(created_on).filter(|copy| named_in(&copy.description).any(|id| id == source.id))
-    }
-
-    fn described_as(&self, source: &Snapshot, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
-        self.of_day(created_on).filter(|copy| !source.description.is_empty() && copy.description == source.description)
     }
 
     fn retags(
@@ -417,13 +378,11 @@ impl<'a> Copies<'a> {
         read: &SnapshotTags,
         value: &str,
         region: &Region,
-        twins: usize,
+        sharing: usize,
     ) -> impl Iterator<Item = CopyTask> {
         let mut copies: Vec<&Snapshot> = self.by_source.get(&source.id).into_iter().flatten().copied().collect();
         if let Some(created_on) = read.created_on {
-            copies.extend(self.naming(source, created_on));
-            // Which of several that look alike is kept is not known: `expiry` keeps all of them.
-            copies.extend(self.described_as(source, created_on).filter(|_| twins == 1));
+            copies.extend(self.unlabelled.certainly_of(source, created_on, sharing));
         }
         copies.retain(|copy| copy.is_live() && tags::keep_forever(&copy.tags).is_none());
         copies.into_iter().map(|copy| CopyTask::Retag {

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    copies::named_in,
+    earlier_scripts::{KeptDescriptions, described, named_in},
     fleet::{Dated, Snapshot, SnapshotState, oldest_live},
     ids::{Region, SnapshotId, VolumeId},
     tags::{self, SnapshotTags},
@@ -52,7 +52,7 @@ impl From<&Snapshot> for Candidate {
         let volume = match &read.from_region {
             // One that was copied by hand within its region has the volume id of copies.
             None => snapshot.volume.clone().filter(|volume| volume.as_str() != ANY_COPYS_VOLUME),
-            Some(_) => read.source_volume.clone().or_else(|| tags::described(&snapshot.description).map(|a| a.volume)),
+            Some(_) => read.source_volume.clone().or_else(|| described(&snapshot.description).map(|a| a.volume)),
         };
         let unlabelled_copy = read.from_region.is_some() && read.source_snapshot.is_none();
         Self {
@@ -71,7 +71,7 @@ impl From<&Snapshot> for Candidate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptSources {
     ids: BTreeSet<SnapshotId>,
-    described: BTreeMap<Box<str>, BTreeSet<Option<NaiveDate>>>,
+    descriptions: KeptDescriptions,
 }
 
 impl KeptSources {
@@ -80,22 +80,19 @@ impl KeptSources {
         let read = SnapshotTags::read(&source.tags);
         if read.keep_forever {
             self.ids.insert(source.id.clone());
-            self.described.entry(source.description.as_str().into()).or_default().insert(read.created_on);
+            self.descriptions.note(source, read.created_on);
         }
     }
 
     fn keep(&self, copy: &Candidate) -> bool {
         match (&copy.tags.source_snapshot, &copy.description) {
             (Some(source), _) => self.ids.contains(source),
-            (None, Some(text)) => named_in(text).any(|id| self.ids.contains(&id)) || self.describe(text, copy),
+            (None, Some(text)) => {
+                named_in(text).any(|id| self.ids.contains(&id))
+                    || self.descriptions.may_include(text, copy.tags.created_on)
+            }
             (None, None) => false,
         }
-    }
-
-    /// A day that cannot be read, on either side, may be the same day.
-    fn describe(&self, text: &str, copy: &Candidate) -> bool {
-        let Some(days) = self.described.get(text) else { return false };
-        copy.tags.created_on.is_none_or(|day| days.contains(&Some(day)) || days.contains(&None))
     }
 }
 

@@ -13,9 +13,10 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
+    earlier_scripts,
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER},
     expiry::Holders,
-    fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
+    fleet::{Attachment, Fleet, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{
         CopyOrder, CreateSet, Created, DeadLetter, DeadLetters, Ec2, Executions, MapRun, Notifications, SnapshotFilter,
@@ -25,6 +26,16 @@ use crate::{
 };
 
 pub use claims::{ClaimFault, FakeClaims, FakeExecutionStates};
+
+/// A region of this code.
+pub fn region(code: &str) -> Region {
+    code.parse().unwrap_or_else(|problem| panic!("{problem}"))
+}
+
+/// The home region of the tests.
+pub fn home() -> Region {
+    region("eu-west-1")
+}
 
 /// What becomes of the next call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +141,12 @@ impl FakeEc2 {
             tags: own,
         });
         id
+    }
+
+    /// The fleet as it is now.
+    pub fn fleet(&self) -> Fleet {
+        let (regions, instances) = (self.regions.clone(), self.instances.borrow().clone());
+        Fleet { regions, instances, volumes: self.all_volumes() }
     }
 
     /// Makes the next call of `action` fail; several faults are met in turn.
@@ -276,7 +293,7 @@ impl Ec2 for FakeEc2 {
                 SnapshotFilter::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
                     .into_iter()
                     .flatten()
-                    .chain(tags::described(&snapshot.description).map(|a| a.volume).as_ref())
+                    .chain(earlier_scripts::described(&snapshot.description).map(|a| a.volume).as_ref())
                     .any(|volume| volumes.contains(volume)),
                 SnapshotFilter::KeptForever => read.keep_forever,
                 SnapshotFilter::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,

@@ -3,7 +3,7 @@
 //! The crate depends on serde, serde_json, chrono and thiserror, and on nothing else: no AWS SDK, no async runtime.
 //! Nothing in it reads a clock or the environment; `now` comes in as an argument.
 //!
-//! Read in this order: [`tags`] (what operators write, what snapshots carry), [`fleet`] (what exists),
+//! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
 //! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
 //! are owed), [`expiry`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`] and
 //! [`dead_letters`] (how a run ends), [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go
@@ -13,16 +13,19 @@ pub mod claims;
 pub mod contract;
 pub mod copies;
 pub mod dead_letters;
+pub mod earlier_scripts;
 pub mod error;
 pub mod expiry;
 pub mod fake;
 pub mod fleet;
 pub mod ids;
+pub mod labels;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
 pub mod protection;
 pub mod report;
 pub mod retention;
+pub mod run_files;
 pub mod settings;
 pub mod tags;

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    contract::Manifest,
     error::{Ec2Error, Failure},
     expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
@@ -142,18 +141,6 @@ pub trait Storage {
 
     /// Its name.
     fn bucket(&self) -> &str;
-
-    /// Writes a manifest, a JSON line each.
-    async fn write_manifest(&self, key: String, lines: impl IntoIterator<Item = String>) -> Result<Manifest, Failure> {
-        let (mut body, mut count) = (String::new(), 0);
-        for line in lines {
-            body.push_str(&line);
-            body.push('\n');
-            count += 1;
-        }
-        self.write(&key, body).await?;
-        Ok(Manifest { bucket: self.bucket().to_owned(), key, count })
-    }
 }
 
 /// A Map item that failed.

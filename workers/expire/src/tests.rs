@@ -2,21 +2,13 @@ use domain::{
     contract::Expiring,
     error::LOST_ANSWER,
     expiry::Expire,
-    fake::{FakeEc2, Fault},
+    fake::{FakeEc2, Fault, home, region},
     fleet::SnapshotState::{Completed, Error},
     outcome::Outcome::{Done, Fail, Later, Retry},
     tags::tags,
 };
 
 use super::*;
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
-
-fn home() -> Region {
-    region("eu-west-1")
-}
 
 fn account() -> FakeEc2 {
     FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T03:10:00Z".parse().unwrap())

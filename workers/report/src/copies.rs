@@ -9,9 +9,13 @@ use domain::{
     policy::InstancePlan,
     ports::{Ec2, SnapshotFilter, Storage},
     report::{Copied, Destination, ProblemKind, Summary, of_run},
+    run_files,
 };
 
-use crate::{Context, Known, manifests, region_results, unreadable};
+use crate::{
+    context::{Context, Known},
+    regions::{planned, region_results, unreadable},
+};
 
 /// Looks once more at what every destination is owed; returns the completed copies of the run's snapshots.
 ///
@@ -54,8 +58,7 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
     observed: &mut Observed,
 ) -> Result<impl IntoIterator<Item = (SnapshotId, SnapshotId)>, Failure> {
     let (run, region) = (&known.event.run, &end.region);
-    let key = run.key(&format!("copies-{region}.jsonl"));
-    let planned: Vec<CopyTask> = manifests::read_or_find(*storage, end.manifest.as_ref(), &key).await?;
+    let planned: Vec<CopyTask> = planned(*storage, run, end.manifest.as_ref(), &run_files::copies(region)).await?;
     let there = match ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await {
         Ok(there) => there,
         Err(error) => {

@@ -8,10 +8,14 @@ use domain::{
     ids::SnapshotId,
     ports::{Ec2, SnapshotFilter, Storage},
     report::{ProblemKind, RegionSweep, Summary},
+    run_files,
     tags::SnapshotTags,
 };
 
-use crate::{Context, Known, manifests, region_results, unreadable};
+use crate::{
+    context::{Context, Known},
+    regions::{planned, region_results, unreadable},
+};
 
 /// What became of the expiry of every swept region.
 pub(crate) async fn look<E: Ec2, S: Storage, C>(
@@ -41,9 +45,8 @@ async fn look_at_region<E: Ec2, S: Storage, C>(
     summary: &mut Summary,
 ) -> Result<(), Failure> {
     let (run, region) = (&known.event.run, &end.region);
-    let key = run.key(&format!("expire-{region}.jsonl"));
-    let batches: Vec<ExpireTask> = manifests::read_or_find(*storage, end.manifest.as_ref(), &key).await?;
-    let kept: Vec<KeptDue> = manifests::read_lines(*storage, &run.key(&format!("left-{region}.jsonl"))).await?;
+    let batches: Vec<ExpireTask> = planned(*storage, run, end.manifest.as_ref(), &run_files::expire(region)).await?;
+    let kept: Vec<KeptDue> = run_files::read_lines(*storage, run, &run_files::left(region)).await?;
     let ids: Vec<SnapshotId> =
         batches.iter().flat_map(|batch| &batch.snapshots).map(|expiring| expiring.id.clone()).collect();
     let mut there = BTreeMap::new();

@@ -11,28 +11,31 @@
 //!
 //! It fails closed: a region that the run was to handle, and of which its state says nothing, is a problem.
 
+mod context;
 mod copies;
 mod expiries;
 mod letters;
-mod manifests;
 mod metrics;
+mod regions;
 mod snapshots;
 
-use chrono::{DateTime, Utc};
 use domain::{
-    contract::{RegionResult, ReportEvent, StateError},
+    contract::{ReportEvent, StateError},
     copies::LiveInstances,
     dead_letters::Observed,
     error::{ErrorName, Failure},
-    fleet::{Fleet, Snapshot},
-    ids::Region,
+    policy::InstancePlan,
     ports::{DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
     report::{Failed, Names, Problem, ProblemKind, Summary, lines, reported_failures},
-    settings::Settings,
+    run_files,
 };
 use serde::{Deserialize, Serialize};
 
-/// What the state machine hears.
+use context::Known;
+
+pub use context::Context;
+
+/// What the state machine is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Whether nothing is owed.
@@ -41,33 +44,6 @@ pub struct Answer {
     pub cause: String,
     /// Where the summary stands.
     pub summary: String,
-}
-
-/// What the report works with.
-pub struct Context<'a, E, S, C> {
-    /// EC2.
-    pub ec2: &'a E,
-    /// The report bucket.
-    pub storage: &'a S,
-    /// Executions, and the topic.
-    pub services: &'a C,
-    /// The stack's parameters.
-    pub settings: &'a Settings,
-    /// The region of the stack.
-    pub home: &'a Region,
-    /// Now.
-    pub now: DateTime<Utc>,
-}
-
-/// What is known of a run before its phases are looked at.
-struct Known<'a> {
-    event: &'a ReportEvent,
-    /// The latest list of what exists.
-    fleet: &'a Fleet,
-    names: &'a Names<'a>,
-    /// The automated snapshots of the home region.
-    sources: &'a [Snapshot],
-    failed: &'a Failed,
 }
 
 /// Summarises a run.
@@ -100,9 +76,9 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         }
         return Ok((summary, observed));
     };
-    let fleet = manifests::read_fleet(*storage, run).await?;
-    summary.rejected = manifests::read_lines(*storage, &run.key("rejected.jsonl")).await?;
-    let plans = manifests::read(*storage, &found.manifest).await?;
+    let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN, run_files::FLEET]).await?;
+    summary.rejected = run_files::read_lines(*storage, run, run_files::REJECTED).await?;
+    let plans: Vec<InstancePlan> = run_files::read_manifest(*storage, &found.manifest).await?;
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     observed.living = LiveInstances::of(&fleet.instances);
     observed.note_unfinished(home, &sources);
@@ -153,51 +129,6 @@ async fn what_failed(services: &impl Executions, execution: &str, summary: &mut 
             summary.problems.push(Problem::new(ProblemKind::Other, reason, "See the Map Runs of the execution"));
             Failed::unknown()
         }
-    }
-}
-
-/// How each region of a phase ended; what the state says nothing of is a problem, as long as nothing explains it.
-fn region_results(
-    regions: &[Region],
-    told: &[RegionResult],
-    kind: ProblemKind,
-    is_explained: bool,
-    problems: &mut Vec<Problem>,
-) -> Vec<RegionResult> {
-    let mut ends = told.to_vec();
-    for region in regions.iter().filter(|region| !told.iter().any(|end| end.region == **region)) {
-        ends.push(RegionResult { region: region.clone(), manifest: None, failure: None });
-    }
-    for RegionResult { region, manifest, failure } in &ends {
-        let to_do = match kind {
-            ProblemKind::Copies => "The next run tries again",
-            _ => "What is due there stays; the next run tries again",
-        };
-        if let Some(error) = failure {
-            let to_do = match error.error == ErrorName::MassExpire.as_str() {
-                true => "Look into the verdicts of that region before you allow it",
-                false => to_do,
-            };
-            problems.push(Problem::of_region(kind, region, &error.error, error.message(), to_do));
-        } else if manifest.is_none() && !is_explained {
-            let reason = "the run's state has neither a result nor a failure of it";
-            problems.push(Problem { region: Some(region.clone()), ..Problem::new(kind, reason, to_do) });
-        }
-    }
-    ends
-}
-
-/// Takes note of a region that does not answer, unless a failure of the run says it already.
-fn unreadable(region: &Region, failure: Option<&StateError>, error: &Failure, problems: &mut Vec<Problem>) {
-    if failure.is_none() {
-        let name = error.name.as_str();
-        problems.push(Problem::of_region(
-            ProblemKind::Unreadable,
-            region,
-            name,
-            &error.cause,
-            "The next run tries again",
-        ));
     }
 }
 

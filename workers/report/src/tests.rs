@@ -1,17 +1,17 @@
-use std::collections::BTreeMap;
-
 use domain::{
-    contract::{AllowMassExpire, ExpireTask, Expiring, FleetFound, Manifest, Phases, Run},
+    contract::{AllowMassExpire, ExpireTask, Expiring, FleetFound, Manifest, Phases, RegionResult, Run},
     expiry::Expire,
-    fake::{FakeEc2, FakeServices, FakeStorage, Fault},
+    fake::{FakeEc2, FakeServices, FakeStorage, Fault, home},
     fleet::{
         SnapshotState::{Completed, Error, Pending},
-        Tags, Volume,
+        Tags,
     },
-    ids::VolumeId,
+    ids::Region,
+    labels::copy_labels,
     policy::plan,
     ports::{FailedItem, MapRun, WorkQueue},
-    tags::{copy_labels, tags},
+    settings::Settings,
+    tags::tags,
 };
 use serde_json::{Value, json};
 
@@ -23,10 +23,6 @@ mod run;
 mod snapshots;
 
 const RUN: &str = "20261122T030000Z";
-
-fn home() -> Region {
-    "eu-west-1".parse().unwrap()
-}
 
 fn east() -> Region {
     "us-east-1".parse().unwrap()
@@ -84,7 +80,7 @@ async fn night() -> Night {
     };
     let mut night = Night { ec2, storage: FakeStorage::default(), services: FakeServices::default(), event };
     night.list_fleet("fleet.json");
-    let (plans, _) = plan(&night.fleet(), 7.try_into().unwrap());
+    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap());
     let plans = night.manifest("instances.jsonl", plans.iter().map(|plan| json!(plan)).collect()).await;
     night.event.fleet.as_mut().unwrap().manifest = plans;
     let copies = night.manifest("copies-us-east-1.jsonl", vec![copy_of(source.id.as_str())]).await;
@@ -106,25 +102,8 @@ fn batch(region: &Region, ids: &[&str]) -> Value {
 }
 
 impl Night {
-    /// What exists now, as discover would list it.
-    fn fleet(&self) -> Fleet {
-        let instances = self.ec2.instances.borrow().clone();
-        let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
-        for id in self.ec2.detached.borrow().iter() {
-            volumes.insert(id.clone(), Volume { id: id.clone(), tags: Tags::new(), attached_to: vec![] });
-        }
-        for instance in &instances {
-            for attachment in &instance.volumes {
-                let id = &attachment.volume;
-                let new = || Volume { id: id.clone(), tags: Tags::new(), attached_to: vec![] };
-                volumes.entry(id.clone()).or_insert_with(new).attached_to.push(instance.id.clone());
-            }
-        }
-        Fleet { regions: self.ec2.regions.clone(), instances, volumes: volumes.into_values().collect() }
-    }
-
     fn list_fleet(&self, name: &str) {
-        self.write(name, json!(self.fleet()).to_string());
+        self.write(name, json!(self.ec2.fleet()).to_string());
     }
 
     fn write(&self, name: &str, body: String) {
@@ -132,8 +111,7 @@ impl Night {
     }
 
     async fn manifest(&self, name: &str, lines: Vec<Value>) -> Manifest {
-        let lines = lines.iter().map(Value::to_string);
-        self.storage.write_manifest(self.event.run.key(name), lines).await.unwrap()
+        run_files::write_lines(&self.storage, &self.event.run, name, lines).await.unwrap()
     }
 
     async fn report(&self) -> Result<Answer, Failure> {

@@ -4,9 +4,9 @@ use domain::{
     error::{Ec2Error, ErrorName, Reaction},
     fleet::{Attachment, Tags},
     ids::VolumeId,
+    labels::description,
     policy::InstancePlan,
     ports::{Claims, CreateSet, Ec2},
-    tags::description,
 };
 
 use crate::{Context, is_late};

@@ -25,11 +25,12 @@ use domain::{
     error::{Ec2Error, ErrorName, Failure, Reaction},
     fleet::{Attachment, Snapshot, oldest_live},
     ids::{InstanceId, Region, VolumeId},
+    labels::SnapshotLabels,
     outcome::{Outcome, after, spread},
     policy::InstancePlan,
     ports::{Claims, Ec2, SnapshotFilter},
     settings::Settings,
-    tags::{SnapshotLabels, SnapshotTags},
+    tags::SnapshotTags,
 };
 use futures::future::join_all;
 use serde_json::json;

@@ -2,7 +2,7 @@ use std::{cell::Cell, ops::Deref};
 
 use chrono::TimeDelta;
 use domain::{
-    fake::{ClaimFault, FakeClaims, FakeEc2, Fault},
+    fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home},
     fleet::SnapshotState::{Completed, Error},
     outcome::Outcome::{Done, Fail, Later, Retry},
     tags::tags,
@@ -11,10 +11,6 @@ use domain::{
 use super::*;
 
 const RUN: &str = "20261122T030000Z";
-
-fn home() -> Region {
-    "eu-west-1".parse().unwrap()
-}
 
 fn volume(id: &str) -> VolumeId {
     id.parse().unwrap()

@@ -1,5 +1,5 @@
 use domain::{
-    fake::{FakeEc2, Fault},
+    fake::{FakeEc2, Fault, home, region},
     fleet::{
         SnapshotState::{self, Completed, Error, Pending},
         Tags,
@@ -9,14 +9,6 @@ use domain::{
 };
 
 use super::*;
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
-
-fn home() -> Region {
-    region("eu-west-1")
-}
 
 fn account() -> FakeEc2 {
     FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T03:10:00Z".parse().unwrap())

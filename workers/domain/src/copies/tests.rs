@@ -2,14 +2,11 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::*;
+use crate::fake::region;
 use crate::{fleet::Attachment, tags::tags};
 
 const LOOKBACK: u32 = 7;
 const WEB: &str = "web - vol-1 (/dev/sda1)";
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
 
 fn day(ago: u64) -> NaiveDate {
     "2026-11-22".parse::<NaiveDate>().unwrap() - Days::new(ago)
@@ -68,7 +65,7 @@ fn earlier_copy(id: &str, ago: u64, description: &str) -> Snapshot {
 
 fn copy_of(source: &Snapshot, id: &str, state: SnapshotState) -> Snapshot {
     let created_on = SnapshotTags::read(&source.tags).created_on.unwrap();
-    let labels = tags::copy_labels(source, &region("eu-west-1"), "r", created_on, created_on + Days::new(30));
+    let labels = copy_labels(source, &region("eu-west-1"), "r", created_on, created_on + Days::new(30));
     Snapshot {
         id: id.parse().unwrap(),
         state,

@@ -1,15 +1,12 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fake::region;
 use crate::{
     copies::{Doubt, Stuck},
     fleet::{Attachment, Instance, Tags},
     tags::tags,
 };
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
 
 fn id(text: &str) -> SnapshotId {
     text.parse().unwrap()

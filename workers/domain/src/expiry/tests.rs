@@ -2,14 +2,11 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fake::region;
 use crate::tags::tags;
 
 const HOME: &str = "eu-west-1";
 const WEB: &str = "web - vol-1 (/dev/sda1)";
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
 
 fn day(ago: i64) -> NaiveDate {
     "2026-11-22".parse::<NaiveDate>().unwrap() - TimeDelta::days(ago)

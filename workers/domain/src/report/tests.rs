@@ -1,6 +1,7 @@
 use chrono::{NaiveDate, TimeDelta};
 
 use super::*;
+use crate::fake::region;
 use crate::{
     contract::{AllowMassExpire, Phases},
     copies::Owed,
@@ -16,10 +17,6 @@ mod expiries;
 mod problems;
 mod snapshots;
 mod text;
-
-fn region(code: &str) -> Region {
-    code.parse().unwrap()
-}
 
 fn id(text: &str) -> SnapshotId {
     text.parse().unwrap()

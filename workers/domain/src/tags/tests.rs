@@ -1,24 +1,7 @@
-use chrono::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::SnapshotState;
-
-fn day(text: &str) -> NaiveDate {
-    read_date(text).unwrap()
-}
-
-fn source(own: Tags) -> Snapshot {
-    Snapshot {
-        id: "snap-1".parse().unwrap(),
-        volume: Some("vol-1".parse().unwrap()),
-        state: SnapshotState::Completed,
-        started: chrono::Utc.timestamp_opt(1_790_000_000, 0).unwrap(),
-        description: String::new(),
-        state_message: None,
-        tags: own,
-    }
-}
+use crate::{earlier_scripts::described, labels::devices_of};
 
 #[test]
 fn backup_is_yes_in_any_case_and_nothing_else() {
@@ -62,54 +45,6 @@ fn only_exact_dates_are_read() {
 }
 
 #[test]
-fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
-    let mut own = tags([
-        ("aws:backup:source", "x"),
-        ("BackupCrossRegion", "us-east-1"),
-        ("Devices", "/dev/sda1=vol-1"),
-        ("Devices.2", "/dev/sdf=vol-2"),
-        ("KeepForever", ""),
-        ("Name", "db"),
-        ("SourceInstanceId", "i-1"),
-        ("DeleteOn", "2026-11-01"),
-    ]);
-    own.extend((0..60).map(|i| (format!("CostCenter{i}"), "x".into())));
-    let (home, created, due) = ("eu-west-1".parse().unwrap(), day("2026-11-22"), day("2026-11-25"));
-    let CopyLabels { tags: copied, dropped } = copy_labels(&source(own), &home, "run", created, due);
-    assert_eq!(dropped.len(), 60 + 11 - 50, "{dropped:?}");
-    assert_eq!(copied.len(), 50);
-    for (key, value) in [
-        ("BackupFromRegion", "eu-west-1"),
-        ("BackupRun", "run"),
-        ("CreatedOn", "2026-11-22"),
-        ("DeleteOn", "2026-11-25"),
-        ("KeepForever", ""),
-        ("Name", "db"),
-        ("SourceDevice", "/dev/sda1"),
-        ("SourceInstanceId", "i-1"),
-        ("SourceSnapshotId", "snap-1"),
-        ("SourceVolumeId", "vol-1"),
-        ("Type", "Automated"),
-    ] {
-        assert_eq!(copied.get(key).map(String::as_str), Some(value), "{key}");
-    }
-    assert!(!copied.keys().any(|k| k.starts_with("aws:") || k.starts_with("Devices") || k == "BackupCrossRegion"));
-}
-
-#[test]
-fn what_would_make_the_pre_signed_url_too_long_is_left_out_and_named() {
-    let mut own = tags([("Name", "ü".repeat(256).as_str())]);
-    own.extend((0..30).map(|i| (format!("Owner{i:02}"), "ä".repeat(200))));
-    let (home, created) = ("eu-west-1".parse().unwrap(), day("2026-11-22"));
-    let labels = copy_labels(&source(own.clone()), &home, "run", created, created);
-    assert_eq!(labels.tags["Name"], own["Name"], "ours come first");
-    let bytes: usize = labels.tags.iter().map(|(key, value)| bytes_in_url(key, value)).sum();
-    assert!(bytes <= MAX_COPY_URL_BYTES && bytes > MAX_COPY_URL_BYTES - 1300, "{bytes}");
-    let kept = labels.tags.keys().filter(|key| key.starts_with("Owner")).count();
-    assert_eq!((kept + labels.dropped.len(), labels.dropped.first().map(String::as_str)), (30, Some("Owner02")));
-}
-
-#[test]
 fn a_key_that_looks_like_ours_is_reported_where_it_may_be_meant() {
     let reported = |own: &[(&str, &str)]| {
         let (_, problems) = InstanceTags::read(&tags(own.iter().copied()));
@@ -133,40 +68,6 @@ fn keep_forever_in_another_case_keeps() {
         assert_eq!((read.keep_forever.as_deref(), problems.is_empty()), (Some("audit"), key == "KeepForever"));
     }
     assert!(!SnapshotTags::read(&tags([("Keep", "")])).keep_forever);
-}
-
-#[test]
-fn a_device_whose_name_holds_spaces_comes_back_whole() {
-    let attached = |device: &str, volume: &str| Attachment { device: device.into(), volume: volume.parse().unwrap() };
-    let devices = [attached("my data = 1", "vol-1a"), attached("/dev/sdf", "vol-2b"), attached(" x ", "vol-3c")];
-    assert_eq!(devices_of(&devices_tags(&devices)), devices);
-    assert_eq!(devices_of(&tags([("Devices", "torn vol-1a /dev/sdf=vol-2b")])).len(), 1);
-}
-
-#[test]
-fn the_earlier_scripts_description_is_read() {
-    let found = described("web (blue) - vol-0a1b (/dev/sdf)").unwrap();
-    assert_eq!((found.volume.as_str(), found.device.as_str()), ("vol-0a1b", "/dev/sdf"));
-    for text in ["", "by hand", "web - disk (/dev/sdf)", "web - vol-1 /dev/sdf"] {
-        assert_eq!(described(text), None, "{text:?}");
-    }
-}
-
-fn attachments(most: usize) -> impl Strategy<Value = Vec<Attachment>> {
-    prop::collection::vec(("/dev/[a-z]{2,20}[0-9]?", "vol-[0-9a-f]{17}"), 1..=most).prop_map(|pairs| {
-        pairs.into_iter().map(|(device, volume)| Attachment { device, volume: volume.parse().unwrap() }).collect()
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn devices_read_back_as_written(devices in attachments(128)) {
-        let written = devices_tags(&devices);
-        prop_assert!(written.values().all(|value| value.len() <= MAX_VALUE));
-        prop_assert_eq!(devices_of(&written), devices);
-    }
 }
 
 proptest! {
@@ -194,31 +95,4 @@ proptest! {
         prop_assert_eq!(found.iter().map(|r| r.to_string()).collect::<Vec<_>>(), once);
     }
 
-    #[test]
-    fn a_snapshots_labels_read_back(
-        days in 1u32..=36500, offset in 0u64..20_000, keep in prop::option::of(".{0,9}"), devices in attachments(3),
-    ) {
-        let labels = SnapshotLabels {
-            name: "db", instance: &"i-1".parse().unwrap(), run: "20261122T030000Z",
-            created_on: day("2026-01-01") + chrono::Days::new(offset),
-            retention: days.try_into().unwrap(), retention_cross_region: None,
-            backup_cross_region: Some("us-east-1"), keep_forever: keep.as_deref(), devices: &devices,
-        };
-        let read = SnapshotTags::read(&labels.tags());
-        prop_assert!(read.automated);
-        prop_assert_eq!(read.keep_forever, keep.is_some());
-        prop_assert_eq!(read.created_on, Some(labels.created_on));
-        prop_assert_eq!(read.delete_on, Some(labels.retention.delete_on(labels.created_on)));
-        prop_assert_eq!(read.source_instance.as_ref(), Some(labels.instance));
-    }
-}
-
-#[test]
-fn a_description_has_255_printable_ascii_characters_at_most() {
-    let id: InstanceId = "i-0123456789abcdef0".parse().unwrap();
-    assert_eq!(description("Zürich-DB\t1", &id), "Z?rich-DB?1 - i-0123456789abcdef0");
-    let long = description(&"é".repeat(256), &id);
-    assert_eq!(long.len(), 255);
-    assert!(long.ends_with("? - i-0123456789abcdef0") && long.is_ascii());
-    assert_eq!(printable(&"x".repeat(300)).len(), 255);
 }

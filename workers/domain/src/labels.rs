@@ -1,0 +1,220 @@
+//! What is written on snapshots and copies: their tags, and their description.
+//!
+//! The set's devices stand in `Devices`, `Devices.2`, …:
+//!
+//! ```
+//! use domain::{labels::devices_of, tags::tags};
+//! let found = devices_of(&tags([("Devices", "/dev/sda1=vol-1a /dev/sdf=vol-2b")]));
+//! assert_eq!(found[1].device, "/dev/sdf");
+//! assert_eq!(found[1].volume.as_str(), "vol-2b");
+//! ```
+
+use chrono::NaiveDate;
+
+use crate::{
+    earlier_scripts::described,
+    fleet::{Attachment, Snapshot, Tags},
+    ids::{InstanceId, Region},
+    retention::RetentionDays,
+    tags::{
+        AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CREATED_ON, DELETE_ON, DEVICES, KEEP_FOREVER,
+        MAX_TAGS, MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
+        SOURCE_VOLUME_ID, TYPE, keep_forever, tags,
+    },
+};
+
+/// What the tags of one `CreateSnapshots` are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotLabels<'a> {
+    /// The instance's name, or its id.
+    pub name: &'a str,
+    /// The instance.
+    pub instance: &'a InstanceId,
+    /// The run.
+    pub run: &'a str,
+    /// The day of the act.
+    pub created_on: NaiveDate,
+    /// How long it is kept.
+    pub retention: RetentionDays,
+    /// The instance's `RetentionCrossRegion`.
+    pub retention_cross_region: Option<RetentionDays>,
+    /// The instance's `BackupCrossRegion`, as it stands.
+    pub backup_cross_region: Option<&'a str>,
+    /// The instance's `KeepForever`.
+    pub keep_forever: Option<&'a str>,
+    /// What the set holds.
+    pub devices: &'a [Attachment],
+}
+
+impl SnapshotLabels<'_> {
+    /// The tags, the same for every snapshot of the set.
+    pub fn tags(&self) -> Tags {
+        let mut tags = tags([
+            (NAME, self.name),
+            (TYPE, AUTOMATED),
+            (BACKUP_RUN, self.run),
+            (SOURCE_INSTANCE_ID, self.instance.as_str()),
+        ]);
+        tags.insert(CREATED_ON.into(), self.created_on.to_string());
+        tags.insert(DELETE_ON.into(), self.retention.delete_on(self.created_on).to_string());
+        if let Some(days) = self.retention_cross_region {
+            tags.insert(RETENTION_CROSS_REGION.into(), days.to_string());
+        }
+        if let Some(regions) = self.backup_cross_region {
+            tags.insert(BACKUP_CROSS_REGION.into(), regions.into());
+        }
+        if let Some(value) = self.keep_forever {
+            tags.insert(KEEP_FOREVER.into(), value.into());
+        }
+        tags.extend(devices_tags(self.devices));
+        tags
+    }
+}
+
+/// `Devices`, `Devices.2`, …: each value as long as it may be, no pair cut in two.
+pub fn devices_tags(devices: &[Attachment]) -> Tags {
+    let mut values: Vec<String> = Vec::new();
+    for Attachment { device, volume } in devices {
+        let pair = format!("{device}={volume}");
+        match values.last_mut() {
+            Some(last) if last.len() + 1 + pair.len() <= MAX_VALUE => {
+                last.push(' ');
+                last.push_str(&pair);
+            }
+            _ => values.push(pair),
+        }
+    }
+    values.into_iter().enumerate().map(|(i, value)| (devices_key(i), value)).collect()
+}
+
+/// The devices and volumes that [`devices_tags`] wrote down; what cannot be read is left out.
+///
+/// A device's name may hold spaces: a pair ends with its volume.
+pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
+    let (mut found, mut name) = (Vec::new(), String::new());
+    for value in (0..).map_while(|i| tags.get(&devices_key(i))) {
+        for word in value.split(' ') {
+            let pair = word.rsplit_once('=').and_then(|(end, volume)| Some((end, volume.parse().ok()?)));
+            match pair {
+                Some((end, volume)) => found.push(Attachment { device: std::mem::take(&mut name) + end, volume }),
+                None => name = name + word + " ",
+            }
+        }
+        name.clear();
+    }
+    found
+}
+
+fn devices_key(index: usize) -> String {
+    match index {
+        0 => DEVICES.into(),
+        _ => format!("{DEVICES}.{}", index + 1),
+    }
+}
+
+/// Bytes that description and tags of a copy may take in its pre-signed URL.
+///
+/// The URL carries every parameter of the call, and may have 8 KB. The rest of it needs some 900 bytes, and the session
+/// token of a function's credentials some 2,000.
+const MAX_COPY_URL_BYTES: usize = 5_000;
+
+/// What a copy is labelled with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyLabels {
+    /// Its tags.
+    pub tags: Tags,
+    /// The keys of the source's own tags for which there was no room.
+    pub dropped: Vec<String>,
+}
+
+/// The tags of a copy: ours, then what else the source carries, as far as there is room.
+///
+/// `aws:` tags cannot be written by anyone but AWS. `BackupCrossRegion` would ask for copies of the copy,
+/// and `Devices` is replaced by `SourceDevice`.
+pub fn copy_labels(
+    source: &Snapshot,
+    home: &Region,
+    run: &str,
+    created_on: NaiveDate,
+    delete_on: NaiveDate,
+) -> CopyLabels {
+    let mut ours = tags([
+        (CREATED_ON, created_on.to_string().as_str()),
+        (DELETE_ON, &delete_on.to_string()),
+        (TYPE, AUTOMATED),
+        (BACKUP_FROM_REGION, home.as_str()),
+        (BACKUP_RUN, run),
+        (SOURCE_SNAPSHOT_ID, source.id.as_str()),
+    ]);
+    if let Some(volume) = &source.volume {
+        ours.insert(SOURCE_VOLUME_ID.into(), volume.to_string());
+    }
+    if let Some(device) = device_of(source) {
+        ours.insert(SOURCE_DEVICE.into(), device);
+    }
+    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION] {
+        if let Some(value) = source.tags.get(key) {
+            ours.insert(key.into(), value.clone());
+        }
+    }
+    if let Some(value) = keep_forever(&source.tags) {
+        ours.insert(KEEP_FOREVER.into(), value.clone());
+    }
+    let stays = |key: &str| {
+        key.starts_with("aws:") || key == BACKUP_CROSS_REGION || key == DEVICES || key.starts_with("Devices.")
+    };
+    let mut bytes =
+        encoded(&source.description) + ours.iter().map(|(key, value)| bytes_in_url(key, value)).sum::<usize>();
+    let mut labels = CopyLabels { tags: ours, dropped: Vec::new() };
+    for (key, value) in source.tags.iter().filter(|(key, _)| !stays(key)) {
+        if labels.tags.contains_key(key) {
+            continue;
+        }
+        let more = bytes_in_url(key, value);
+        if labels.tags.len() < MAX_TAGS && bytes + more <= MAX_COPY_URL_BYTES {
+            bytes += more;
+            labels.tags.insert(key.clone(), value.clone());
+        } else {
+            labels.dropped.push(key.clone());
+        }
+    }
+    labels
+}
+
+/// Bytes of a tag in a URL, with the names of its two parameters.
+fn bytes_in_url(key: &str, value: &str) -> usize {
+    const NAMES: usize = "&TagSpecification.1.Tag.50.Key=&TagSpecification.1.Tag.50.Value=".len();
+    NAMES + encoded(key) + encoded(value)
+}
+
+/// Bytes of a text in a URL: RFC 3986's unreserved characters stay, every other byte takes three.
+fn encoded(text: &str) -> usize {
+    text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { 1 } else { 3 }).sum()
+}
+
+/// Characters of a snapshot's description, at most (EC2's own error text says so).
+const MAX_DESCRIPTION: usize = 255;
+
+/// The description of an instance's snapshots: `Name - i-…`, of at most 255 printable ASCII characters.
+///
+/// What is not ASCII becomes `?`, and a long name is cut; the tag `Name` keeps it as it is.
+pub fn description(name: &str, instance: &InstanceId) -> String {
+    let end = format!(" - {instance}");
+    printable(name).chars().take(MAX_DESCRIPTION - end.len()).chain(end.chars()).collect()
+}
+
+/// A description that EC2 takes, of one that was given otherwise.
+pub fn printable(text: &str) -> String {
+    let allowed = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
+    text.chars().map(allowed).take(MAX_DESCRIPTION).collect()
+}
+
+/// Where the source's volume was: from `Devices`, else from the earlier scripts' description `Name - vol-… (device)`.
+pub fn device_of(snapshot: &Snapshot) -> Option<String> {
+    let volume = snapshot.volume.as_ref()?;
+    let tagged = devices_of(&snapshot.tags).into_iter().find(|a| a.volume == *volume).map(|a| a.device);
+    tagged.or_else(|| described(&snapshot.description).filter(|a| a.volume == *volume).map(|a| a.device))
+}
+
+#[cfg(test)]
+mod tests;
