@@ -7,15 +7,14 @@ use std::cell::Cell;
 use aws::attempt;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
-    contract::{
-        DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionResult, ReportEvent, Run, SnapshotTask, SweepPlan,
-    },
+    contract::{DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionResult, ReportEvent, SnapshotTask, SweepPlan},
     copies::CopyTask,
     error::Failure,
     fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeServices, FakeStorage, region},
     fleet::Snapshot,
     ids::Region,
     policy::InstancePlan,
+    run::Run,
     settings::Settings,
     tags::SnapshotTags,
 };

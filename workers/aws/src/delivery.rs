@@ -14,8 +14,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    contract::{About, MESSAGE_VERSION, Message},
     error::{ErrorName, Failure},
+    message::{About, MESSAGE_VERSION, Message},
     outcome::{Outcome, retry_delay},
 };
 use futures::future::join_all;

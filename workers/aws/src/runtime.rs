@@ -5,9 +5,9 @@ use std::{env, error::Error, fmt, time::Duration};
 use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    contract::About,
     error::{ErrorName, Failure},
     ids::Region,
+    message::About,
     outcome::Outcome,
     ports::WorkQueue,
     settings::Settings,

@@ -5,14 +5,12 @@ use domain::{
     claims::{Claim, copies_prefix, copy_key},
     copies::STUCK_AFTER,
     error::{Ec2Error, Failure},
-    fleet::{Snapshot, SnapshotState},
+    fleet::{Snapshot, SnapshotState, oldest_live},
     ids::{Region, SnapshotId},
     ports::{Claims, Ec2, SnapshotFilter},
     tags::SnapshotTags,
 };
 use futures::future::join_all;
-
-use crate::satisfying;
 
 /// Clocks differ by less.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
@@ -140,4 +138,10 @@ impl<'a> Destination<'a> {
     pub(crate) fn claim_in_flight(&self, source: &SnapshotId) -> Option<&Claim> {
         self.in_flight.get(source)
     }
+}
+
+/// The copy that counts, of several of one source; one that is completed always does.
+fn satisfying(copies: &[Snapshot]) -> Option<&Snapshot> {
+    let completed = copies.iter().filter(|copy| copy.state == SnapshotState::Completed);
+    oldest_live(completed).or_else(|| oldest_live(copies))
 }

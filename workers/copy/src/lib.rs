@@ -21,15 +21,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
-    claims::{ACT_WITHIN, Attempt, ClaimDecision, ClaimRequest, Held, Made, copy_key, take, takeover},
+    claims::{ClaimDecision, ClaimRequest, Held, Made, copy_key, take, takeover},
     contract::Begun,
     copies::CopyTask,
+    creating::Context,
     error::{ErrorName, Failure, Reaction},
-    fleet::{Snapshot, SnapshotState, Tags, oldest_live},
+    fleet::Tags,
     ids::{Region, SnapshotId},
     outcome::{Outcome, after, spread},
     ports::{Claims, CopyOrder, Ec2},
-    settings::Settings,
     tags::SnapshotTags,
 };
 use futures::future::join_all;
@@ -39,24 +39,6 @@ use destination::Destination;
 
 /// For so long after it began an invocation looks a second time: a call without an answer takes 45 s.
 const LOOKS_AGAIN_FOR: TimeDelta = TimeDelta::seconds(12);
-
-/// What the worker works with.
-pub struct Context<'a, E, C> {
-    /// EC2.
-    pub ec2: &'a E,
-    /// The claims.
-    pub claims: &'a C,
-    /// The region of the stack.
-    pub home: &'a Region,
-    /// The stack's parameters.
-    pub settings: &'a Settings,
-    /// This invocation.
-    pub attempt: &'a Attempt,
-    /// When it began.
-    pub began: DateTime<Utc>,
-    /// The time.
-    pub clock: &'a dyn Fn() -> DateTime<Utc>,
-}
 
 /// Answers a batch, one outcome per task.
 pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<CopyTask>) -> Vec<Outcome> {
@@ -93,7 +75,7 @@ struct Batch<'a, 't, E, C> {
     wanted: Vec<Wanted<'t>>,
     sources: BTreeSet<&'t SnapshotId>,
     /// Whether an answer was lost: the rest need not try, and would outlast the function's time-out.
-    silent: bool,
+    ec2_unavailable: bool,
     /// By the task's place in the batch.
     outcomes: Vec<(usize, Outcome)>,
 }
@@ -102,7 +84,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     fn new(context: &'a Context<'a, E, C>, region: &'t Region) -> Self {
         let looked = context.began;
         let (wanted, sources, outcomes) = (Vec::new(), BTreeSet::new(), Vec::new());
-        Self { context, region, looked, wanted, sources, silent: false, outcomes }
+        Self { context, region, looked, wanted, sources, ec2_unavailable: false, outcomes }
     }
 
     /// Carries out a retag, and notes a copy.
@@ -118,7 +100,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
                     }
                     Err(error) => after(error, snapshot.as_str(), self.looked),
                 };
-                self.silent |= matches!(outcome, Outcome::Retry(_));
+                self.ec2_unavailable |= matches!(outcome, Outcome::Retry(_));
                 self.outcomes.push((index, outcome));
             }
             // The same source once more in one batch: the next look, or the claim, shows what the first made.
@@ -132,7 +114,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     }
 
     fn later(&mut self, index: usize, source: &SnapshotId, seconds: u32) {
-        self.outcomes.push((index, Outcome::Later(spread(seconds, source.as_str(), (self.context.clock)()))));
+        self.outcomes.push((index, Outcome::Later(spread(seconds, source.as_str(), self.context.now()))));
     }
 
     fn done(&mut self, index: usize, begun: &Begun) {
@@ -141,7 +123,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
 
     /// Whether the region does not answer, or its answer could come after the function's end.
     fn is_to_be_left_alone(&self) -> bool {
-        self.silent || (self.context.clock)() - self.looked > ACT_WITHIN
+        self.ec2_unavailable || self.context.is_late(self.looked)
     }
 
     /// Answers for all that is left, in the same way.
@@ -152,7 +134,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     }
 
     fn rest_later(&mut self, seconds: u32) {
-        let now = (self.context.clock)();
+        let now = self.context.now();
         self.rest(|source| Outcome::Later(spread(seconds, source.as_str(), now)));
     }
 
@@ -175,7 +157,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             return;
         }
         // A second look without an answer would outlast the function, and take the other regions with it.
-        if (self.context.clock)() - looked > LOOKS_AGAIN_FOR {
+        if self.context.now() - looked > LOOKS_AGAIN_FOR {
             return self.rest_later(settings.retry_seconds);
         }
         let limit = settings.copy_concurrency as usize;
@@ -225,7 +207,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
                 }
                 Err(failure) => {
                     self.give_back(claim).await;
-                    self.silent = true;
+                    self.ec2_unavailable = true;
                     self.outcomes.push((wanted.index, Outcome::Retry(failure)));
                 }
             }
@@ -269,11 +251,11 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         let takeover = takeover(settings.retry_seconds);
         let asking = ClaimRequest { attempt, looked: self.looked, shown: there.shown(wanted.source), takeover };
         let key = copy_key(self.region, wanted.source);
-        match take(claims, key, asking, (self.context.clock)(), <[Made]>::is_empty).await {
+        match take(claims, key, asking, self.context.now(), <[Made]>::is_empty).await {
             Ok(ClaimDecision::Mine(claim)) => return Some(claim),
             Ok(ClaimDecision::Others(made)) => self.wait_for(wanted, &made),
             Err(failure) => {
-                self.silent = true;
+                self.ec2_unavailable = true;
                 self.outcomes.push((wanted.index, Outcome::Retry(failure)));
             }
         }
@@ -289,14 +271,14 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
 
     async fn copy(&mut self, wanted: Wanted<'t>, mut claim: Held) -> Copied {
         let Context { ec2, claims, home, settings, .. } = *self.context;
-        match claim.renew(claims, (self.context.clock)(), takeover(settings.retry_seconds)).await {
+        match claim.renew(claims, self.context.now(), takeover(settings.retry_seconds)).await {
             Ok(true) => {}
             Ok(false) => {
                 self.later(wanted.index, wanted.source, settings.poll_seconds);
                 return Copied::No;
             }
             Err(failure) => {
-                self.silent = true;
+                self.ec2_unavailable = true;
                 self.outcomes.push((wanted.index, Outcome::Retry(failure)));
                 return Copied::No;
             }
@@ -309,14 +291,14 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             tags: wanted.tags,
             kms_key: settings.destination_kms_keys.get(self.region).map(String::as_str),
         };
-        let at = (self.context.clock)();
+        let at = self.context.now();
         let answer = ec2.copy(&order).await;
         let made: Vec<Made> = answer.iter().map(|id| Made { id: id.clone(), volume: None, at }).collect();
         let is_in_doubt = answer.as_ref().is_err_and(|error| error.reaction() == Reaction::MayHaveHappened);
         if !is_in_doubt && let Err(failure) = claim.close(claims, made.clone()).await {
             tracing::warn!(%failure, source = %wanted.source, region = %self.region, "the claim could not be written");
         }
-        self.silent |= is_in_doubt;
+        self.ec2_unavailable |= is_in_doubt;
         let Err(error) = answer else {
             self.wait_for(&wanted, &made);
             return Copied::Perhaps;
@@ -327,7 +309,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             _ if is_in_doubt => Copied::Perhaps,
             _ => Copied::No,
         };
-        self.outcomes.push((wanted.index, after(error, wanted.source.as_str(), (self.context.clock)())));
+        self.outcomes.push((wanted.index, after(error, wanted.source.as_str(), self.context.now())));
         copied
     }
 }
@@ -343,12 +325,6 @@ enum Copied {
 /// The day on which the copy was due, where that is over: the message lay in a dead-letter queue for too long.
 fn due_already(tags: &Tags, now: DateTime<Utc>) -> Option<NaiveDate> {
     SnapshotTags::read(tags).delete_on.filter(|day| *day <= now.date_naive())
-}
-
-/// The copy that counts, of several of one source; one that is completed always does.
-fn satisfying(copies: &[Snapshot]) -> Option<&Snapshot> {
-    let completed = copies.iter().filter(|copy| copy.state == SnapshotState::Completed);
-    oldest_live(completed).or_else(|| oldest_live(copies))
 }
 
 #[cfg(test)]

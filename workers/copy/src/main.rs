@@ -2,7 +2,8 @@
 
 use aws::{Acts, Aws, StartError, attempt, queue_worker};
 use chrono::Utc;
-use copy::{Context, handle};
+use copy::handle;
+use domain::creating::Context;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {

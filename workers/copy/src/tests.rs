@@ -2,11 +2,13 @@ use std::{cell::Cell, ops::Deref};
 
 use chrono::TimeDelta;
 use domain::{
+    claims::Attempt,
     error::ErrorName,
     fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home, region},
     fleet::SnapshotState::{Completed, Error, Pending},
     outcome::Outcome::{Done, Fail, Later, Retry},
     ports::Stored,
+    settings::Settings,
     tags::tags,
 };
 

@@ -1,9 +1,10 @@
 use domain::{
-    contract::{Manifest, Run},
+    contract::Manifest,
     copies::{CopyRules, LiveInstances, owed},
     error::Failure,
     ids::Region,
     ports::{Ec2, SnapshotFilter, Storage},
+    run::Run,
     run_files,
 };
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    contract::{ExpireTask, Expiring, Hold, KeptDue, Run, SweepPlan},
+    contract::{ExpireTask, Expiring, Hold, KeptDue, SweepPlan},
     copies::{self, CopyRules, CopyTask, LiveInstances, is_source},
     earlier_scripts::{LegacyKey, legacy_key},
     error::{Ec2Error, ErrorName, Failure},
@@ -13,6 +13,7 @@ use domain::{
     ids::{Region, SnapshotId},
     ports::{Ec2, SnapshotFilter, Storage},
     protection::floor_volumes,
+    run::Run,
     run_files,
     tags::SnapshotTags,
 };

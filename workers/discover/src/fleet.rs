@@ -1,8 +1,8 @@
 use domain::{
-    contract::Run,
     error::{Ec2Error, Failure},
     fleet::Fleet,
     ports::{Ec2, Storage},
+    run::Run,
     run_files,
 };
 

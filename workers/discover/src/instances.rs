@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    contract::{FleetFound, Run},
+    contract::FleetFound,
     copies::{LiveInstances, is_source, promised},
     error::{Ec2Error, Failure},
     fleet::Regions,
     ids::Region,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},
+    run::Run,
     run_files,
     settings::Settings,
     tags::SnapshotTags,

@@ -4,7 +4,7 @@
 //!
 //! | step | writes | returns |
 //! |---|---|---|
-//! | `StartRun` | the claim of the run | the [`Run`](domain::contract::Run), or `InvalidInput`, or `RunInProgress` |
+//! | `StartRun` | the claim of the run | the [`Run`](domain::run::Run), or `InvalidInput`, or `RunInProgress` |
 //! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
 //! | `ListFleetAgain` | `fleet-again.json` | nothing |

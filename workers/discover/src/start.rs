@@ -16,9 +16,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     claims::{MAX_TRIES, RunClaim, contended, run_key},
-    contract::Run,
     error::{ErrorName, Failure},
     ports::{Claims, ExecutionState, ExecutionStates, Written},
+    run::Run,
     settings::Settings,
 };
 use serde_json::Value;

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    contract::{ExpireTask, FleetFound, Manifest, Run, SweepPlan},
+    contract::{ExpireTask, FleetFound, Manifest, SweepPlan},
     copies::CopyTask,
     fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeStorage, Fault, home, region},
     fleet::{SnapshotState::Completed, Tags},
     ids::{Region, SnapshotId},
     policy::{InstancePlan, Rejection},
+    run::Run,
     settings::Settings,
     tags::tags,
 };

@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    contract::{AllowMassExpire, Run},
     error::{ErrorName, Failure},
     fleet::Snapshot,
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{Claims, Stored, Written},
+    run::{AllowMassExpire, Run},
 };
 
 /// The time-out of the functions that hold claims, as `template.yaml` has it.

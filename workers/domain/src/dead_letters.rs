@@ -9,10 +9,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    contract::{ExpireTask, Message, SnapshotTask, WaitTask},
+    contract::{ExpireTask, SnapshotTask, WaitTask},
     copies::{CopyTask, LiveInstances, Owed},
     fleet::{Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId},
+    message::Message,
     ports::{DeadLetter, WorkQueue},
     tags::SnapshotTags,
 };

@@ -1,6 +1,6 @@
 //! Error names that operators see, and what each EC2 error code means here.
 //!
-//! The names stand in the services, in the dead-letter queues and in the state machine's definition;
+//! The names stand in the console, in the dead-letter queues and in the state machine's definition;
 //! a test holds the definition to this list.
 
 use std::fmt;

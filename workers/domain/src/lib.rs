@@ -6,12 +6,13 @@
 //! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
 //! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
 //! are owed), [`expiry`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`] and
-//! [`dead_letters`] (how a run ends), [`contract`] (the JSON between the states), [`error`] and [`outcome`] (what can go
+//! [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go
 //! wrong, and what follows from it).
 
 pub mod claims;
 pub mod contract;
 pub mod copies;
+pub mod creating;
 pub mod dead_letters;
 pub mod earlier_scripts;
 pub mod error;
@@ -20,12 +21,14 @@ pub mod fake;
 pub mod fleet;
 pub mod ids;
 pub mod labels;
+pub mod message;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
 pub mod protection;
 pub mod report;
 pub mod retention;
+pub mod run;
 pub mod run_files;
 pub mod settings;
 pub mod tags;

@@ -17,11 +17,12 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    contract::{Manifest, Run},
+    contract::Manifest,
     error::{ErrorName, Failure},
     fleet::Fleet,
     ids::Region,
     ports::Storage,
+    run::Run,
 };
 
 /// The fleet as it was when the run began: snapshots and copies are decided from it.

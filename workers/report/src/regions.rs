@@ -1,9 +1,10 @@
 use domain::{
-    contract::{Manifest, RegionResult, Run, StateError},
+    contract::{Manifest, RegionResult, StateError},
     error::{ErrorName, Failure},
     ids::Region,
     ports::Storage,
     report::{Problem, ProblemKind},
+    run::Run,
     run_files,
 };
 use serde::de::DeserializeOwned;

@@ -1,5 +1,5 @@
 use domain::{
-    contract::{AllowMassExpire, ExpireTask, Expiring, FleetFound, Manifest, Phases, RegionResult, Run},
+    contract::{ExpireTask, Expiring, FleetFound, Manifest, RegionResult},
     expiry::Expire,
     fake::{FakeEc2, FakeServices, FakeStorage, Fault, home},
     fleet::{
@@ -10,6 +10,7 @@ use domain::{
     labels::copy_labels,
     policy::plan,
     ports::{FailedItem, MapRun, WorkQueue},
+    run::{AllowMassExpire, Phases, Run},
     settings::Settings,
     tags::tags,
 };

@@ -1,6 +1,7 @@
 use chrono::{DateTime, Utc};
 use domain::{
     claims::Made,
+    creating::Context,
     error::{Ec2Error, ErrorName, Reaction},
     fleet::{Attachment, Tags},
     ids::VolumeId,
@@ -8,8 +9,6 @@ use domain::{
     policy::InstancePlan,
     ports::{Claims, CreateSet, Ec2},
 };
-
-use crate::{Context, is_late};
 
 /// Data volumes that one `CreateSnapshots` can leave out (its documentation).
 const MAX_EXCLUDED: usize = 40;
@@ -53,7 +52,7 @@ pub(crate) async fn create<E: Ec2, C: Claims>(
             description: &description,
             tags,
         };
-        let at = (context.clock)();
+        let at = context.now();
         match context.ec2.create_set(&set).await {
             Ok(created) => {
                 let made = created.into_iter().map(|c| Made { id: c.id, volume: Some(c.volume), at }).collect();
@@ -87,11 +86,11 @@ async fn one_by_one<E: Ec2, C: Claims>(
 ) -> Created {
     let mut created = Created::default();
     for attachment in missing {
-        if is_late(context, looked) {
+        if context.is_late(looked) {
             created.is_cut_short = true;
             break;
         }
-        let (volume, at) = (attachment.volume.clone(), (context.clock)());
+        let (volume, at) = (attachment.volume.clone(), context.now());
         match context.ec2.create_one(attachment, description, tags).await {
             Ok(id) => created.made.push(Made { id, volume: Some(volume), at }),
             // What this system does not know may be of the volume, too.

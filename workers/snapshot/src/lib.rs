@@ -20,40 +20,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    claims::{ACT_WITHIN, Attempt, ClaimDecision, ClaimRequest, Held, Made, snapshot_key, take, takeover},
+    claims::{ClaimDecision, ClaimRequest, Held, Made, snapshot_key, take, takeover},
     contract::{Begun, SnapshotTask},
+    creating::Context,
     error::{Ec2Error, ErrorName, Failure, Reaction},
     fleet::{Attachment, Snapshot, oldest_live},
-    ids::{InstanceId, Region, VolumeId},
+    ids::{InstanceId, VolumeId},
     labels::SnapshotLabels,
     outcome::{Outcome, after, spread},
     policy::InstancePlan,
     ports::{Claims, Ec2, SnapshotFilter},
-    settings::Settings,
     tags::SnapshotTags,
 };
 use futures::future::join_all;
 use serde_json::json;
 
 use create::{Created, create};
-
-/// What the worker works with.
-pub struct Context<'a, E, C> {
-    /// EC2.
-    pub ec2: &'a E,
-    /// The claims.
-    pub claims: &'a C,
-    /// The region of the stack.
-    pub home: &'a Region,
-    /// The stack's parameters.
-    pub settings: &'a Settings,
-    /// This invocation.
-    pub attempt: &'a Attempt,
-    /// When it began.
-    pub began: DateTime<Utc>,
-    /// The time.
-    pub clock: &'a dyn Fn() -> DateTime<Utc>,
-}
 
 /// Answers a batch, one outcome per task.
 pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<SnapshotTask>) -> Vec<Outcome> {
@@ -66,11 +48,11 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<S
             // Once more in one batch: the next look, or the claim, shows what the first made.
             Ok(_) if !begun.insert((&task.run, instance)) => later(context, context.settings.poll_seconds, instance),
             // An answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
-            Ok(_) if ec2_unavailable || is_late(context, looked) => {
+            Ok(_) if ec2_unavailable || context.is_late(looked) => {
                 later(context, context.settings.retry_seconds, instance)
             }
             Ok(made) => snapshot_instance(context, task, made, looked).await,
-            Err(error) => after(error.clone(), instance, (context.clock)()),
+            Err(error) => after(error.clone(), instance, context.now()),
         };
         ec2_unavailable |= matches!(outcome, Outcome::Retry(_));
         outcomes.push(outcome);
@@ -95,12 +77,7 @@ async fn look<'t, E: Ec2, C>(
 }
 
 fn later<E, C>(context: &Context<'_, E, C>, seconds: u32, instance: &str) -> Outcome {
-    Outcome::Later(spread(seconds, instance, (context.clock)()))
-}
-
-/// Whether the answer to another call could come after the function's end.
-fn is_late<E, C>(context: &Context<'_, E, C>, looked: DateTime<Utc>) -> bool {
-    (context.clock)() - looked > ACT_WITHIN
+    Outcome::Later(spread(seconds, instance, context.now()))
 }
 
 /// `made` is what EC2 showed of the run when the batch began.
@@ -123,7 +100,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
     let asking = ClaimRequest { attempt: context.attempt, looked, shown: &shown, takeover };
     let wanted = |made: &[Made]| missing.iter().any(|a| !is_made(a, made));
     let key = snapshot_key(&task.run, &plan.instance);
-    let mut held = match take(context.claims, key, asking, (context.clock)(), wanted).await {
+    let mut held = match take(context.claims, key, asking, context.now(), wanted).await {
         Ok(ClaimDecision::Mine(held)) => held,
         Ok(ClaimDecision::Others(made)) if !wanted(&made) => {
             adopt(&mut begun, &missing, &made);
@@ -132,7 +109,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
         Ok(ClaimDecision::Others(_)) => return later(context, context.settings.poll_seconds, plan.instance.as_str()),
         Err(failure) => return Outcome::Retry(failure),
     };
-    match held.renew(context.claims, (context.clock)(), takeover).await {
+    match held.renew(context.claims, context.now(), takeover).await {
         Ok(true) => {}
         Ok(false) => return later(context, context.settings.poll_seconds, plan.instance.as_str()),
         Err(failure) => return Outcome::Retry(failure),
@@ -143,7 +120,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
         name: &plan.name,
         instance: &plan.instance,
         run: &task.run,
-        created_on: (context.clock)().date_naive(),
+        created_on: context.now().date_naive(),
         retention: plan.retention,
         retention_cross_region: plan.retention_cross_region,
         backup_cross_region: plan.backup_cross_region.as_deref(),
@@ -191,7 +168,7 @@ async fn write_down<E, C: Claims>(context: &Context<'_, E, C>, held: Held, creat
 
 /// The outcome where some volumes were refused, or the rest was not tried.
 fn concluded<E, C>(context: &Context<'_, E, C>, plan: &InstancePlan, begun: Begun, created: Created) -> Outcome {
-    let (instance, now) = (plan.instance.as_str(), (context.clock)());
+    let (instance, now) = (plan.instance.as_str(), context.now());
     // Never sooner where a part of the set was begun: EC2 may not show that before.
     let at_least = if begun.snapshots.is_empty() { 0 } else { context.settings.retry_seconds };
     if let Some(error) = created.stopped {

@@ -2,7 +2,8 @@
 
 use aws::{Acts, Aws, StartError, attempt, queue_worker};
 use chrono::Utc;
-use snapshot::{Context, handle};
+use domain::creating::Context;
+use snapshot::handle;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {

@@ -2,9 +2,11 @@ use std::{cell::Cell, ops::Deref};
 
 use chrono::TimeDelta;
 use domain::{
+    claims::Attempt,
     fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home},
     fleet::SnapshotState::{Completed, Error},
     outcome::Outcome::{Done, Fail, Later, Retry},
+    settings::Settings,
     tags::tags,
 };
 

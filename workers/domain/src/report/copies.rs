@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Names, Problem, ProblemKind, advice, failures::COPIES, problem::at};
+use super::{
+    failures::{COPIES, Failed},
+    names::Names,
+    problem::{Problem, ProblemKind, advice, at},
+};
 use crate::{
     copies::{CopyTask, LiveInstances, Owed, surplus_snapshots},
     error::name_of_broken_copy,

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Names, Problem, ProblemKind, advice, failures::EXPIRIES};
+use super::{
+    failures::{EXPIRIES, Failed},
+    names::Names,
+    problem::{Problem, ProblemKind, advice},
+};
 use crate::{
     contract::{ExpireTask, Expiring, KeptDue},
     error::ErrorName,

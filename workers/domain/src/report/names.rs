@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Named;
+use super::problem::Named;
 use crate::{
     fleet::{Fleet, Instance, Snapshot},
     ids::{InstanceId, VolumeId},

@@ -280,3 +280,21 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
     let told: Vec<&str> = [before.as_str(), reason.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
     format!("{}{after}{to_do}", told.join(": "))
 }
+
+/// What to do about an error, before what is to be done in any case.
+pub(super) fn advice(error: &str, otherwise: &str) -> String {
+    let name = ErrorName::ALL.iter().find(|name| name.as_str() == error);
+    let first = match name {
+        Some(ErrorName::OutOfTime) => {
+            return "The next run makes them; if it happens again, raise RunHours or CopyConcurrency".into();
+        }
+        Some(ErrorName::AccessDenied) => "Grant the permission",
+        Some(ErrorName::KeyNotAccessible) => "Mend the key's policy, or DestinationKmsKeys",
+        Some(ErrorName::RegionNotEnabled) => "Enable the region, or take it out of the tag",
+        Some(ErrorName::CopyNotSupported) => "Take the region out of the tag",
+        Some(ErrorName::SnapshotLimitExceeded) => "Raise the account's quota of snapshots",
+        Some(ErrorName::TagsRefused) => "Allow the tags that README lists",
+        _ => return otherwise.to_owned(),
+    };
+    format!("{first}. {otherwise}")
+}

@@ -6,18 +6,17 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failed, Named, Problem, ProblemKind, advice,
-    failures::SNAPSHOTS,
-    problem::{at, input_time},
+    failures::{Failed, SNAPSHOTS},
+    problem::{Named, Problem, ProblemKind, advice, at, input_time},
 };
 use crate::{
-    contract::Run,
     copies::is_source,
     error::ErrorName,
     fleet::{Fleet, Instance, Snapshot, SnapshotState, Volume, oldest_live},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::{InstancePlan, Rejection},
     protection::{Gone, Unprotected},
+    run::Run,
     tags::{BACKUP_RUN, Backup, InstanceTags, SnapshotTags, backup_word},
 };
 

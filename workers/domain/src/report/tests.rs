@@ -1,14 +1,16 @@
-use chrono::{NaiveDate, TimeDelta};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::*;
-use crate::fake::region;
 use crate::{
-    contract::{AllowMassExpire, Phases},
     copies::Owed,
-    fleet::{Attachment, Fleet, Instance, Regions, Snapshot, Tags, Volume},
+    fake::region,
+    fleet::{Attachment, Fleet, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{SnapshotId, VolumeId},
-    policy::InstancePlan,
-    ports::{FailedItem, MapRun},
+    policy::{InstancePlan, Rejection},
+    ports::{FailedItem, MapRun, WorkQueue},
+    run::{AllowMassExpire, Phases, Run},
     tags::tags,
 };
 

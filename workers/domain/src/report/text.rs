@@ -4,12 +4,15 @@
 //! later problems, are ever left out, by whole lines, and the text says how many.
 
 use super::{
-    DeadLettersReport, ExpiryReport, InstanceReport, Summary, Swept,
+    expiries::{ExpiryReport, Swept},
+    failures::ReportedFailure,
     problem::{at, input_time, lines, some_of},
+    snapshots::InstanceReport,
+    summary::{DeadLettersReport, Summary},
 };
 use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState};
 
-/// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a services.
+/// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
 const MAX_CAUSE: usize = 1_000;
 /// Bytes of a mail, at most; SNS takes 256 KiB (`Publish` documentation), and much less is enough to act on.
 const MAX_MAIL: usize = 60_000;
@@ -177,7 +180,7 @@ impl Summary {
     fn details(&self) -> Vec<String> {
         let mut all = Vec::new();
         all.extend(list("Rejected", self.rejected.iter().map(ToString::to_string)));
-        let failures = self.failures.iter().map(super::ReportedFailure::line).chain(self.unread.iter().cloned());
+        let failures = self.failures.iter().map(ReportedFailure::line).chain(self.unread.iter().cloned());
         all.extend(list("Failed on the way", failures));
         all.extend(list("Dead letters", self.dead_letters.iter().map(letters)));
         all.extend(list("Notes", self.notes.iter().map(ToString::to_string)));
@@ -311,5 +314,5 @@ pub fn console_link(execution: &str) -> Option<String> {
         _ => return None,
     };
     let page = format!("states/home?region={region}#/v2/executions/details/{execution}");
-    Some(format!("https://{region}.services.{host}/{page}"))
+    Some(format!("https://{region}.console.{host}/{page}"))
 }

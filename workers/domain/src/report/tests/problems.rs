@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::*;
+use super::{problem::advice, *};
 
 fn named(number: usize) -> Vec<Named> {
     vec![Named { id: format!("i-{number:02}").parse().unwrap(), name: Some(format!("web-{number}")) }]

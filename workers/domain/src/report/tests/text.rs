@@ -73,7 +73,7 @@ Run: 20261122T030000Z, which {\"scheduledTime\": \"2026-11-22T03:00:00Z\"} repea
 Phases: snapshot, copy, expire
 Account: 111122223333, home region eu-west-1
 Started: 2026-11-22 03:00 UTC; reported: 2026-11-22 04:00 UTC; deadline: 2026-11-22 23:00 UTC
-Execution: https://eu-west-1.services.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:111122223333:execution:backup:e1
+Execution: https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:111122223333:execution:backup:e1
 Summary: s3://reports/runs/20261122T030000Z/e1/summary.txt and summary.json beside it
 
 Rejected:
@@ -252,9 +252,9 @@ fn a_single_line_that_is_too_long_for_a_cause_is_cut_rather_than_lost() {
 fn an_execution_is_linked_in_the_console_of_its_partition() {
     let arn = |partition: &str, place: &str| format!("arn:{partition}:states:{place}:1:execution:b:e1");
     for (partition, place, host) in [
-        ("aws", "eu-west-1", "eu-west-1.services.aws.amazon.com"),
-        ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.services.amazonaws-us-gov.com"),
-        ("aws-cn", "cn-north-1", "cn-north-1.services.amazonaws.cn"),
+        ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
+        ("aws-us-gov", "us-gov-west-1", "us-gov-west-1.console.amazonaws-us-gov.com"),
+        ("aws-cn", "cn-north-1", "cn-north-1.console.amazonaws.cn"),
     ] {
         let execution = arn(partition, place);
         let link = format!("https://{host}/states/home?region={place}#/v2/executions/details/{execution}");

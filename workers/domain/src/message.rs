@@ -1,0 +1,108 @@
+//! A message in a work queue: a task, whom to answer, and what logs and dead letters say of it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    contract::{Begun, ExpireTask, SnapshotTask},
+    copies::CopyTask,
+    error::{ErrorName, Failure},
+    ids::SnapshotId,
+    tags::BACKUP_RUN,
+};
+
+/// What a task is about, for logs and for the attributes of a message in a dead-letter queue.
+pub trait About {
+    /// Names and values; at most eight.
+    fn about(&self) -> Vec<(&'static str, String)>;
+}
+
+impl About for SnapshotTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![("Run", self.run.clone()), ("Instance", self.instance.instance.to_string())]
+    }
+}
+
+impl About for Begun {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![("Region", self.region.to_string()), ("Snapshot", joined(&self.snapshots))]
+    }
+}
+
+impl About for CopyTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        let (snapshot, run) = match self {
+            Self::Copy { snapshot, tags, .. } => (snapshot, tags.get(BACKUP_RUN)),
+            Self::Retag { snapshot, .. } => (snapshot, None),
+        };
+        let mut about = vec![("Destination", self.region().to_string()), ("Snapshot", snapshot.to_string())];
+        about.extend(run.map(|run| ("Run", run.clone())));
+        about
+    }
+}
+
+impl About for ExpireTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        let ids: Vec<_> = self.snapshots.iter().map(|s| s.id.clone()).collect();
+        vec![("Region", self.region.to_string()), ("Planned", self.planned.to_string()), ("Snapshot", joined(&ids))]
+    }
+}
+
+fn joined(ids: &[SnapshotId]) -> String {
+    ids.iter().map(SnapshotId::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// The version of [`Message`].
+pub const MESSAGE_VERSION: u32 = 1;
+
+/// A message in a work queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message<T> {
+    /// [`MESSAGE_VERSION`].
+    pub version: u32,
+    /// Whom to answer; nobody where the message was put back by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_token: Option<String>,
+    /// What to do.
+    pub task: T,
+    /// When its run ends: from then on the task ends with [`ErrorName::OutOfTime`]. None on what was put back by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// When it was first sent; where it is missing, SQS knows when it was put into the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+impl<T: DeserializeOwned> Message<T> {
+    /// Reads a message's body; [`ErrorName::BadMessage`] says what is wrong with it.
+    pub fn read(body: &str) -> Result<Self, Failure> {
+        let refuse = |problem: &dyn std::fmt::Display| Failure::new(ErrorName::BadMessage, problem);
+        let value: Value = serde_json::from_str(body).map_err(|e| refuse(&format!("the message is not JSON: {e}")))?;
+        match value.get("version").and_then(Value::as_u64) {
+            Some(version) if version == u64::from(MESSAGE_VERSION) => {}
+            _ => return Err(refuse(&format!("version: allowed is {MESSAGE_VERSION}"))),
+        }
+        serde_json::from_value(value).map_err(|e| refuse(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poison_message_says_what_is_wrong_with_it() {
+        for (body, part) in [
+            ("snap", "not JSON"),
+            ("{}", "version"),
+            (r#"{"version":2,"task":{},"sentAt":"2026-11-22T03:00:00Z"}"#, "allowed is 1"),
+            (r#"{"version":1,"sentAt":"2026-11-22T03:00:00Z"}"#, "task"),
+            (r#"{"version":1,"task":{"region":"mars"},"sentAt":"2026-11-22T03:00:00Z"}"#, "mars"),
+        ] {
+            let failure = Message::<ExpireTask>::read(body).unwrap_err();
+            assert!(failure.name == ErrorName::BadMessage && failure.cause.contains(part), "{failure}");
+        }
+    }
+}
