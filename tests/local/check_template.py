@@ -55,7 +55,16 @@ PATTERNS = {
             " eu-west-1 ,us-gov-west-1 ",
             "cn-north-1,us-isob-east-1,eusc-de-east-1,ap-southeast-7",
         ],
-        ["eu-west1", "eu-west", "euwest-1", "eu-west-1a", "eu-west-1;us-east-1", "eu-west-1 us-east-1", "eu-west-1,", "all"],
+        [
+            "eu-west1",
+            "eu-west",
+            "euwest-1",
+            "eu-west-1a",
+            "eu-west-1;us-east-1",
+            "eu-west-1 us-east-1",
+            "eu-west-1,",
+            "all",
+        ],
     ),
     "DestinationKmsKeys": (
         [
@@ -226,7 +235,9 @@ def places(template):
             yield f"{name} is not in the README's table."
         elif shown[name] != str(parameter["Default"]):
             yield f"{name} has the default {parameter['Default']}, and the README says {shown[name]}."
-    yield from (f"{name} is in a parameter group, and no parameter." for name in grouped if name not in template["Parameters"])
+    yield from (
+        f"{name} is in a parameter group, and no parameter." for name in grouped if name not in template["Parameters"]
+    )
 
 
 def architecture(text):

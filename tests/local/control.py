@@ -73,11 +73,14 @@ def add_instances(given):
     added = []
     for wanted in given["instances"]:
         instance, volumes = new_instance(
-            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", []))
-        added.append({
-            "id": instance.id,
-            "volumes": [{"id": volume.id, "device": device} for volume, device in volumes],
-        })
+            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", [])
+        )
+        added.append(
+            {
+                "id": instance.id,
+                "volumes": [{"id": volume.id, "device": device} for volume, device in volumes],
+            }
+        )
     return added
 
 
@@ -137,11 +140,17 @@ def add_snapshots(given):
         # moto keeps its times in UTC and without a zone.
         started = started and started.replace(tzinfo=None)
         snapshot = TimedSnapshot(
-            backend, VolumeStub(volume, VOLUME_SIZE_GIB), wanted.get("description", ""),
+            backend,
+            VolumeStub(volume, VOLUME_SIZE_GIB),
+            wanted.get("description", ""),
             seconds if state == "pending" else 0,
-            encrypted=wanted.get("encrypted", False), kms_key_id=wanted.get("kmsKeyId"),
+            encrypted=wanted.get("encrypted", False),
+            kms_key_id=wanted.get("kmsKeyId"),
             ends="error" if state == "error" else "completed",
-            state_message=wanted.get("stateMessage"), start_time=started, lags=wanted.get("lag", False))
+            state_message=wanted.get("stateMessage"),
+            start_time=started,
+            lags=wanted.get("lag", False),
+        )
         snapshot.in_use = wanted.get("inUse", False)
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
@@ -150,8 +159,11 @@ def add_snapshots(given):
 
 def add_image(given):
     """An image that is made of snapshots, which it holds even while it is disabled."""
-    return {"id": ec2_holds.add_image(
-        given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)).id}
+    return {
+        "id": ec2_holds.add_image(
+            given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)
+        ).id
+    }
 
 
 def add_lock(given):

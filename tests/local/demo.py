@@ -42,7 +42,9 @@ def main():
             print(f"   - {failure}")
         print(f"   Logs: {log_dir}")
         return 1
-    say(f"As it should be: every snapshot, copy, tag and deletion was checked in EC2 ({time.monotonic() - started:.0f} s)")
+    say(
+        f"As it should be: every snapshot, copy, tag and deletion was checked in EC2 ({time.monotonic() - started:.0f} s)"
+    )
     return 0
 
 
@@ -79,9 +81,7 @@ def progress(states, arn, stack):
         if "BackupRun" in snapshot["tags"]:
             of_region = counts.setdefault(snapshot["region"], {"completed": 0, "pending": 0, "error": 0})
             of_region[snapshot["state"]] += 1
-    parts = [
-        f"{region}: {of['completed']} complete, {of['pending']} pending" for region, of in sorted(counts.items())
-    ]
+    parts = [f"{region}: {of['completed']} complete, {of['pending']} pending" for region, of in sorted(counts.items())]
     return f"{entered[-1] if entered else 'starting':18} {'; '.join(parts)}"
 
 

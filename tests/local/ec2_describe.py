@@ -48,8 +48,10 @@ def chosen(backend, resources, filters, fields):
     for each in filters:
         name, values = each.get("Name", ""), each.get("Values", [])
         if len(values) > MAX_FILTER_VALUES:
-            raise refusal("FilterLimitExceeded",
-                          f"The maximum number of filter values specified on a single call is {MAX_FILTER_VALUES}")
+            raise refusal(
+                "FilterLimitExceeded",
+                f"The maximum number of filter values specified on a single call is {MAX_FILTER_VALUES}",
+            )
         if name.startswith("tag:"):
             key = name.removeprefix("tag:")
             found = lambda one, key=key: backend.tags.get(one.id, {}).get(key)
@@ -97,8 +99,7 @@ INSTANCE_FIELDS = {
     "root-device-name": lambda one: one.root_device_name,
     "root-device-type": lambda one: one.root_device_type,
     "owner-id": lambda one: one.owner_id,
-    "block-device-mapping.volume-id":
-        lambda one: [block.volume_id for _, block in one.get_block_device_mapping],
+    "block-device-mapping.volume-id": lambda one: [block.volume_id for _, block in one.get_block_device_mapping],
     "block-device-mapping.device-name": lambda one: [device for device, _ in one.get_block_device_mapping],
 }
 VOLUME_FIELDS = {
@@ -124,9 +125,11 @@ def page(resources, size, token):
     what is deleted between two pages shifts nothing.
     """
     if size is not None and not SMALLEST_PAGE <= size <= PAGE:
-        raise refusal("InvalidParameterValue",
-                      f"Value ( {size} ) for parameter maxResults is invalid. "
-                      f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.")
+        raise refusal(
+            "InvalidParameterValue",
+            f"Value ( {size} ) for parameter maxResults is invalid. "
+            f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.",
+        )
     after = 0
     if token:
         try:
@@ -144,8 +147,9 @@ class DescribeCalls:
 
     def _no_ids_with_pages(self, ids, name):
         if ids and self._get_param("MaxResults") is not None:
-            raise refusal("InvalidParameterCombination",
-                          f"The parameter {name} cannot be used with the parameter maxResults")
+            raise refusal(
+                "InvalidParameterCombination", f"The parameter {name} cannot be used with the parameter maxResults"
+            )
 
     def _page_of(self, resources, fields):
         """EC2 cuts pages first and filters them then: with a page size, an answer

@@ -61,15 +61,22 @@ def refuse_if_held(region, snapshot):
     lock = WORLD.locks.get(region, {}).get(snapshot.id)
     if lock is not None and lock.state != "expired":
         # AWS documents that EC2 refuses, not with which code; whoever reads this one must not rely on it.
-        raise refusal("SnapshotLocked", f"The snapshot {snapshot.id} is locked in {lock.mode} mode and cannot be deleted.")
+        raise refusal(
+            "SnapshotLocked", f"The snapshot {snapshot.id} is locked in {lock.mode} mode and cannot be deleted."
+        )
 
 
 def image_shape(image):
     disks = [
         {
             "deviceName": "/dev/sda1" if index == 0 else f"/dev/sd{chr(ord('e') + index)}",
-            "ebs": {"deleteOnTermination": True, "snapshotId": snapshot, "volumeSize": 8, "volumeType": "gp3",
-                    "encrypted": False},
+            "ebs": {
+                "deleteOnTermination": True,
+                "snapshotId": snapshot,
+                "volumeSize": 8,
+                "volumeType": "gp3",
+                "encrypted": False,
+            },
         }
         for index, snapshot in enumerate(image.snapshots)
     ]
@@ -151,7 +158,10 @@ class HoldCalls:
         self._no_ids_with_pages(wanted, "snapshotIdSet")
         for identifier in wanted:
             self.ec2_backend.get_snapshot(identifier)
-        shown = [one for one in WORLD.locks.get(self.region, {}).values()
-                 if one.id in self.ec2_backend.snapshots and (not wanted or one.id in wanted)]
+        shown = [
+            one
+            for one in WORLD.locks.get(self.region, {}).values()
+            if one.id in self.ec2_backend.snapshots and (not wanted or one.id in wanted)
+        ]
         shown, token = self._page_of(shown, LOCK_FIELDS)
         return answer("DescribeLockedSnapshots", {"snapshotSet": list(map(lock_shape, shown)), "nextToken": token})

@@ -39,8 +39,10 @@ def facts(call):
 def is_signed_for(region, parts, query):
     if parts.scheme != "https" or parts.netloc not in [f"ec2.{region}.{suffix}" for suffix in HOST_SUFFIXES]:
         return False
-    return all(re.fullmatch(pattern.replace("{region}", re.escape(region)), query.get(name, ""))
-               for name, pattern in SIGNATURE.items())
+    return all(
+        re.fullmatch(pattern.replace("{region}", re.escape(region)), query.get(name, ""))
+        for name, pattern in SIGNATURE.items()
+    )
 
 
 def is_good(found):

@@ -51,8 +51,20 @@ class TimedSnapshot(Snapshot):
 
     __module__ = MOTO_MODULE
 
-    def __init__(self, backend, volume, description, seconds, *, encrypted=False, kms_key_id=None,
-                 ends="completed", state_message=None, start_time=None, lags=True):
+    def __init__(
+        self,
+        backend,
+        volume,
+        description,
+        seconds,
+        *,
+        encrypted=False,
+        kms_key_id=None,
+        ends="completed",
+        state_message=None,
+        start_time=None,
+        lags=True,
+    ):
         if encrypted and not kms_key_id:
             kms_key_id = default_key(backend.region_name)
         self.ends, self.seconds, self.lags = ends, seconds, lags
@@ -141,10 +153,15 @@ def set_state(instance, state):
 
 def new_volume(backend, encrypted=False, tags=None):
     volume = SharedVolume(
-        backend, random_volume_id(), VOLUME_SIZE_GIB,
+        backend,
+        random_volume_id(),
+        VOLUME_SIZE_GIB,
         backend.get_zone_by_name(backend.region_name + "a"),
-        encrypted=encrypted, kms_key_id=default_key(backend.region_name) if encrypted else None,
-        volume_type="gp3", iops=3000)
+        encrypted=encrypted,
+        kms_key_id=default_key(backend.region_name) if encrypted else None,
+        volume_type="gp3",
+        iops=3000,
+    )
     backend.volumes[volume.id] = volume
     if tags:
         backend.tags[volume.id] = dict(tags)
@@ -157,8 +174,14 @@ def new_instance(backend, tags, state, volumes):
     The reservation is named after the instance, so that both are found by name.
     """
     instance = FleetInstance(
-        backend, "ami-00000000000000000", None, [], instance_type="t3.micro",
-        region_name=backend.region_name, placement=backend.region_name + "a")
+        backend,
+        "ami-00000000000000000",
+        None,
+        [],
+        instance_type="t3.micro",
+        region_name=backend.region_name,
+        placement=backend.region_name + "a",
+    )
     WORLD.serial(instance.id)
     reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
     reservation.instances.append(instance)
@@ -214,8 +237,10 @@ def extend_moto():
     def get_tags(self):
         # moto walks through the tags of all resources to find those of one.
         kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "")
-        return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
-                for key, value in self.ec2_backend.tags.get(self.id, {}).items()]
+        return [
+            {"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in self.ec2_backend.tags.get(self.id, {}).items()
+        ]
 
     def get_snapshot(self, snapshot_id):
         snapshot = self.snapshots.get(snapshot_id)

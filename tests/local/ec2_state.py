@@ -135,8 +135,9 @@ class World:
         """Lets each call meet faults by chance, in place of those before: a fault
         has the `share` of the calls that fit it, and then is prepared for the
         call's region, whose next calls may meet the rest of it."""
-        chances = [(fault["share"], self.checked_fault({k: v for k, v in fault.items() if k != "share"}))
-                   for fault in faults]
+        chances = [
+            (fault["share"], self.checked_fault({k: v for k, v in fault.items() if k != "share"})) for fault in faults
+        ]
         self.dice, self.chances = random.Random(seed), chances
 
     def checked_fault(self, fault):

@@ -1,8 +1,8 @@
 """One function by itself: what it needs of AWS, in one HTTP server on the loopback interface.
 
-    /2018-06-01/…   the Lambda Runtime API, which hands out one event
-    /               EC2: answers that were prepared as bytes, so that serving them costs next to nothing
-    /BUCKET/KEY     S3: objects, put whole or in parts
+/2018-06-01/…   the Lambda Runtime API, which hands out one event
+/               EC2: answers that were prepared as bytes, so that serving them costs next to nothing
+/BUCKET/KEY     S3: objects, put whole or in parts
 """
 
 import json
@@ -50,12 +50,16 @@ class Surroundings:
         if method == "GET":
             self.started = time.monotonic()
             deadline = round((time.time() + 900) * 1000)
-            return 200, {
-                "Content-Type": "application/json",
-                "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
-                "Lambda-Runtime-Deadline-Ms": str(deadline),
-                "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:measured",
-            }, self.event
+            return (
+                200,
+                {
+                    "Content-Type": "application/json",
+                    "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
+                    "Lambda-Runtime-Deadline-Ms": str(deadline),
+                    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:measured",
+                },
+                self.event,
+            )
         if not self.answered.is_set():
             self.seconds = time.monotonic() - self.started if self.started else 0
             self.outcome = what.rsplit("/", 1)[-1], json.loads(body)

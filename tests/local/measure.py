@@ -1,6 +1,6 @@
 """What a run costs in calls and transitions: a fault-free run on the local cloud, as a table.
 
-    python tests/local/measure.py --venvs DIR [--instances 50] [--copy-seconds 20]
+python tests/local/measure.py --venvs DIR [--instances 50] [--copy-seconds 20]
 """
 
 import argparse
@@ -13,8 +13,22 @@ from stack import deployed
 HOME, DESTINATION = "eu-west-1", "us-east-1"
 # Those that are enabled for every account.
 REGIONS = [
-    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
-    "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
     "us-west-2",
 ]
 

@@ -78,8 +78,19 @@ def table(*rows):
 
 def measure_slots(stack, times, poll_seconds):
     print(f"\nSlots: {SLOTS} copies at once")
-    table(("copy seconds", "PollSeconds", "copies", "seconds", "slots in use", "describes each", "changes each",
-           "most at once", "refused"))
+    table(
+        (
+            "copy seconds",
+            "PollSeconds",
+            "copies",
+            "seconds",
+            "slots in use",
+            "describes each",
+            "changes each",
+            "most at once",
+            "refused",
+        )
+    )
     for factor in times:
         length, count = factor * poll_seconds, COPIES.get(factor, LONG_COPIES)
         prepare(stack, count, length)
@@ -91,9 +102,19 @@ def measure_slots(stack, times, poll_seconds):
         begun = [call["at"] for call in copies if call["outcome"] == "ok"]
         described = sum(call["action"] == "DescribeSnapshots" for call in calls)
         changing = sum(not call["action"].startswith("Describe") for call in calls)
-        table((length, poll_seconds, len(begun), f"{seconds:.0f}", f"{utilisation(begun, length):.1%}",
-               f"{described / count:.2f}", f"{changing / count:.2f}", max(call["inFlight"] for call in copies),
-               len(copies) - len(begun)))
+        table(
+            (
+                length,
+                poll_seconds,
+                len(begun),
+                f"{seconds:.0f}",
+                f"{utilisation(begun, length):.1%}",
+                f"{described / count:.2f}",
+                f"{changing / count:.2f}",
+                max(call["inFlight"] for call in copies),
+                len(copies) - len(begun),
+            )
+        )
 
 
 def utilisation(begun, length):
@@ -109,13 +130,27 @@ def utilisation(begun, length):
 
 def measure_overlap(stack, poll_seconds):
     length, lag = OVERLAP_FACTOR * poll_seconds, LAG_FACTOR * poll_seconds
-    print(f"\nOverlap: two executions of {OVERLAP} copies of {length} s to each of {len(AWAY)} regions, {BY_HAND} of them "
-          f"also by hand; EC2 shows them after {lag} s")
-    table(("EC2 allows", "seconds", "carried out", "in excess", "most at once", "slots in use", "refused", "failed",
-           "dead letters", "looks each"))
+    print(
+        f"\nOverlap: two executions of {OVERLAP} copies of {length} s to each of {len(AWAY)} regions, {BY_HAND} of them "
+        f"also by hand; EC2 shows them after {lag} s"
+    )
+    table(
+        (
+            "EC2 allows",
+            "seconds",
+            "carried out",
+            "in excess",
+            "most at once",
+            "slots in use",
+            "refused",
+            "failed",
+            "dead letters",
+            "looks each",
+        )
+    )
     for limit in LIMITS:
         prepare(stack, OVERLAP, length, AWAY, describeLagSeconds=lag, copyLimit=limit)
-        by_hand = [task for region in AWAY for task in owed(stack, region)[-BY_HAND // len(AWAY):]]
+        by_hand = [task for region in AWAY for task in owed(stack, region)[-BY_HAND // len(AWAY) :]]
         started, now = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
         times = [now - datetime.timedelta(hours=ago) for ago in (1, 2)]
         arns = [stack.start({"phases": ["copy"], "scheduledTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}) for at in times]
@@ -133,9 +168,20 @@ def measure_overlap(stack, poll_seconds):
         done = [call for call in tried if call["outcome"] == "ok"]
         in_use = [utilisation([call["at"] for call in done if call["region"] == region], length) for region in AWAY]
         looks = sum(call["action"] == "DescribeSnapshots" for call in calls)
-        table((limit, f"{seconds:.0f}", len(done), of_source.total() - len(of_source),
-               max(call["inFlight"] for call in tried), f"{sum(in_use) / len(in_use):.1%}", len(tried) - len(done),
-               failed, stack.messages("CopyDeadLetterQueueUrl"), f"{looks / len(made):.2f}"))
+        table(
+            (
+                limit,
+                f"{seconds:.0f}",
+                len(done),
+                of_source.total() - len(of_source),
+                max(call["inFlight"] for call in tried),
+                f"{sum(in_use) / len(in_use):.1%}",
+                len(tried) - len(done),
+                failed,
+                stack.messages("CopyDeadLetterQueueUrl"),
+                f"{looks / len(made):.2f}",
+            )
+        )
 
 
 def owed(stack, region):

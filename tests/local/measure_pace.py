@@ -1,6 +1,6 @@
 """How fast a backlog of due snapshots is deleted while EC2 allows 5 deletions a second, as a table.
 
-    python tests/local/measure_pace.py --venvs DIR [--snapshots 1000]
+python tests/local/measure_pace.py --venvs DIR [--snapshots 1000]
 """
 
 import argparse
@@ -53,8 +53,9 @@ def show(stack, arn, status):
     described = collections.Counter(call["action"] for call in calls if call["action"].startswith("Describe"))
     refused = sum(call["outcome"] != "ok" for call in calls if call["action"].startswith("Describe"))
     states = stack.client("stepfunctions")
-    runs = [states.describe_map_run(mapRunArn=run["mapRunArn"])
-            for run in states.list_map_runs(executionArn=arn)["mapRuns"]]
+    runs = [
+        states.describe_map_run(mapRunArn=run["mapRunArn"]) for run in states.list_map_runs(executionArn=arn)["mapRuns"]
+    ]
     rows = [
         ("the execution", status),
         ("deletions", deletions),

@@ -25,8 +25,10 @@ def main():
     most = max(given.snapshots)
     scenes = [Scene(count) for count in given.snapshots] + [Scene(most, copied=False), Scene(most, AWAY)]
     print(f"DiscoverExpired of {given.bootstrap}\n")
-    print(f"{'judged':22}{'snapshots':>10}{'calls':>7}{'s':>8}{'CPU s':>8}"
-          f"{'µs each':>9}{'peak MB':>9}{'lines':>9}{'planned':>9}")
+    print(
+        f"{'judged':22}{'snapshots':>10}{'calls':>7}{'s':>8}{'CPU s':>8}"
+        f"{'µs each':>9}{'peak MB':>9}{'lines':>9}{'planned':>9}"
+    )
     for scene in scenes:
         measure(given.bootstrap, scene)
 
@@ -54,8 +56,11 @@ def measure(bootstrap, scene):
     if (len(verdicts), planned) != (scene.snapshots, scene.expected()):
         raise SystemExit(f"{scene}: {len(verdicts)} verdicts, {planned} of them to delete; due are {scene.expected()}")
     each = left.seconds / scene.snapshots * 1e6
-    print(f"{str(scene):22}{scene.snapshots:>10,}{left.calls:>7}{left.seconds:>8.2f}{cpu_seconds:>8.2f}"
-          f"{each:>9.0f}{peak_mb:>9.0f}{len(verdicts):>9,}{planned:>9,}", flush=True)
+    print(
+        f"{str(scene):22}{scene.snapshots:>10,}{left.calls:>7}{left.seconds:>8.2f}{cpu_seconds:>8.2f}"
+        f"{each:>9.0f}{peak_mb:>9.0f}{len(verdicts):>9,}{planned:>9,}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

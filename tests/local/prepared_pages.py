@@ -40,13 +40,23 @@ def prepared(scene):
     instances = [instance(volume, scene.copied) for volume in volumes[::2]]
     pages = {
         ("DescribeSnapshots", HOME, ""): rendered("DescribeSnapshots", "snapshotSet", sources),
-        ("DescribeSnapshots", HOME, "tag-key"):
-            rendered("DescribeSnapshots", "snapshotSet", [one for one in sources if is_kept(one)]),
+        ("DescribeSnapshots", HOME, "tag-key"): rendered(
+            "DescribeSnapshots", "snapshotSet", [one for one in sources if is_kept(one)]
+        ),
         ("DescribeInstances", HOME, "tag-key"): rendered("DescribeInstances", "reservationSet", instances),
         ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", list(map(volume_shape, volumes))),
-        ("DescribeRegions", HOME, ""): rendered("DescribeRegions", "regionInfo", [
-            {"regionName": name, "regionEndpoint": f"ec2.{name}.amazonaws.com", "optInStatus": "opt-in-not-required"}
-            for name in (HOME, AWAY)]),
+        ("DescribeRegions", HOME, ""): rendered(
+            "DescribeRegions",
+            "regionInfo",
+            [
+                {
+                    "regionName": name,
+                    "regionEndpoint": f"ec2.{name}.amazonaws.com",
+                    "optInStatus": "opt-in-not-required",
+                }
+                for name in (HOME, AWAY)
+            ],
+        ),
     }
     if scene.copied:
         copies = rendered("DescribeSnapshots", "snapshotSet", list(map(copy, sources)))
@@ -62,8 +72,10 @@ def prepared(scene):
 def rendered(action, name, items):
     starts = range(0, len(items), PAGE) or [0]
     return [
-        answer(action, {name: items[start : start + PAGE],
-                        "nextToken": start // PAGE + 1 if start + PAGE < len(items) else None}).encode()
+        answer(
+            action,
+            {name: items[start : start + PAGE], "nextToken": start // PAGE + 1 if start + PAGE < len(items) else None},
+        ).encode()
         for start in starts
     ]
 
@@ -110,33 +122,62 @@ def copy(shape):
     tags = {tag["key"]: tag["value"] for tag in shape["tagSet"]}
     for key in ("BackupCrossRegion", "Devices", "KeepForever"):
         tags.pop(key, None)
-    tags.update(BackupFromRegion=HOME, SourceSnapshotId=shape["snapshotId"], SourceVolumeId=shape["volumeId"],
-                SourceDevice="/dev/sda1")
+    tags.update(
+        BackupFromRegion=HOME,
+        SourceSnapshotId=shape["snapshotId"],
+        SourceVolumeId=shape["volumeId"],
+        SourceDevice="/dev/sda1",
+    )
     own = "snap-1" + shape["snapshotId"].removeprefix("snap-0")
     return snapshot(own, COPY_VOLUME, shape["startTime"], shape["description"], tags)
 
 
 def snapshot(own, volume, begun, description, tags):
     return {
-        "snapshotId": own, "volumeId": volume, "status": "completed", "startTime": begun, "progress": "100%",
-        "ownerId": ACCOUNT, "volumeSize": 100, "description": description, "encrypted": False,
-        "storageTier": "standard", "tagSet": tag_set(tags),
+        "snapshotId": own,
+        "volumeId": volume,
+        "status": "completed",
+        "startTime": begun,
+        "progress": "100%",
+        "ownerId": ACCOUNT,
+        "volumeSize": 100,
+        "description": description,
+        "encrypted": False,
+        "storageTier": "standard",
+        "tagSet": tag_set(tags),
     }
 
 
 def instance(volume, copied):
     number = volume // 2
     tags = {"Backup": "Yes", "Name": f"server-{number}", **({"BackupCrossRegion": AWAY} if copied else {})}
-    attached = [{"deviceName": device, "ebs": {"volumeId": identifier("vol", one), "status": "attached"}}
-                for device, one in devices(number)]
-    shape = {"instanceId": identifier("i", number), "instanceState": {"code": 16, "name": "running"},
-             "rootDeviceName": "/dev/sda1", "rootDeviceType": "ebs", "blockDeviceMapping": attached,
-             "tagSet": tag_set(tags)}
+    attached = [
+        {"deviceName": device, "ebs": {"volumeId": identifier("vol", one), "status": "attached"}}
+        for device, one in devices(number)
+    ]
+    shape = {
+        "instanceId": identifier("i", number),
+        "instanceState": {"code": 16, "name": "running"},
+        "rootDeviceName": "/dev/sda1",
+        "rootDeviceType": "ebs",
+        "blockDeviceMapping": attached,
+        "tagSet": tag_set(tags),
+    }
     return {"reservationId": identifier("r", number), "ownerId": ACCOUNT, "instancesSet": [shape]}
 
 
 def volume_shape(volume):
-    attachment = {"volumeId": identifier("vol", volume), "instanceId": identifier("i", volume // 2),
-                  "device": ("/dev/sda1", "/dev/sdf")[volume % 2], "status": "attached"}
-    return {"volumeId": identifier("vol", volume), "size": 100, "status": "in-use", "volumeType": "gp3",
-            "attachmentSet": [attachment], "tagSet": []}
+    attachment = {
+        "volumeId": identifier("vol", volume),
+        "instanceId": identifier("i", volume // 2),
+        "device": ("/dev/sda1", "/dev/sdf")[volume % 2],
+        "status": "attached",
+    }
+    return {
+        "volumeId": identifier("vol", volume),
+        "size": 100,
+        "status": "in-use",
+        "volumeType": "gp3",
+        "attachmentSet": [attachment],
+        "tagSet": [],
+    }

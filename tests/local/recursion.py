@@ -55,10 +55,21 @@ class Chains:
             return True
 
     def detected(self, function, queue, message):
-        found = {"at": time.time(), "function": function, "queue": queue, "chain": chain_of(message["body"]),
-                 "message": message["id"], "receiveCount": message["receive_count"]}
-        LOG.warning("recursive loop: %s is not given message %s of %s, which goes on for more than %d rounds",
-                    function, found["message"], queue, MOST_ROUNDS)
+        found = {
+            "at": time.time(),
+            "function": function,
+            "queue": queue,
+            "chain": chain_of(message["body"]),
+            "message": message["id"],
+            "receiveCount": message["receive_count"],
+        }
+        LOG.warning(
+            "recursive loop: %s is not given message %s of %s, which goes on for more than %d rounds",
+            function,
+            found["message"],
+            queue,
+            MOST_ROUNDS,
+        )
         with self.lock:
             self.detections.append(found)
 
@@ -91,7 +102,8 @@ def extend_ministack():
             if message not in passing:
                 CHAINS.detected(function, queue_name, message)
                 cloudwatch.record_metric(
-                    "AWS/Lambda", "RecursiveInvocationsDropped", 1, "Count", {"FunctionName": function})
+                    "AWS/Lambda", "RecursiveInvocationsDropped", 1, "Count", {"FunctionName": function}
+                )
         # The rest stays received, unanswered and invisible, and SQS does with it what it always does.
         if passing:
             ids = {message["id"] for message in passing}

@@ -77,11 +77,13 @@ def extend_ministack():
         if not (ministack.app.AUTH and answer[0] == 404 and of_s3 and of_object and method in ("GET", "HEAD")):
             return answer
         bucket = f"arn:aws:s3:::{of_object[1]}"
-        denied = enforce(extract_access_key_id(headers, query_params), "s3:ListBucket", "s3", get_region(),
-                         resource_arn=bucket)
+        denied = enforce(
+            extract_access_key_id(headers, query_params), "s3:ListBucket", "s3", get_region(), resource_arn=bucket
+        )
         if not denied:
             return answer
-        return access_denied_response("s3", "s3:ListBucket", denied.principal_arn, request_id, headers=headers,
-                                      resource_arn=bucket)
+        return access_denied_response(
+            "s3", "s3:ListBucket", denied.principal_arn, request_id, headers=headers, resource_arn=bucket
+        )
 
     ministack.app._dispatch_service_request = dispatch_and_hide

@@ -26,18 +26,53 @@ INSTANCES = [
         7,
         7,
     ),
-    ("queue-1", {"Backup": "Yes", "BackupCrossRegion": "us-east-1"}, [("/dev/sda1", {}), ("/dev/sdf", {})],
-     "stopped", ["us-east-1"], 7, 7),
-    ("queue-2", {"Backup": "Yes", "BackupCrossRegion": "us-east-1"}, [("/dev/sda1", {}), ("/dev/sdf", {})],
-     "running", ["us-east-1"], 7, 7),
+    (
+        "queue-1",
+        {"Backup": "Yes", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {}), ("/dev/sdf", {})],
+        "stopped",
+        ["us-east-1"],
+        7,
+        7,
+    ),
+    (
+        "queue-2",
+        {"Backup": "Yes", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {}), ("/dev/sdf", {})],
+        "running",
+        ["us-east-1"],
+        7,
+        7,
+    ),
     ("bad-retention", {"Backup": "Yes", "Retention": "7d"}, [("/dev/sda1", {})], "running", [], 7, None),
-    ("bad-region", {"Backup": "Yes", "BackupCrossRegion": "us-west-2,mars-north-1,ap-east-1"}, [("/dev/sda1", {})],
-     "running", ["us-west-2"], 7, 7),
-    ("archive", {"Backup": "Yes", "KeepForever": "legal hold", "BackupCrossRegion": "us-east-1"},
-     [("/dev/sda1", {})], "running", ["us-east-1"], 7, 7),
+    (
+        "bad-region",
+        {"Backup": "Yes", "BackupCrossRegion": "us-west-2,mars-north-1,ap-east-1"},
+        [("/dev/sda1", {})],
+        "running",
+        ["us-west-2"],
+        7,
+        7,
+    ),
+    (
+        "archive",
+        {"Backup": "Yes", "KeepForever": "legal hold", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {})],
+        "running",
+        ["us-east-1"],
+        7,
+        7,
+    ),
     ("build", {"Backup": "Yes"}, [("/dev/sda1", {}), ("/dev/sdf", {"Backup": "No"})], "running", [], 7, None),
-    ("adopted", {"Backup": "Yes", "BackupCrossRegion": "us-east-1"}, [("/dev/sda1", {})], "running",
-     ["us-east-1"], 7, 7),
+    (
+        "adopted",
+        {"Backup": "Yes", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {})],
+        "running",
+        ["us-east-1"],
+        7,
+        7,
+    ),
     ("cluster-1", {"Backup": "Yes"}, [("/dev/sda1", {}), ("/dev/sdh", {})], "running", [], 7, None),
     ("instance-store", {"Backup": "Yes"}, [], "running", [], 7, None),
     ("left-out", {"Backup": "Yes"}, [("/dev/sda1", {"Backup": "No"})], "running", [], 7, None),
@@ -47,7 +82,7 @@ INSTANCES = [
 
 # Instances that are rejected as a whole, and words that the summary has about each rejected thing.
 REJECTED = {
-    "bad-retention": ["Retention=\"7d\"", "1 to 36500"],
+    "bad-retention": ['Retention="7d"', "1 to 36500"],
     "bad-region": ["mars-north-1", "ap-east-1"],
     "instance-store": ["no EBS volume"],
     "left-out": ["Backup=No"],
@@ -76,8 +111,11 @@ class Fleet:
 def create(stack, home, today):
     fleet = Fleet()
     wanted = [
-        {"tags": {"Name": name, **tags}, "state": state,
-         "volumes": [{"device": device, "tags": own, "encrypted": name == "database-2"} for device, own in volumes]}
+        {
+            "tags": {"Name": name, **tags},
+            "state": state,
+            "volumes": [{"device": device, "tags": own, "encrypted": name == "database-2"} for device, own in volumes],
+        }
         for name, tags, volumes, state, *_ in INSTANCES
     ]
     created = stack.ec2("instances", {"region": home, "instances": wanted})
@@ -182,9 +220,7 @@ def check_instance(row, instance, made, home, today):
                 "SourceVolumeId": volume["id"],
                 "SourceDevice": volume["device"],
             }
-            copies = [
-                s for s in made if s["region"] == region and s["tags"].get("SourceVolumeId") == volume["id"]
-            ]
+            copies = [s for s in made if s["region"] == region and s["tags"].get("SourceVolumeId") == volume["id"]]
             failures += compare(f"{name} {volume['device']} in {region}", copies, copy)
             count += 1
     return failures, count

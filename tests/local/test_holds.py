@@ -46,8 +46,10 @@ class Images(Scene):
         made = image(*used, name="golden")
         local("tags", {"region": HOME, "id": made, "tags": {"Team": "web"}})
         shown = images()[0]
-        self.assertEqual((shown["ImageId"], shown["Name"], shown["State"], shown["OwnerId"]),
-                         (made, "golden", "available", "123456789012"))
+        self.assertEqual(
+            (shown["ImageId"], shown["Name"], shown["State"], shown["OwnerId"]),
+            (made, "golden", "available", "123456789012"),
+        )
         self.assertEqual(shown["Tags"], [{"Key": "Team", "Value": "web"}])
         disks = [disk.get("Ebs", {}).get("SnapshotId") for disk in shown["BlockDeviceMappings"]]
         self.assertEqual(disks, [*used, None])
@@ -88,16 +90,19 @@ class Locks(Scene):
             self.assertIn("lock", self.refused("SnapshotLocked", delete, snapshot))
         delete(free)
         self.assertEqual([one["LockState"] for one in locks()], list(modes))
-        self.assertEqual(["CoolOffPeriod" in one and "CoolOffPeriodExpiresOn" in one for one in locks()],
-                         [False, False, True])
+        self.assertEqual(
+            ["CoolOffPeriod" in one and "CoolOffPeriodExpiresOn" in one for one in locks()], [False, False, True]
+        )
 
     def test_they_are_described(self):
         snapshot, other = snapshots({"volume": "vol-1"}, {"volume": "vol-1"})
         until = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
         lock(snapshot, until=until.isoformat())
         shown = locks()[0]
-        self.assertEqual((shown["SnapshotId"], shown["OwnerId"], shown["LockDuration"], shown["LockExpiresOn"]),
-                         (snapshot, "123456789012", 30, until))
+        self.assertEqual(
+            (shown["SnapshotId"], shown["OwnerId"], shown["LockDuration"], shown["LockExpiresOn"]),
+            (snapshot, "123456789012", 30, until),
+        )
         self.assertEqual(shown["LockCreatedOn"], shown["LockDurationStartTime"])
         self.assertEqual((len(locks(SnapshotIds=[snapshot, other])), locks(SnapshotIds=[other])), (1, []))
         ask = lambda state: locks(Filters=[{"Name": "lock-state", "Values": [state]}])

@@ -33,14 +33,21 @@ class S3(unittest.TestCase):
     @classmethod
     def client(cls, service, key, secret, token=None):
         return boto3.client(
-            service, region_name=REGION, endpoint_url=cls.urls["aws"], aws_access_key_id=key,
-            aws_secret_access_key=secret, aws_session_token=token,
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50))
+            service,
+            region_name=REGION,
+            endpoint_url=cls.urls["aws"],
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50),
+        )
 
     def role(self, name, *allowed):
         """S3 for who may do these actions on these resources."""
         iam, sts = self.client("iam", "test", "test"), self.client("sts", "test", "test")
-        statements = [{"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{what}"} for action, what in allowed]
+        statements = [
+            {"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{what}"} for action, what in allowed
+        ]
         arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
         iam.put_role_policy(RoleName=name, PolicyName="s3", PolicyDocument=json.dumps({"Statement": statements}))
         given = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
@@ -93,7 +100,11 @@ class S3(unittest.TestCase):
         self.assertEqual([put(), put()], [(500, "InternalError"), (412, "PreconditionFailed")])
 
     def test_what_a_fault_cannot_be_is_refused(self):
-        for fault in ({"prefix": "a"}, {"code": "SlowDown", "status": 200}, {"code": "SlowDown", "status": 503, "Times": 1}):
+        for fault in (
+            {"prefix": "a"},
+            {"code": "SlowDown", "status": 200},
+            {"code": "SlowDown", "status": 503, "Times": 1},
+        ):
             with self.assertRaises(urllib.error.HTTPError) as caught:
                 self.local("s3-faults", fault)
             self.assertIn("fault", json.load(caught.exception)["error"])
