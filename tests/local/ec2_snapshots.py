@@ -1,15 +1,18 @@
 """The calls that create, copy, tag and delete snapshots, as EBS answers them."""
 
 import time
+from collections.abc import Iterable
+from typing import Any
+
+from moto.core.responses import EmptyResult
+from moto.core.utils import utcnow
 
 import ec2_presigned
 from ec2_answers import answer, snapshot_shape, tag_set
 from ec2_describe import refusal
 from ec2_holds import refuse_if_held
-from ec2_resources import TimedSnapshot, VolumeStub, backend_of, default_key, forget
+from ec2_resources import SharedVolume, TimedSnapshot, VolumeStub, backend_of, default_key, forget
 from ec2_state import COPY_VOLUME, WORLD
-from moto.core.responses import EmptyResult
-from moto.core.utils import utcnow
 
 MAX_EXCLUDED_VOLUMES = 40
 MAX_TAGS = 50
@@ -19,7 +22,7 @@ MAX_DESCRIPTION = 255
 KEY_NOT_ACCESSIBLE = "Given key ID is not accessible"
 
 
-def checked_tags(tags):
+def checked_tags(tags: Iterable[dict[str, str]]) -> dict[str, str]:
     """A list of Key and Value as a dictionary, refused as EC2 refuses it."""
     checked = {}
     for tag in tags:
@@ -46,7 +49,7 @@ def checked_tags(tags):
     return checked
 
 
-def checked_description(text):
+def checked_description(text: str) -> str:
     if len(text) > MAX_DESCRIPTION:
         raise refusal(
             "InvalidParameterValue",
@@ -64,7 +67,7 @@ def checked_description(text):
 class SnapshotCalls:
     """Stands before moto's EC2Response and answers these actions in its place."""
 
-    def _snapshot_tags(self):
+    def _snapshot_tags(self) -> dict[str, str]:
         tags = []
         for specification in self._get_param("TagSpecifications", []):
             kind = specification.get("ResourceType")
@@ -75,10 +78,10 @@ class SnapshotCalls:
             tags += specification.get("Tags", [])
         return checked_tags(tags)
 
-    def _description(self):
+    def _description(self) -> str:
         return checked_description(self._get_param("Description") or "")
 
-    def _begin(self, volumes, tags, description):
+    def _begin(self, volumes: Iterable[SharedVolume], tags: dict[str, str], description: str) -> list[dict[str, Any]]:
         """A snapshot of each volume with one start time, or none of any."""
         backend, pause, now = self.ec2_backend, WORLD.settings["perVolumeSeconds"], time.monotonic()
         for volume in volumes:
@@ -112,13 +115,13 @@ class SnapshotCalls:
         # The answer says pending, however short the clock of a story is.
         return [{**snapshot_shape(one), "status": "pending", "progress": "0%"} for one in made]
 
-    def create_snapshot(self):
+    def create_snapshot(self) -> str:
         self.error_on_dryrun()
         tags, description = self._snapshot_tags(), self._description()
         volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
         return answer("CreateSnapshot", self._begin([volume], tags, description)[0])
 
-    def create_snapshots(self):
+    def create_snapshots(self) -> str:
         self.error_on_dryrun()
         tags, description = self._snapshot_tags(), self._description()
         specification = self._get_param("InstanceSpecification", {})
@@ -152,7 +155,7 @@ class SnapshotCalls:
         begun = [{"state": one.pop("status"), **one} for one in self._begin(wanted, tags, description)]
         return answer("CreateSnapshots", {"snapshotSet": begun})
 
-    def _copy_source(self):
+    def _copy_source(self) -> TimedSnapshot:
         region, identifier = self._get_param("SourceRegion"), self._get_param("SourceSnapshotId")
         source = backend_of(region).snapshots.get(identifier) if WORLD.is_enabled(region) else None
         if source is None:
@@ -161,7 +164,7 @@ class SnapshotCalls:
             raise refusal("IncorrectState", f"Snapshot {identifier} is not in the completed state: {source.status}.")
         return source
 
-    def copy_snapshot(self):
+    def copy_snapshot(self) -> str:
         self.error_on_dryrun()
         tags, description = self._snapshot_tags(), self._description()
         destination = self._get_param("DestinationRegion")
@@ -204,13 +207,13 @@ class SnapshotCalls:
         self.ec2_backend.tags[snapshot.id] = tags
         return answer("CopySnapshot", {"snapshotId": snapshot.id, "tagSet": tag_set(self.ec2_backend, snapshot.id)})
 
-    def delete_snapshot(self):
+    def delete_snapshot(self) -> EmptyResult:
         self.error_on_dryrun()
         snapshot = self.ec2_backend.get_snapshot(self._get_param("SnapshotId"))
         refuse_if_held(self.region, snapshot)
         forget(self.ec2_backend, self.ec2_backend.snapshots, snapshot.id)
         return EmptyResult()
 
-    def create_tags(self):
+    def create_tags(self) -> Any:
         checked_tags(self._get_param("Tags", []))
         return super().create_tags()

@@ -7,7 +7,7 @@ from ec2_describe import refusal
 class VolumeCalls:
     """Stands before moto's EC2Response and answers this action in its place."""
 
-    def detach_volume(self):
+    def detach_volume(self) -> str:
         self.error_on_dryrun()
         volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
         named, device = self._get_param("InstanceId"), self._get_param("Device")

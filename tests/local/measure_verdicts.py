@@ -16,7 +16,7 @@ from prepared_pages import AWAY, HOME, NOW, Scene, prepared
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the verdicts on a region's snapshots.")
     default = ROOT / ".aws-sam/build/DiscoverFunction/bootstrap"
     parser.add_argument("--bootstrap", type=Path, default=default, help="the discover function")
@@ -33,7 +33,7 @@ def main():
         measure(given.bootstrap, scene)
 
 
-def measure(bootstrap, scene):
+def measure(bootstrap: Path, scene: Scene) -> None:
     event = {
         "step": "DiscoverExpired",
         "region": scene.region,

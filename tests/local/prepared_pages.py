@@ -1,18 +1,22 @@
 """A fleet with its snapshots, prepared as the pages in which EC2 describes it."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ec2_answers import answer
 from ec2_state import ACCOUNT, COPY_VOLUME
 
+# As ec2_answers.py writes it in XML.
+Shape = dict[str, Any]
 HOME, AWAY = "eu-west-1", "us-east-1"
 PAGE = 1000
 # A snapshot a day of each volume for a hundred days, wanted for 97: three of them are due.
 DAYS, RETENTION = 100, 97
 # The oldest snapshot of every tenth volume is kept for ever.
 KEPT_EVERY = 10
-NOW = datetime.datetime.now(datetime.timezone.utc)
+NOW = datetime.datetime.now(datetime.UTC)
 
 
 @dataclass
@@ -23,17 +27,17 @@ class Scene:
     region: str = HOME
     copied: bool = True
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.region == AWAY:
             return "copies"
         return "sources with copies" if self.copied else "sources without"
 
-    def expected(self):
+    def expected(self) -> int:
         """How many are due: a copy stays where its source is kept for ever."""
         return self.snapshots * (DAYS - RETENTION) // DAYS - len(range(0, self.snapshots // DAYS, KEPT_EVERY))
 
 
-def prepared(scene):
+def prepared(scene: Scene) -> Callable[[dict[str, str], str], bytes]:
     """A function from a call's parameters and region to its answer, every page of it prepared."""
     volumes = range(scene.snapshots // DAYS)
     sources = [source(volume, age, scene.copied) for volume in volumes for age in reversed(range(DAYS))]
@@ -62,14 +66,14 @@ def prepared(scene):
         copies = rendered("DescribeSnapshots", "snapshotSet", list(map(copy, sources)))
         pages["DescribeSnapshots", AWAY, ""] = pages["DescribeSnapshots", AWAY, "tag:Type"] = copies
 
-    def answered(params, region):
+    def answered(params: dict[str, str], region: str) -> bytes:
         of_call = pages[params["Action"], region, params.get("Filter.1.Name", "")]
         return of_call[int(params.get("NextToken", 0))]
 
     return answered
 
 
-def rendered(action, name, items):
+def rendered(action: str, name: str, items: list[Shape]) -> list[bytes]:
     starts = range(0, len(items), PAGE) or [0]
     return [
         answer(
@@ -80,19 +84,19 @@ def rendered(action, name, items):
     ]
 
 
-def identifier(kind, number):
+def identifier(kind: str, number: int) -> str:
     return f"{kind}-{number:017x}"
 
 
-def tag_set(tags):
+def tag_set(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 
-def devices(instance_number):
+def devices(instance_number: int) -> list[tuple[str, int]]:
     return [(device, instance_number * 2 + n) for n, device in enumerate(("/dev/sda1", "/dev/sdf"))]
 
 
-def source(volume, age, copied):
+def source(volume: int, age: int, copied: bool) -> Shape:
     begun = NOW - datetime.timedelta(days=age)
     owner = identifier("i", volume // 2)
     tags = {
@@ -113,11 +117,11 @@ def source(volume, age, copied):
     return snapshot(identifier("snap", number), identifier("vol", volume), begun, f"{tags['Name']} - {owner}", tags)
 
 
-def is_kept(shape):
+def is_kept(shape: Shape) -> bool:
     return any(tag["key"] == "KeepForever" for tag in shape["tagSet"])
 
 
-def copy(shape):
+def copy(shape: Shape) -> Shape:
     """A copy as the copy worker tags it, of a source whose KeepForever came later than the copy."""
     tags = {tag["key"]: tag["value"] for tag in shape["tagSet"]}
     for key in ("BackupCrossRegion", "Devices", "KeepForever"):
@@ -132,7 +136,7 @@ def copy(shape):
     return snapshot(own, COPY_VOLUME, shape["startTime"], shape["description"], tags)
 
 
-def snapshot(own, volume, begun, description, tags):
+def snapshot(own: str, volume: str, begun: datetime.datetime, description: str, tags: dict[str, str]) -> Shape:
     return {
         "snapshotId": own,
         "volumeId": volume,
@@ -148,7 +152,7 @@ def snapshot(own, volume, begun, description, tags):
     }
 
 
-def instance(volume, copied):
+def instance(volume: int, copied: bool) -> Shape:
     number = volume // 2
     tags = {"Backup": "Yes", "Name": f"server-{number}", **({"BackupCrossRegion": AWAY} if copied else {})}
     attached = [
@@ -166,7 +170,7 @@ def instance(volume, copied):
     return {"reservationId": identifier("r", number), "ownerId": ACCOUNT, "instancesSet": [shape]}
 
 
-def volume_shape(volume):
+def volume_shape(volume: int) -> Shape:
     attachment = {
         "volumeId": identifier("vol", volume),
         "instanceId": identifier("i", volume // 2),

@@ -1,7 +1,11 @@
 """The demo's fleet, one instance per thing that tags can say, and what a run must make of it."""
 
 import datetime
+from typing import Any
 
+from stack import Stack
+
+Json = dict[str, Any]
 CONCURRENCY = 5
 
 # Name, tags beside Name, volumes (device, tags), state, copies expected in, days kept, days the copies are kept.
@@ -94,11 +98,11 @@ NOT_SNAPSHOTTED = {"instance-store", "left-out", "terminated", "untagged"}
 class Fleet:
     """What was created: instances by name, and the snapshots of the earlier scripts with what must become of them."""
 
-    def __init__(self):
-        self.instances = {}
-        self.earlier = {}
+    def __init__(self) -> None:
+        self.instances: dict[str, Json] = {}
+        self.earlier: dict[str, tuple[str, bool]] = {}
 
-    def with_shared_volume(self, name):
+    def with_shared_volume(self, name: str) -> Json:
         """An instance with the volumes that are snapshotted with it: of two nodes that share one, the first by id."""
         own, nodes = self.instances[name], ("cluster-1", "cluster-2")
         if name not in nodes:
@@ -108,7 +112,7 @@ class Fleet:
         return {"id": own["id"], "volumes": [own["volumes"][0], *([shared] if name == first else [])]}
 
 
-def create(stack, home, today):
+def create(stack: Stack, home: str, today: datetime.date) -> Fleet:
     fleet = Fleet()
     wanted = [
         {
@@ -119,7 +123,7 @@ def create(stack, home, today):
         for name, tags, volumes, state, *_ in INSTANCES
     ]
     created = stack.ec2("instances", {"region": home, "instances": wanted})
-    fleet.instances = {name: answer for (name, *_), answer in zip(INSTANCES, created)}
+    fleet.instances = {name: answer for (name, *_), answer in zip(INSTANCES, created, strict=True)}
     # A second node of the cluster shares the first one's data volume.
     node = {"tags": {"Name": "cluster-2", "Backup": "Yes"}, "state": "running", "volumes": [{"device": "/dev/sda1"}]}
     fleet.instances["cluster-2"] = stack.ec2("instances", {"region": home, "instances": [node]})[0]
@@ -130,18 +134,20 @@ def create(stack, home, today):
     return fleet
 
 
-def create_earlier(stack, fleet, home, today):
+def create_earlier(stack: Stack, fleet: Fleet, home: str, today: datetime.date) -> None:
     """Snapshots as the earlier scripts left them, due and not due."""
     volume = fleet.instances["adopted"]["volumes"][0]["id"]
 
-    def day(offset):
+    def day(offset: int) -> str:
         return (today + datetime.timedelta(days=offset)).isoformat()
 
-    def earlier(what, region, created, delete_on, stays, in_use=False, **extra):
+    def earlier(
+        what: str, region: str, created: int, delete_on: str, stays: bool, in_use: bool = False, **extra: str
+    ) -> None:
         tags = {"Type": "Automated", "CreatedOn": day(created), "DeleteOn": delete_on, **extra}
         snapshot = {
             "volume": volume if region == home else "vol-ffffffff",
-            "tags": {key: value for key, value in tags.items() if value is not None},
+            "tags": tags,
             "description": f"adopted - {volume} (/dev/sda1)",
             "state": "completed",
             "startTime": f"{day(created)}T03:00:00Z",
@@ -165,7 +171,7 @@ def create_earlier(stack, fleet, home, today):
     earlier("copy of another home region, due", "us-east-1", -8, day(-1), True, BackupFromRegion="eu-central-1")
 
 
-def check(stack, fleet, home, today):
+def check(stack: Stack, fleet: Fleet, home: str, today: datetime.date) -> list[str]:
     """What is not as it should be, from what is in EC2 now."""
     held = stack.ec2("snapshots")
     made = [snapshot for snapshot in held if "BackupRun" in snapshot["tags"]]
@@ -188,7 +194,9 @@ def check(stack, fleet, home, today):
     return failures + check_calls(stack)
 
 
-def check_instance(row, instance, made, home, today):
+def check_instance(
+    row: tuple[Any, ...], instance: Json, made: list[Json], home: str, today: datetime.date
+) -> tuple[list[str], int]:
     """Every volume has one completed snapshot, and one completed copy in each region, with exactly the right tags."""
     name, tags, volumes, _, regions, days, copy_days = row
     left_out = {device for device, own in volumes if own.get("Backup") == "No"}
@@ -226,7 +234,7 @@ def check_instance(row, instance, made, home, today):
     return failures, count
 
 
-def compare(what, snapshots, tags):
+def compare(what: str, snapshots: list[Json], tags: dict[str, str]) -> list[str]:
     if len(snapshots) != 1:
         return [f"{what}: {len(snapshots)} snapshots, not one"]
     failures = []
@@ -238,7 +246,7 @@ def compare(what, snapshots, tags):
     return failures
 
 
-def check_calls(stack):
+def check_calls(stack: Stack) -> list[str]:
     """No call that had to be refused, and never more copies in flight than the limit."""
     calls = stack.ec2("calls")
     copies = [call for call in calls if call["action"] == "CopySnapshot"]
@@ -254,7 +262,7 @@ def check_calls(stack):
     return failures
 
 
-def check_summary(fleet, summary):
+def check_summary(fleet: Fleet, summary: str) -> list[str]:
     """What was rejected stands in the summary, with the instance and what is allowed."""
     failures = []
     for name, words in REJECTED.items():

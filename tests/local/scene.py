@@ -6,10 +6,11 @@ import unittest
 import urllib.request
 
 import boto3
-import ec2
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.handlers import inject_presigned_url_ec2
+
+import ec2
 
 HOME, AWAY = "eu-west-1", "us-east-1"
 SECONDS = 0.2

@@ -1,10 +1,12 @@
 """The control API sets the scene, and prepared faults are met."""
 
+import contextlib
 import json
 import time
 import urllib.error
 
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
+
 from scene import AWAY, HOME, SECONDS, Scene, client, copy, described, found, instance, local, snapshots
 
 
@@ -199,10 +201,8 @@ class Faults(Scene):
             burst = {"action": "CreateSnapshot", "kind": "refuse", "code": "RequestLimitExceeded", "times": 2}
             local("chance", {"seed": seed, "faults": [{**burst, "share": 0.3}]})
             for _ in range(20):
-                try:
+                with contextlib.suppress(ClientError):
                     self.attempt()
-                except ClientError:
-                    pass
             calls = [call["outcome"] for call in local("calls?action=CreateSnapshot")][-20:]
             local("reset", {})
             self.volume = instance()["volumes"][0]["id"]

@@ -7,6 +7,7 @@ import threading
 import time
 
 from botocore.exceptions import ClientError
+
 from scene import AWAY, HOME, Scene, client, copy, described, found, instance, local, snapshots, tags
 
 
@@ -32,10 +33,11 @@ class Creating(Scene):
     def test_volumes_can_be_left_out(self):
         made = instance(volumes=3)
         boot, first, second = (one["id"] for one in made["volumes"])
-        ask = lambda **more: [
-            one["VolumeId"]
-            for one in client().create_snapshots(InstanceSpecification={"InstanceId": made["id"], **more})["Snapshots"]
-        ]
+
+        def ask(**more):
+            wanted = {"InstanceId": made["id"], **more}
+            return [one["VolumeId"] for one in client().create_snapshots(InstanceSpecification=wanted)["Snapshots"]]
+
         self.assertEqual(ask(ExcludeBootVolume=True), [first, second])
         self.assertEqual(ask(ExcludeDataVolumeIds=[first]), [boot, second])
         self.refused("InvalidParameterValue", ask, ExcludeDataVolumeIds=["vol-0123456789abcdef0"])
@@ -43,7 +45,9 @@ class Creating(Scene):
         self.refused("InvalidParameterValue", ask, ExcludeBootVolume=True, ExcludeDataVolumeIds=[first, second])
 
     def test_what_is_not_there_is_refused(self):
-        ask = lambda identifier: client().create_snapshots(InstanceSpecification={"InstanceId": identifier})
+        def ask(identifier):
+            return client().create_snapshots(InstanceSpecification={"InstanceId": identifier})
+
         self.refused("InvalidInstanceID.NotFound", ask, instance(state="terminated")["id"])
         self.refused("InvalidInstanceID.NotFound", ask, "i-0123456789abcdef0")
         self.refused("InvalidParameterValue", ask, instance(volumes=0)["id"])
@@ -312,9 +316,9 @@ class Describing(Scene):
         self.assertEqual(shown.get("BlockDeviceMappings", []), [])
 
     def test_regions(self):
-        names = lambda **more: {
-            one["RegionName"]: one["OptInStatus"] for one in client().describe_regions(**more)["Regions"]
-        }
+        def names(**more):
+            return {one["RegionName"]: one["OptInStatus"] for one in client().describe_regions(**more)["Regions"]}
+
         self.assertEqual(len(names()), 5)
         self.assertEqual(names(AllRegions=True)["ap-east-1"], "not-opted-in")
         self.refused("AuthFailure", client("ap-east-1").describe_snapshots, status=401)

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import boto3
+
 from recursion import MOST_CHAINS, MOST_ROUNDS, Chains
 from stack import running
 
@@ -19,8 +20,7 @@ VENVS = Path(sys.prefix).parent
 ROUNDS = 22  # after which a message that was let through says so in the queue of those that are done
 
 # Sends each message to its own queue again, but fails one of them once.
-BOOTSTRAP = (
-    """#!%s
+BOOTSTRAP = """#!PYTHON
 import json, os, urllib.request
 
 RUNTIME = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation/"
@@ -46,9 +46,7 @@ while True:
     failed = [record["messageId"] for record in event["Records"] if not handle(record)]
     answer = {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
     ask(f"{RUNTIME}{identifier}/response", answer).read()
-"""
-    % sys.executable
-)
+""".replace("PYTHON", sys.executable)
 
 
 def function(name, **properties):
@@ -166,7 +164,9 @@ class Deployed(unittest.TestCase):
         self.assertEqual(self.detections("Allowed"), [])
 
     def test_an_update_of_the_stack_changes_what_a_function_may(self):
-        ask = lambda: self.client("lambda").get_function_recursion_config(FunctionName=self.outputs["Changed"])
+        def ask():
+            return self.client("lambda").get_function_recursion_config(FunctionName=self.outputs["Changed"])
+
         self.assertEqual(ask()["RecursiveLoop"], "Allow")
         self.deploy("update", template(changed=None))
         self.assertEqual(ask()["RecursiveLoop"], "Terminate")

@@ -12,6 +12,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from stack import running
 
 REGION = "eu-west-1"
@@ -96,7 +97,10 @@ class S3(unittest.TestCase):
 
     def test_a_request_can_be_carried_out_and_its_answer_lost(self):
         self.local("s3-faults", {"prefix": "lost", "code": "InternalError", "status": 500, "after": True})
-        put = lambda: self.said(self.s3.put_object, Key="lost", Body=b"1", IfNoneMatch="*")
+
+        def put():
+            return self.said(self.s3.put_object, Key="lost", Body=b"1", IfNoneMatch="*")
+
         self.assertEqual([put(), put()], [(500, "InternalError"), (412, "PreconditionFailed")])
 
     def test_what_a_fault_cannot_be_is_refused(self):
