@@ -20,6 +20,7 @@ ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
 CARGO_FLAGS := --workspace --locked --target $(TARGET)
 
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(VENVS)/tools/bin:$$PATH" sam
+RUFF := $(VENVS)/tools/bin/ruff
 say = @printf '\n== %s\n' "$(1)"
 
 .PHONY: help
@@ -67,12 +68,15 @@ test: format lint unit check-local build check stories ## Run every check and ev
 	$(call say,All checks and tests passed)
 
 .PHONY: format
-format: ## Check the formatting.
+format: environments ## Check the formatting.
 	$(call say,Formatting)
 	@cargo fmt --all --check
+	@$(RUFF) format --check --quiet tests/local
 
 .PHONY: lint
-lint: checkout ## Run clippy; warnings are errors.
+lint: checkout environments ## Run clippy and ruff; warnings are errors.
+	$(call say,Ruff)
+	@$(RUFF) check --quiet tests/local
 	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
 	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
 

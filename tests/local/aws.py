@@ -13,32 +13,35 @@ Its control API is JSON under /_local/ on MiniStack's port:
 """
 
 import json
+from typing import Any
 
 import ministack.app
+
 import recursion
 import s3
+from s3 import Receive, Scope, Send
 
 PREFIX = "/_local/"
 ministack_app = ministack.app.app
 
 
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return await ministack_app(scope, receive, send)
-    if scope["path"].startswith(PREFIX):
-        return await control(scope, receive, send)
-    fault = s3.meet_fault(scope) if s3.FAULTS else None
-    if fault is None:
-        return await ministack_app(scope, receive, send)
-    await s3.answer_with(fault, ministack_app, scope, receive, send)
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    of_http = scope["type"] == "http"
+    if of_http and scope["path"].startswith(PREFIX):
+        await control(scope, receive, send)
+    elif of_http and (fault := s3.meet_fault(scope)):
+        await s3.answer_with(fault, ministack_app, scope, receive, send)
+    else:
+        await ministack_app(scope, receive, send)
 
 
-async def control(scope, receive, send):
+async def control(scope: Scope, receive: Receive, send: Send) -> None:
     method, name = scope["method"], scope["path"].removeprefix(PREFIX)
     act = ACTS.get((method, name))
     if act is None:
         known = ", ".join(f"{method} {name}" for method, name in ACTS)
-        return await reply(send, {"error": f"there is no {method} {PREFIX}{name}; there is {known}"}, 404)
+        await reply(send, {"error": f"there is no {method} {PREFIX}{name}; there is {known}"}, 404)
+        return
     body, more = b"", True
     while more:
         message = await receive()
@@ -50,14 +53,14 @@ async def control(scope, receive, send):
     await reply(send, value, status)
 
 
-async def reply(send, value, status=200):
+async def reply(send: Send, value: Any, status: int = 200) -> None:
     body = json.dumps(value).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def reset(_):
+def reset(_: Any) -> dict[str, Any]:
     recursion.CHAINS.forget()
     s3.FAULTS.clear()
     return {}

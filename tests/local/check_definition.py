@@ -21,8 +21,8 @@ FALSE_MESSAGES = (
 )
 
 
-def substituted(text):
-    def value(match):
+def substituted(text: str) -> str:
+    def value(match: re.Match[str]) -> str:
         name = match[1]
         if name.endswith(("Concurrency", "Seconds")):
             return "5"
@@ -31,7 +31,7 @@ def substituted(text):
     return re.sub(r"\$\{(\w+)\}", value, text)
 
 
-def main():
+def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as definition:
         definition.write(substituted(DEFINITION.read_text()))
         definition.flush()

@@ -8,10 +8,14 @@ yields what is wrong, as sentences.
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cfnlint.decode import decode
 
+# A part of the template.
+Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 # What the pattern of a parameter has to let through, and what it has to refuse at deployment rather than at a run.
@@ -55,14 +59,26 @@ PATTERNS = {
             " eu-west-1 ,us-gov-west-1 ",
             "cn-north-1,us-isob-east-1,eusc-de-east-1,ap-southeast-7",
         ],
-        ["eu-west1", "eu-west", "euwest-1", "eu-west-1a", "eu-west-1;us-east-1", "eu-west-1 us-east-1", "eu-west-1,", "all"],
+        [
+            "eu-west1",
+            "eu-west",
+            "euwest-1",
+            "eu-west-1a",
+            "eu-west-1;us-east-1",
+            "eu-west-1 us-east-1",
+            "eu-west-1,",
+            "all",
+        ],
     ),
     "DestinationKmsKeys": (
         [
             "",
             "us-east-1=arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
             "us-east-1=arn:aws:kms:us-east-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab",
-            "us-gov-east-1=arn:aws-us-gov:kms:us-gov-east-1:111122223333:key/0a, cn-north-1=arn:aws-cn:kms:cn-north-1:111122223333:key/0b",
+            (
+                "us-gov-east-1=arn:aws-us-gov:kms:us-gov-east-1:111122223333:key/0a, "
+                "cn-north-1=arn:aws-cn:kms:cn-north-1:111122223333:key/0b"
+            ),
         ],
         [
             "us-east-1",
@@ -85,19 +101,19 @@ PATTERNS = {
 }
 
 
-def of_type(template, kind):
+def of_type(template: Json, kind: str) -> dict[str, Json]:
     """The resources of a type: name and properties."""
     resources = template["Resources"].items()
     return {name: resource["Properties"] for name, resource in resources if resource["Type"] == kind}
 
 
-def functions(template):
+def functions(template: Json) -> dict[str, Json]:
     """The functions, with what Globals says for all of them."""
     common = template["Globals"]["Function"]
     return {name: {**common, **own} for name, own in of_type(template, "AWS::Serverless::Function").items()}
 
 
-def named(value):
+def named(value: Json) -> str:
     """The resource that a reference, or a text that begins with one, names."""
     if "Ref" in value:
         return value["Ref"]
@@ -106,17 +122,17 @@ def named(value):
     return value["Fn::GetAtt"][0]
 
 
-def as_list(value):
+def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def triggers(function):
+def triggers(function: Json) -> list[str]:
     """The queues that trigger a function."""
     events = function.get("Events", {}).values()
     return [named(event["Properties"]["Queue"]) for event in events if event["Type"] == "SQS"]
 
 
-def may(template, role, action, resource):
+def may(template: Json, role: str, action: str, resource: str) -> bool:
     """Whether a role is granted an action on a resource of the template, by name or by a wildcard."""
     service = action.split(":")[0]
     for policy in template["Resources"][role]["Properties"].get("Policies", []):
@@ -129,7 +145,7 @@ def may(template, role, action, resource):
     return False
 
 
-def alarmed(template, **wanted):
+def alarmed(template: Json, **wanted: Any) -> bool:
     """Whether there is an alarm with these properties that is sent to the notification topic."""
     for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():
         if all(alarm.get(name) == value for name, value in wanted.items()):
@@ -137,7 +153,7 @@ def alarmed(template, **wanted):
     return False
 
 
-def loops(template):
+def loops(template: Json) -> Iterator[str]:
     """Waiting is sending to one's own queue: Lambda stops that after some 16 rounds unless it is told not to."""
     for name, function in functions(template).items():
         for queue in triggers(function):
@@ -146,7 +162,7 @@ def loops(template):
                 yield f"{name} may send to {queue}, which triggers it, and has no RecursiveLoop: Allow."
 
 
-def queues(template):
+def queues(template: Json) -> Iterator[str]:
     """What is in a queue is worked off, tried often enough, kept where it cannot be, and somebody is told."""
     all_queues = of_type(template, "AWS::SQS::Queue")
     work = {queue: name for name, function in functions(template).items() for queue in triggers(function)}
@@ -167,7 +183,7 @@ def queues(template):
             yield f"{queue} triggers no function, and no alarm tells of what is in it."
 
 
-def alarms(template):
+def alarms(template: Json) -> Iterator[str]:
     """What goes wrong outside of the report's sight is told, with what to do."""
     for name, function in functions(template).items():
         metrics = ["Errors", "Throttles", *(["RecursiveInvocationsDropped"] if triggers(function) else [])]
@@ -184,7 +200,7 @@ def alarms(template):
             yield f"{name} has no description."
 
 
-def parameters(template):
+def parameters(template: Json) -> Iterator[str]:
     """A typo fails at deployment, with a sentence that says what is allowed."""
     for name, parameter in template["Parameters"].items():
         pattern = parameter.get("AllowedPattern")
@@ -206,7 +222,7 @@ def parameters(template):
         yield from (f"{name} takes {value!r}." for value in bad if re.fullmatch(pattern, value))
 
 
-def places(template):
+def places(template: Json) -> Iterator[str]:
     """Every parameter is shown where operators look for it, once and with its default."""
     grouped = [
         name
@@ -218,7 +234,7 @@ def places(template):
     for names, defaults in rows:
         names = re.findall(r"`(\w+)`", names)
         defaults = [quoted or plain for quoted, plain in re.findall(r"`([^`]*)`|([^\s,`]+)", defaults)]
-        shown.update(zip(names, defaults or [""] * len(names)))
+        shown.update(zip(names, defaults or [""] * len(names), strict=False))
     for name, parameter in template["Parameters"].items():
         if grouped.count(name) != 1:
             yield f"{name} is in {grouped.count(name)} parameter groups."
@@ -226,17 +242,19 @@ def places(template):
             yield f"{name} is not in the README's table."
         elif shown[name] != str(parameter["Default"]):
             yield f"{name} has the default {parameter['Default']}, and the README says {shown[name]}."
-    yield from (f"{name} is in a parameter group, and no parameter." for name in grouped if name not in template["Parameters"])
+    yield from (
+        f"{name} is in a parameter group, and no parameter." for name in grouped if name not in template["Parameters"]
+    )
 
 
-def architecture(text):
+def architecture(text: str) -> Iterator[str]:
     """One place decides for build and deployment, and `make build` replaces exactly it."""
     found = re.findall(r"\b(?:arm64|x86_64|aarch64)\b", text)
     if found != ["arm64"] or "\n    Architectures: [arm64]\n" not in text:
         yield f"The template names an architecture {len(found)} times, not once as `Architectures: [arm64]` in Globals."
 
 
-def main():
+def main() -> None:
     path = ROOT / "template.yaml"
     template, problems = decode(str(path))
     if problems:

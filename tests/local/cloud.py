@@ -12,6 +12,7 @@ signatures and holds callers to their policies; the EC2 endpoint never does.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -24,6 +25,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any, NoReturn
 
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 60
@@ -31,7 +33,7 @@ STOP_SECONDS = 10
 LOG_TAIL_LINES = 40
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Runs the local cloud until standard input ends.")
     parser.add_argument("--ministack-python", required=True, help="the Python of MiniStack's environment")
     parser.add_argument("--log-dir", required=True, type=Path, help="where logs and scratch files go")
@@ -57,17 +59,17 @@ def main():
         stop(leash, group)
 
 
-def url(port):
+def url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def start_ec2(log_file, settings):
+def start_ec2(log_file: Path, settings: dict[str, Any]) -> int:
     # moto reads a developer's AWS configuration as it is imported, and must not;
     # this is also why it is imported here and not above.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -81,7 +83,9 @@ def start_ec2(log_file, settings):
         sys.exit(f"--settings: {problem}")
 
 
-def ministack_environment(region, aws_port, ec2_port, enforce_iam, scratch):
+def ministack_environment(
+    region: str, aws_port: int, ec2_port: int, enforce_iam: bool, scratch: Path
+) -> dict[str, str]:
     """What MiniStack runs with, and the Lambda functions, which inherit it."""
     environment = dict(os.environ)
     environment.update(
@@ -111,7 +115,9 @@ def ministack_environment(region, aws_port, ec2_port, enforce_iam, scratch):
     return environment
 
 
-def start_ministack(python, region, aws_port, ec2_port, enforce_iam, log_dir, log):
+def start_ministack(
+    python: str, region: str, aws_port: int, ec2_port: int, enforce_iam: bool, log_dir: Path, log: Path
+) -> subprocess.Popen[bytes]:
     scratch = log_dir / f"ministack-{aws_port}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
@@ -127,7 +133,7 @@ def start_ministack(python, region, aws_port, ec2_port, enforce_iam, log_dir, lo
         )
 
 
-def wait_until_healthy(leash, port, log):
+def wait_until_healthy(leash: subprocess.Popen[bytes], port: int, log: Path) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -143,7 +149,7 @@ def wait_until_healthy(leash, port, log):
     fail(f"MiniStack did not become healthy in {START_SECONDS} s", log)
 
 
-def run_until_told_to_stop(leash, log):
+def run_until_told_to_stop(leash: subprocess.Popen[bytes], log: Path) -> None:
     while True:
         readable, _, _ = select.select([sys.stdin], [], [], 0.5)
         if readable and not os.read(sys.stdin.fileno(), 65536):
@@ -152,12 +158,12 @@ def run_until_told_to_stop(leash, log):
             fail("MiniStack ended by itself", log)
 
 
-def fail(reason, log):
+def fail(reason: str, log: Path) -> NoReturn:
     tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
     sys.exit("\n".join([f"{reason}. The end of {log}:", *tail]))
 
 
-def stop(leash, group):
+def stop(leash: subprocess.Popen[bytes], group: bytes) -> None:
     """Closes the pipe, on which the leash ends MiniStack and its functions."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -169,10 +175,8 @@ def stop(leash, group):
         leash.wait()
     # A leash that was killed has left the functions to this process.
     if leash.returncode < 0 and group.strip():
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(int(group), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 if __name__ == "__main__":

@@ -5,14 +5,21 @@ is not throttled, meets no faults and is not in the call log.
 """
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs
+from wsgiref.types import WSGIEnvironment
+
+from moto.core.exceptions import ServiceException
+from moto.core.model_instances import reset_model_data
+from moto.ec2.models import ec2_backends
+from werkzeug.wrappers import Response
 
 import ec2_holds
 from ec2_resources import (
+    VOLUME_SIZE_GIB,
     TimedSnapshot,
     VolumeStub,
-    VOLUME_SIZE_GIB,
     backend_of,
     detach_everywhere,
     forget,
@@ -23,13 +30,11 @@ from ec2_resources import (
     terminate_disks,
 )
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD, checked_settings
-from moto.core.exceptions import ServiceException
-from moto.core.model_instances import reset_model_data
-from moto.ec2.models import ec2_backends
-from werkzeug.wrappers import Response
+
+Json = dict[str, Any]
 
 
-def answer(environ, body):
+def answer(environ: WSGIEnvironment, body: bytes) -> Response:
     """The response to one request; what is wrong with a request is said in it."""
     name = environ["PATH_INFO"].removeprefix("/_local/").strip("/")
     method = environ["REQUEST_METHOD"]
@@ -47,11 +52,11 @@ def answer(environ, body):
         return reply({"error": f"{method} /_local/{name}: {missing}{problem}"}, 400)
 
 
-def reply(value, status=200):
+def reply(value: Any, status: int = 200) -> Response:
     return Response(json.dumps(value), status=status, content_type="application/json")
 
 
-def reset(_):
+def reset(_: Json) -> Json:
     ec2_backends[ACCOUNT].reset()
     # moto also keeps a list of everything that it ever made.
     reset_model_data()
@@ -59,65 +64,68 @@ def reset(_):
     return {}
 
 
-def get_settings(_):
+def get_settings(_: Json) -> Json:
     return WORLD.settings
 
 
-def change_settings(given):
+def change_settings(given: Json) -> Json:
     WORLD.settings.update(checked_settings(given))
     return WORLD.settings
 
 
-def add_instances(given):
+def add_instances(given: Json) -> list[Json]:
     backend = backend_of(given["region"])
     added = []
     for wanted in given["instances"]:
         instance, volumes = new_instance(
-            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", []))
-        added.append({
-            "id": instance.id,
-            "volumes": [{"id": volume.id, "device": device} for volume, device in volumes],
-        })
+            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", [])
+        )
+        added.append(
+            {
+                "id": instance.id,
+                "volumes": [{"id": volume.id, "device": device} for volume, device in volumes],
+            }
+        )
     return added
 
 
-def attach(given):
+def attach(given: Json) -> Json:
     backend_of(given["region"]).attach_volume(given["volume"], given["instance"], given["device"])
     return {}
 
 
-def detach(given):
+def detach(given: Json) -> Json:
     detach_everywhere(backend_of(given["region"]).get_volume(given["volume"]))
     return {}
 
 
-def add_volume(given):
+def add_volume(given: Json) -> Json:
     return {"id": new_volume(backend_of(given["region"]), given.get("encrypted", False), given.get("tags")).id}
 
 
-def delete_volume(given):
+def delete_volume(given: Json) -> Json:
     backend = backend_of(given["region"])
     detach_everywhere(backend.get_volume(given["volume"]))
     forget(backend, backend.volumes, given["volume"])
     return {}
 
 
-def terminate(given):
+def terminate(given: Json) -> Json:
     instance = backend_of(given["region"]).get_instance(given["instance"])
     terminate_disks(instance)
     set_state(instance, "terminated")
     return {}
 
 
-def moment(text):
+def moment(text: str | None) -> datetime | None:
     """A moment in UTC; one without a zone is that already."""
     if not text:
         return None
     found = datetime.fromisoformat(text)
-    return found.astimezone(timezone.utc) if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def add_snapshots(given):
+def add_snapshots(given: Json) -> list[str]:
     """Prepared snapshots. One without a volume is a copy, and has the volume id
     that EC2 gives to copies. A pending one lives on as if it had begun now,
     whatever its start time is, and for as many seconds as it says itself, or the
@@ -137,36 +145,45 @@ def add_snapshots(given):
         # moto keeps its times in UTC and without a zone.
         started = started and started.replace(tzinfo=None)
         snapshot = TimedSnapshot(
-            backend, VolumeStub(volume, VOLUME_SIZE_GIB), wanted.get("description", ""),
+            backend,
+            VolumeStub(volume, VOLUME_SIZE_GIB),
+            wanted.get("description", ""),
             seconds if state == "pending" else 0,
-            encrypted=wanted.get("encrypted", False), kms_key_id=wanted.get("kmsKeyId"),
+            encrypted=wanted.get("encrypted", False),
+            kms_key_id=wanted.get("kmsKeyId"),
             ends="error" if state == "error" else "completed",
-            state_message=wanted.get("stateMessage"), start_time=started, lags=wanted.get("lag", False))
+            state_message=wanted.get("stateMessage"),
+            start_time=started,
+            lags=wanted.get("lag", False),
+        )
         snapshot.in_use = wanted.get("inUse", False)
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
     return added
 
 
-def add_image(given):
+def add_image(given: Json) -> Json:
     """An image that is made of snapshots, which it holds even while it is disabled."""
-    return {"id": ec2_holds.add_image(
-        given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)).id}
+    return {
+        "id": ec2_holds.add_image(
+            given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)
+        ).id
+    }
 
 
-def add_lock(given):
+def add_lock(given: Json) -> Json:
     """A lock on a snapshot, for a week or until a moment, which may be past."""
     ec2_holds.add_lock(given["region"], given["snapshot"], given["mode"], moment(given.get("until")))
     return {}
 
 
-def complete(given):
+def complete(given: Json) -> Json:
     """Ends a snapshot that is pending, as it was to end."""
     backend_of(given["region"]).snapshots[given["snapshot"]].seconds = 0
     return {}
 
 
-def list_snapshots(query):
+def list_snapshots(query: Json) -> list[Json]:
     regions = [query["region"]] if query.get("region") else WORLD.settings["enabledRegions"]
     found = [one for region in regions for one in backend_of(region).snapshots.values()]
     return [
@@ -187,7 +204,7 @@ def list_snapshots(query):
     ]
 
 
-def change_tags(given):
+def change_tags(given: Json) -> Json:
     tags = backend_of(given["region"]).tags.setdefault(given["id"], {})
     for key, value in given["tags"].items():
         if value is None:
@@ -197,16 +214,16 @@ def change_tags(given):
     return {}
 
 
-def list_calls(query):
+def list_calls(query: Json) -> list[Json]:
     return [call for call in WORLD.calls if query.get("action") in (None, call["action"])]
 
 
-def add_fault(given):
+def add_fault(given: Json) -> Json:
     WORLD.add_fault(given)
     return {}
 
 
-def leave_to_chance(given):
+def leave_to_chance(given: Json) -> Json:
     WORLD.leave_to_chance(given["seed"], given["faults"])
     return {}
 

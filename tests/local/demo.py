@@ -12,15 +12,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import sample
-from stack import deployed
+from stack import Stack, deployed
 
 HOME = "eu-west-1"
 COPY_SECONDS = 2
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the whole system on a sample fleet.")
     parser.add_argument("--venvs", required=True, help="where make has put the Python environments")
     given = parser.parse_args()
@@ -42,19 +43,20 @@ def main():
             print(f"   - {failure}")
         print(f"   Logs: {log_dir}")
         return 1
-    say(f"As it should be: every snapshot, copy, tag and deletion was checked in EC2 ({time.monotonic() - started:.0f} s)")
+    seconds = time.monotonic() - started
+    say(f"As it should be: every snapshot, copy, tag and deletion was checked in EC2 ({seconds:.0f} s)")
     return 0
 
 
-def today():
-    return datetime.datetime.now(datetime.timezone.utc).date()
+def today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
 
 
-def say(text):
+def say(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def run(stack):
+def run(stack: Stack) -> tuple[str, str]:
     """Starts one execution and shows what happens until it ends; returns its status and its summary."""
     states = stack.client("stepfunctions")
     arn = states.start_execution(stateMachineArn=stack.outputs["StateMachineArn"], input="{}")["executionArn"]
@@ -71,7 +73,7 @@ def run(stack):
         time.sleep(0.3)
 
 
-def progress(states, arn, stack):
+def progress(states: Any, arn: str, stack: Stack) -> str:
     events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
     counts = {}
@@ -79,13 +81,11 @@ def progress(states, arn, stack):
         if "BackupRun" in snapshot["tags"]:
             of_region = counts.setdefault(snapshot["region"], {"completed": 0, "pending": 0, "error": 0})
             of_region[snapshot["state"]] += 1
-    parts = [
-        f"{region}: {of['completed']} complete, {of['pending']} pending" for region, of in sorted(counts.items())
-    ]
+    parts = [f"{region}: {of['completed']} complete, {of['pending']} pending" for region, of in sorted(counts.items())]
     return f"{entered[-1] if entered else 'starting':18} {'; '.join(parts)}"
 
 
-def read_summary(stack, execution):
+def read_summary(stack: Stack, execution: dict[str, Any]) -> str:
     objects = stack.client("s3").list_objects_v2(Bucket=stack.outputs["ReportBucketName"], Prefix="runs/")
     for item in objects.get("Contents", []):
         if item["Key"].endswith("/summary.txt"):

@@ -21,7 +21,17 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from moto.ec2 import urls
+from moto.ec2.responses import EC2Response
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
 
 import control
 import ec2_presigned
@@ -32,11 +42,6 @@ from ec2_resources import backend_of
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
 from ec2_volumes import VolumeCalls
-from moto.ec2 import urls
-from moto.ec2.responses import EC2Response
-from moto.moto_server.werkzeug_app import create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
-from werkzeug.wrappers import Response
 
 LOG = logging.getLogger("ec2")
 MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
@@ -46,35 +51,35 @@ UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
 class LocalEC2Response(SnapshotCalls, VolumeCalls, HoldCalls, DescribeCalls, EC2Response):
     """moto's EC2 with our actions before its own."""
 
-    def get_region_from_url(self, request, full_url):
+    def get_region_from_url(self, request: Any, full_url: str) -> str | None:
         # moto looks for a region in the URL and the client's name first, where
         # something else may look like one; the signature does not lie.
         return signed_region(request.headers.get("Authorization", ""))
 
 
-def signed_region(authorization):
+def signed_region(authorization: str) -> str | None:
     """The region in a signature's credential scope, or None."""
     scope = re.search(r"Credential=([^,\s]+)", authorization)
     parts = scope.group(1).split("/") if scope else []
     return parts[2] if len(parts) == 5 else None
 
 
-def error(code, message, status=400):
+def error(code: str, message: str, status: int = 400) -> Response:
     return Response(error_body(code, message), status=status, content_type="text/xml;charset=UTF-8")
 
 
-def internal_error():
+def internal_error() -> Response:
     return error("InternalError", "An internal error has occurred", 500)
 
 
 class Endpoint:
     """The WSGI application: the control API, and EC2 for everything else."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         urls.url_paths = {"{0}/": LocalEC2Response.dispatch}
         self.moto = create_backend_app("ec2")
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"].startswith("/_local/"):
             return control.answer(environ, body)(environ, start_response)
@@ -93,7 +98,9 @@ class Endpoint:
             raise ConnectionAbortedError("this answer is lost, as was asked for")
         return response(environ, start_response)
 
-    def carry_out(self, environ, params, region):
+    def carry_out(
+        self, environ: WSGIEnvironment, params: dict[str, str], region: str | None
+    ) -> tuple[dict[str, Any] | None, Response]:
         """The fault that was met, if any, and the answer; the call is logged."""
         action = params.get("Action", "")
         entry = {"at": time.time(), "action": action, "region": region, "outcome": "ok"}
@@ -129,7 +136,7 @@ class Endpoint:
         WORLD.calls.append(entry)
         return fault, response
 
-    def ask_moto(self, environ, action):
+    def ask_moto(self, environ: WSGIEnvironment, action: str) -> Response:
         try:
             return Response.from_app(self.moto, environ, buffered=True)
         except NotImplementedError as problem:
@@ -140,14 +147,14 @@ class Endpoint:
 
 
 class QuietRequestHandler(WSGIRequestHandler):
-    def log_request(self, *args, **kwargs):
+    def log_request(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def log(self, type, message, *args):
+    def log(self, type: str, message: str, *args: Any) -> None:
         LOG.error(message, *args)
 
 
-def serve(log_file=None, settings=None):
+def serve(log_file: Path | None = None, settings: dict[str, Any] | None = None) -> BaseWSGIServer:
     """Starts the endpoint on a free port of the loopback interface, in a thread.
 
     Answers the server; its `port` is where it listens, `shutdown()` ends it.

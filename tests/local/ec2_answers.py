@@ -5,29 +5,34 @@ hundredths. The names in the shapes are those of EC2's XML, not of its SDKs.
 """
 
 from datetime import datetime
+from typing import Any
 from xml.sax.saxutils import escape
 
-from ec2_resources import iso
+from moto.ec2.models import EC2Backend
 
+from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, iso
+
+# An element of the XML: its children by name.
+Shape = dict[str, Any]
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 
 
-def answer(action, fields):
+def answer(action: str, fields: Shape) -> str:
     return (
         f'{HEAD}<{action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
         f"<requestId>{REQUEST_ID}</requestId>{inner(fields)}</{action}Response>"
     )
 
 
-def error_body(code, message):
+def error_body(code: str, message: str) -> str:
     return (
         f"{HEAD}<Response><Errors><Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
         f"</Error></Errors><RequestID>{REQUEST_ID}</RequestID></Response>"
     )
 
 
-def inner(value):
+def inner(value: Any) -> str:
     """The content of an element. What is None is left out, as EC2 leaves it out."""
     if isinstance(value, dict):
         return "".join(f"<{name}>{inner(each)}</{name}>" for name, each in value.items() if each is not None)
@@ -40,11 +45,11 @@ def inner(value):
     return escape(str(value))
 
 
-def tag_set(backend, identifier):
+def tag_set(backend: EC2Backend, identifier: str) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in backend.tags.get(identifier, {}).items()]
 
 
-def snapshot_shape(snapshot):
+def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
     return {
         "snapshotId": snapshot.id,
         "volumeId": snapshot.volume.id,
@@ -62,7 +67,7 @@ def snapshot_shape(snapshot):
     }
 
 
-def instance_shape(instance):
+def instance_shape(instance: FleetInstance) -> Shape:
     return {
         "instanceId": instance.id,
         "imageId": instance.image_id,
@@ -89,7 +94,7 @@ def instance_shape(instance):
     }
 
 
-def volume_shape(volume):
+def volume_shape(volume: SharedVolume) -> Shape:
     return {
         "volumeId": volume.id,
         "size": volume.size,

@@ -5,26 +5,33 @@ moto leaves these out or takes them more loosely than EC2 does.
 
 import base64
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
 
 from ec2_answers import answer, instance_shape, snapshot_shape, volume_shape
 from ec2_resources import iso
 from ec2_state import ACCOUNT, WORLD
-from moto.ec2.exceptions import EC2ClientError
 
+# What a filter looks at: the value, or the list of values, that a resource has there.
+Field = Callable[[Any], Any]
+Fields = dict[str, Field]
 MAX_FILTERS = 50
 MAX_FILTER_VALUES = 200
 PAGE = 1000
 SMALLEST_PAGE = 5
 
 
-def refusal(code, message):
+def refusal(code: str, message: str) -> EC2ClientError:
     return EC2ClientError(code, message)
 
 
 # --- filters ---
 
 
-def value_test(values):
+def value_test(values: Iterable[str]) -> Callable[[str], bool]:
     """A test that any of the filter's values passes. `*` and `?` stand for
     characters unless a backslash stands before them; letters have their case."""
     exact, patterns = set(), []
@@ -39,31 +46,35 @@ def value_test(values):
     return lambda found: found in exact or any(pattern.fullmatch(found) for pattern in patterns)
 
 
-def chosen(backend, resources, filters, fields):
-    """The resources that pass every filter. `fields` maps a filter's name to the
-    value, or the list of values, that a resource has there."""
+def filtered_field(backend: EC2Backend, name: str, fields: Fields) -> Field:
+    if name.startswith("tag:"):
+        return lambda one: backend.tags.get(one.id, {}).get(name.removeprefix("tag:"))
+    if name == "tag-key":
+        return lambda one: list(backend.tags.get(one.id, {}))
+    if name == "tag-value":
+        return lambda one: list(backend.tags.get(one.id, {}).values())
+    if name in fields:
+        return fields[name]
+    raise refusal("InvalidParameterValue", f"The filter '{name}' is invalid")
+
+
+def chosen(
+    backend: EC2Backend, resources: Iterable[Any], filters: Sequence[dict[str, Any]], fields: Fields
+) -> list[Any]:
+    """The resources that pass every filter. `fields` are the filters that are not about tags, by name."""
     if len(filters) > MAX_FILTERS:
         raise refusal("FilterLimitExceeded", f"The maximum number of filters is {MAX_FILTERS}")
     tests = []
     for each in filters:
         name, values = each.get("Name", ""), each.get("Values", [])
         if len(values) > MAX_FILTER_VALUES:
-            raise refusal("FilterLimitExceeded",
-                          f"The maximum number of filter values specified on a single call is {MAX_FILTER_VALUES}")
-        if name.startswith("tag:"):
-            key = name.removeprefix("tag:")
-            found = lambda one, key=key: backend.tags.get(one.id, {}).get(key)
-        elif name == "tag-key":
-            found = lambda one: list(backend.tags.get(one.id, {}))
-        elif name == "tag-value":
-            found = lambda one: list(backend.tags.get(one.id, {}).values())
-        elif name in fields:
-            found = fields[name]
-        else:
-            raise refusal("InvalidParameterValue", f"The filter '{name}' is invalid")
-        tests.append((found, value_test(values)))
+            raise refusal(
+                "FilterLimitExceeded",
+                f"The maximum number of filter values specified on a single call is {MAX_FILTER_VALUES}",
+            )
+        tests.append((filtered_field(backend, name, fields), value_test(values)))
 
-    def passes(one):
+    def passes(one: Any) -> bool:
         for found, test in tests:
             value = found(one)
             if value is None:
@@ -97,8 +108,7 @@ INSTANCE_FIELDS = {
     "root-device-name": lambda one: one.root_device_name,
     "root-device-type": lambda one: one.root_device_type,
     "owner-id": lambda one: one.owner_id,
-    "block-device-mapping.volume-id":
-        lambda one: [block.volume_id for _, block in one.get_block_device_mapping],
+    "block-device-mapping.volume-id": lambda one: [block.volume_id for _, block in one.get_block_device_mapping],
     "block-device-mapping.device-name": lambda one: [device for device, _ in one.get_block_device_mapping],
 }
 VOLUME_FIELDS = {
@@ -117,16 +127,18 @@ VOLUME_FIELDS = {
 # --- pages ---
 
 
-def page(resources, size, token):
+def page(resources: Iterable[Any], size: int | None, token: str | None) -> tuple[list[Any], str | None]:
     """One page of the resources in order of creation, and the next page's token.
 
     A token holds the serial number of the last one shown, not an offset, so that
     what is deleted between two pages shifts nothing.
     """
     if size is not None and not SMALLEST_PAGE <= size <= PAGE:
-        raise refusal("InvalidParameterValue",
-                      f"Value ( {size} ) for parameter maxResults is invalid. "
-                      f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.")
+        raise refusal(
+            "InvalidParameterValue",
+            f"Value ( {size} ) for parameter maxResults is invalid. "
+            f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.",
+        )
     after = 0
     if token:
         try:
@@ -142,12 +154,13 @@ def page(resources, size, token):
 class DescribeCalls:
     """Stands before moto's EC2Response and answers these actions in its place."""
 
-    def _no_ids_with_pages(self, ids, name):
+    def _no_ids_with_pages(self, ids: Sequence[str], name: str) -> None:
         if ids and self._get_param("MaxResults") is not None:
-            raise refusal("InvalidParameterCombination",
-                          f"The parameter {name} cannot be used with the parameter maxResults")
+            raise refusal(
+                "InvalidParameterCombination", f"The parameter {name} cannot be used with the parameter maxResults"
+            )
 
-    def _page_of(self, resources, fields):
+    def _page_of(self, resources: Iterable[Any], fields: Fields) -> tuple[list[Any], str | None]:
         """EC2 cuts pages first and filters them then: with a page size, an answer
         may be empty and still have a token."""
         size, token = self._get_param("MaxResults"), self._get_param("NextToken")
@@ -157,7 +170,7 @@ class DescribeCalls:
         shown, more = page(resources, size, token)
         return chosen(self.ec2_backend, shown, filters, fields), more
 
-    def describe_snapshots(self):
+    def describe_snapshots(self) -> str:
         self.error_on_dryrun()
         wanted = self._get_param("SnapshotIds", [])
         self._no_ids_with_pages(wanted, "snapshotSet")
@@ -175,7 +188,7 @@ class DescribeCalls:
         shown, token = self._page_of(described, SNAPSHOT_FIELDS)
         return answer("DescribeSnapshots", {"snapshotSet": list(map(snapshot_shape, shown)), "nextToken": token})
 
-    def describe_instances(self):
+    def describe_instances(self) -> str:
         self.error_on_dryrun()
         wanted = self._get_param("InstanceIds", [])
         self._no_ids_with_pages(wanted, "instancesSet")
@@ -194,7 +207,7 @@ class DescribeCalls:
         ]
         return answer("DescribeInstances", {"reservationSet": reservations, "nextToken": token})
 
-    def describe_volumes(self):
+    def describe_volumes(self) -> str:
         self.error_on_dryrun()
         wanted = self._get_param("VolumeIds", [])
         if wanted:
@@ -204,7 +217,7 @@ class DescribeCalls:
         shown, token = self._page_of(found, VOLUME_FIELDS)
         return answer("DescribeVolumes", {"volumeSet": list(map(volume_shape, shown)), "nextToken": token})
 
-    def describe_regions(self):
+    def describe_regions(self) -> str:
         self.error_on_dryrun()
         regions = [(name, "opt-in-not-required") for name in WORLD.settings["enabledRegions"]]
         if self._get_param("AllRegions", False):

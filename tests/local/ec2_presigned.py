@@ -6,7 +6,8 @@ signature is not recomputed here: callers of the local cloud have no secrets.
 """
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 MAX_BYTES = 8192
 HOST_SUFFIXES = ("amazonaws.com", "amazonaws.com.cn")
@@ -21,7 +22,7 @@ SIGNATURE = {
 }
 
 
-def facts(call):
+def facts(call: dict[str, str]) -> dict[str, Any]:
     """What the call log says of the URL among a copy's parameters. It is a
     credential, and is itself never written down."""
     url = call.get("PresignedUrl", "")
@@ -36,12 +37,14 @@ def facts(call):
     }
 
 
-def is_signed_for(region, parts, query):
+def is_signed_for(region: str, parts: SplitResult, query: dict[str, str]) -> bool:
     if parts.scheme != "https" or parts.netloc not in [f"ec2.{region}.{suffix}" for suffix in HOST_SUFFIXES]:
         return False
-    return all(re.fullmatch(pattern.replace("{region}", re.escape(region)), query.get(name, ""))
-               for name, pattern in SIGNATURE.items())
+    return all(
+        re.fullmatch(pattern.replace("{region}", re.escape(region)), query.get(name, ""))
+        for name, pattern in SIGNATURE.items()
+    )
 
 
-def is_good(found):
+def is_good(found: dict[str, Any]) -> bool:
     return all(found[name] for name in ("presignedAction", "presignedSignature", "presignedParameters"))

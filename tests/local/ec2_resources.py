@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections import namedtuple
-from datetime import timezone
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends, elastic_block_store
@@ -13,6 +13,8 @@ from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
 from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
+
+from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
 
 STATE_CODES = {
     "pending": 0,
@@ -27,22 +29,26 @@ VOLUME_SIZE_GIB = 8
 # moto sorts its model classes by the second part of their module's name.
 MOTO_MODULE = "moto.ec2.models"
 
-# A snapshot outlives its volume, so it keeps what it needs of it.
-VolumeStub = namedtuple("VolumeStub", "id size")
+
+class VolumeStub(NamedTuple):
+    """What a snapshot keeps of its volume, which it outlives."""
+
+    id: str
+    size: int
 
 
-def backend_of(region):
+def backend_of(region: str) -> EC2Backend:
     return ec2_backends[ACCOUNT][region]
 
 
-def iso(moment):
+def iso(moment: datetime) -> str:
     """A moment as EC2 writes it. moto's own times are UTC without a zone."""
     if moment.tzinfo is not None:
-        moment = moment.astimezone(timezone.utc)
+        moment = moment.astimezone(UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def default_key(region):
+def default_key(region: str) -> str:
     return f"arn:aws:kms:{region}:{ACCOUNT}:key/aws-ebs"
 
 
@@ -51,8 +57,20 @@ class TimedSnapshot(Snapshot):
 
     __module__ = MOTO_MODULE
 
-    def __init__(self, backend, volume, description, seconds, *, encrypted=False, kms_key_id=None,
-                 ends="completed", state_message=None, start_time=None, lags=True):
+    def __init__(
+        self,
+        backend: EC2Backend,
+        volume: VolumeStub,
+        description: str,
+        seconds: float,
+        *,
+        encrypted: bool = False,
+        kms_key_id: str | None = None,
+        ends: str = "completed",
+        state_message: str | None = None,
+        start_time: datetime | None = None,
+        lags: bool = True,
+    ) -> None:
         if encrypted and not kms_key_id:
             kms_key_id = default_key(backend.region_name)
         self.ends, self.seconds, self.lags = ends, seconds, lags
@@ -68,28 +86,28 @@ class TimedSnapshot(Snapshot):
             WORLD.copies.setdefault(backend.region_name, []).append(self)
 
     @property
-    def status(self):
+    def status(self) -> str:
         return "pending" if time.monotonic() < self.born + self.seconds else self.ends
 
     @status.setter
-    def status(self, value):
+    def status(self, value: str) -> None:
         # moto's constructor sets "completed"; how this one ends is set above.
         pass
 
     @property
-    def progress(self):
+    def progress(self) -> str:
         if self.status != "pending":
             return "100%" if self.ends == "completed" else "0%"
         return f"{min(99, int((time.monotonic() - self.born) / self.seconds * 100))}%"
 
     @property
-    def state_message(self):
+    def state_message(self) -> str | None:
         return None if self.status == "pending" else self._state_message
 
-    def is_in_flight(self):
+    def is_in_flight(self) -> bool:
         return self.status == "pending" and self.id in self.ec2_backend.snapshots
 
-    def is_described(self):
+    def is_described(self) -> bool:
         """Whether eventual consistency shows it already."""
         return not self.lags or time.monotonic() >= self.born + WORLD.settings["describeLagSeconds"]
 
@@ -99,21 +117,21 @@ class SharedVolume(Volume):
 
     __module__ = MOTO_MODULE
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.attached = []
         super().__init__(*args, **kwargs)
         WORLD.serial(self.id)
 
     @property
-    def attachments(self):
+    def attachments(self) -> list[Any]:
         return list(self.attached)
 
     @property
-    def attachment(self):
+    def attachment(self) -> Any:
         return self.attached[0] if self.attached else None
 
     @attachment.setter
-    def attachment(self, value):
+    def attachment(self, value: Any) -> None:
         if value is None:
             self.attached = self.attached[1:]
         else:
@@ -126,39 +144,52 @@ class FleetInstance(Instance):
 
     __module__ = MOTO_MODULE
 
-    def prep_nics(self, *args, **kwargs):
+    def prep_nics(self, *args: Any, **kwargs: Any) -> None:
         self.nics = {}
 
-    def teardown_defaults(self):
+    def teardown_defaults(self) -> None:
         terminate_disks(self)
 
 
-def set_state(instance, state):
+def set_state(instance: Instance, state: str) -> None:
     if state not in STATE_CODES:
         raise ValueError(f"an instance's state is one of {', '.join(STATE_CODES)}")
     instance._state.name, instance._state.code = state, STATE_CODES[state]
 
 
-def new_volume(backend, encrypted=False, tags=None):
+def new_volume(backend: EC2Backend, encrypted: bool = False, tags: dict[str, str] | None = None) -> SharedVolume:
     volume = SharedVolume(
-        backend, random_volume_id(), VOLUME_SIZE_GIB,
+        backend,
+        random_volume_id(),
+        VOLUME_SIZE_GIB,
         backend.get_zone_by_name(backend.region_name + "a"),
-        encrypted=encrypted, kms_key_id=default_key(backend.region_name) if encrypted else None,
-        volume_type="gp3", iops=3000)
+        encrypted=encrypted,
+        kms_key_id=default_key(backend.region_name) if encrypted else None,
+        volume_type="gp3",
+        iops=3000,
+    )
     backend.volumes[volume.id] = volume
     if tags:
         backend.tags[volume.id] = dict(tags)
     return volume
 
 
-def new_instance(backend, tags, state, volumes):
+def new_instance(
+    backend: EC2Backend, tags: dict[str, str] | None, state: str, volumes: Iterable[dict[str, Any]]
+) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
     """An instance and its volumes, the first of which is the boot volume.
 
     The reservation is named after the instance, so that both are found by name.
     """
     instance = FleetInstance(
-        backend, "ami-00000000000000000", None, [], instance_type="t3.micro",
-        region_name=backend.region_name, placement=backend.region_name + "a")
+        backend,
+        "ami-00000000000000000",
+        None,
+        [],
+        instance_type="t3.micro",
+        region_name=backend.region_name,
+        placement=backend.region_name + "a",
+    )
     WORLD.serial(instance.id)
     reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
     reservation.instances.append(instance)
@@ -180,7 +211,7 @@ def new_instance(backend, tags, state, volumes):
     return instance, made
 
 
-def terminate_disks(instance):
+def terminate_disks(instance: Instance) -> None:
     backend = instance.ec2_backend
     for device, block in instance.get_block_device_mapping:
         volume = backend.volumes.get(block.volume_id)
@@ -191,33 +222,35 @@ def terminate_disks(instance):
         del instance.block_device_mapping[device]
 
 
-def detach_everywhere(volume):
+def detach_everywhere(volume: SharedVolume) -> None:
     for attachment in volume.attachments:
         attachment.instance.block_device_mapping.pop(attachment.device, None)
     volume.attached = []
 
 
-def forget(backend, resources, identifier):
+def forget(backend: EC2Backend, resources: dict[str, Any], identifier: str) -> None:
     del resources[identifier]
     backend.tags.pop(identifier, None)
 
 
-def extend_moto():
+def extend_moto() -> None:
     """Puts these models in the places of moto's own, once per process."""
     slow_get_instance = EC2Backend.get_instance
 
-    def get_instance(self, instance_id):
+    def get_instance(self: EC2Backend, instance_id: str) -> Instance:
         # moto walks through all instances; ours are found by their reservation's name.
         reservation = self.reservations.get("r-" + str(instance_id)[2:])
         return reservation.instances[0] if reservation else slow_get_instance(self, instance_id)
 
-    def get_tags(self):
+    def get_tags(self: TaggedEC2Resource) -> list[dict[str, str]]:
         # moto walks through the tags of all resources to find those of one.
         kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "")
-        return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
-                for key, value in self.ec2_backend.tags.get(self.id, {}).items()]
+        return [
+            {"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in self.ec2_backend.tags.get(self.id, {}).items()
+        ]
 
-    def get_snapshot(self, snapshot_id):
+    def get_snapshot(self: EC2Backend, snapshot_id: str) -> Snapshot:
         snapshot = self.snapshots.get(snapshot_id)
         if snapshot is None:
             raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")

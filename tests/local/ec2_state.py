@@ -10,6 +10,9 @@ import os
 import random
 import threading
 import time
+from typing import Any
+
+Json = dict[str, Any]
 
 # Every caller has this account, whatever its credentials are.
 ACCOUNT = "123456789012"
@@ -19,7 +22,7 @@ os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT
 COPY_VOLUME = "vol-ffffffff"
 
 # Seconds may be fractions: stories run on a short clock.
-DEFAULTS = {
+DEFAULTS: Json = {
     "snapshotSeconds": 1,
     "copySeconds": 1,
     "copyLimit": 5,
@@ -45,7 +48,7 @@ DESCRIBE_BUCKET = (100, 20)
 UNBOUNDED_DESCRIBE_BUCKET = (50, 10)
 
 
-def checked_settings(changes):
+def checked_settings(changes: Json) -> Json:
     """The changes, or a ValueError that names what is wrong with them."""
     if not isinstance(changes, dict):
         raise ValueError("settings are a JSON object")
@@ -67,11 +70,11 @@ def checked_settings(changes):
 class Bucket:
     """A token bucket: full at first, refilled steadily, one token a call."""
 
-    def __init__(self, capacity, refill):
+    def __init__(self, capacity: float, refill: float) -> None:
         self.capacity, self.refill = capacity, refill
         self.tokens, self.at = float(capacity), time.monotonic()
 
-    def take(self):
+    def take(self) -> bool:
         now = time.monotonic()
         self.tokens = min(self.capacity, self.tokens + (now - self.at) * self.refill)
         self.at = now
@@ -81,49 +84,49 @@ class Bucket:
         return True
 
 
-def fits(fault, action, region):
+def fits(fault: Json, action: str, region: str | None) -> bool:
     return fault["action"] in ("*", action) and fault["region"] in (None, region)
 
 
 class World:
-    def __init__(self):
+    def __init__(self) -> None:
         self.lock = threading.RLock()
         self.start_settings = copy.deepcopy(DEFAULTS)
         self.forget()
 
-    def start_with(self, settings):
+    def start_with(self, settings: Json) -> None:
         self.start_settings = {**copy.deepcopy(DEFAULTS), **checked_settings(settings)}
         self.forget()
 
-    def forget(self):
+    def forget(self) -> None:
         self.settings = copy.deepcopy(self.start_settings)
-        self.faults = []
-        self.chances = []  # faults that calls meet by chance, each with its share of them
+        self.faults: list[Json] = []
+        self.chances: list[tuple[float, Json]] = []  # faults that calls meet by chance, each with its share of them
         self.dice = random.Random()
-        self.calls = []
-        self.buckets = {}
-        self.copies = {}  # region -> copies that were pending when last looked at
-        self.last_snapshot = {}  # (region, volume) -> when its last snapshot was begun
-        self.serials = {}
-        self.images = {}  # region -> image id -> image
-        self.locks = {}  # region -> snapshot id -> its lock
-        self.copy_fault = None  # the broken-copy fault that the present call has met
+        self.calls: list[Json] = []
+        self.buckets: dict[tuple[Any, ...], Bucket] = {}
+        self.copies: dict[str | None, list[Any]] = {}  # region -> copies that were pending when last looked at
+        self.last_snapshot: dict[tuple[str, str], float] = {}  # (region, volume) -> when its last snapshot was begun
+        self.serials: dict[str, int] = {}
+        self.images: dict[str, Json] = {}  # region -> image id -> image
+        self.locks: dict[str, Json] = {}  # region -> snapshot id -> its lock
+        self.copy_fault: Json | None = None  # the broken-copy fault that the present call has met
 
-    def serial(self, identifier):
+    def serial(self, identifier: str) -> int:
         """A resource's place in the order of creation; it outlives the resource,
         so that a page token stays good when what it names is deleted."""
         return self.serials.setdefault(identifier, len(self.serials) + 1)
 
-    def is_enabled(self, region):
+    def is_enabled(self, region: str | None) -> bool:
         return region in self.settings["enabledRegions"]
 
-    def in_flight(self, region):
+    def in_flight(self, region: str | None) -> int:
         """How many copies to this region are pending at this moment."""
         pending = [each for each in self.copies.get(region, ()) if each.is_in_flight()]
         self.copies[region] = pending
         return len(pending)
 
-    def add_fault(self, fault):
+    def add_fault(self, fault: Json) -> None:
         """Prepares a fault for the next `times` calls that fit it; one that is
         "down" meets all calls for so many seconds. The action "*" fits all."""
         fault = self.checked_fault(fault)
@@ -131,15 +134,16 @@ class World:
             fault["until"] = time.monotonic() + fault.get("seconds", 1)
         self.faults.append(fault)
 
-    def leave_to_chance(self, seed, faults):
+    def leave_to_chance(self, seed: int, faults: list[Json]) -> None:
         """Lets each call meet faults by chance, in place of those before: a fault
         has the `share` of the calls that fit it, and then is prepared for the
         call's region, whose next calls may meet the rest of it."""
-        chances = [(fault["share"], self.checked_fault({k: v for k, v in fault.items() if k != "share"}))
-                   for fault in faults]
+        chances = [
+            (fault["share"], self.checked_fault({k: v for k, v in fault.items() if k != "share"})) for fault in faults
+        ]
         self.dice, self.chances = random.Random(seed), chances
 
-    def checked_fault(self, fault):
+    def checked_fault(self, fault: Json) -> Json:
         unknown = set(fault) - FAULT_FIELDS
         if unknown:
             raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
@@ -149,7 +153,7 @@ class World:
             raise ValueError("a fault needs an action")
         return {"kind": "refuse", "region": None, "times": 1, **fault}
 
-    def meet_fault(self, action, region):
+    def meet_fault(self, action: str, region: str | None) -> Json | None:
         """The first prepared fault that fits this call, used up once; one that
         chance has just prepared comes last."""
         for share, fault in self.chances:
@@ -166,7 +170,7 @@ class World:
                 return fault
         return None
 
-    def may_pass(self, action, region, params):
+    def may_pass(self, action: str, region: str | None, params: dict[str, str]) -> bool:
         """Whether the request bucket of this action and region has a token left."""
         if not self.settings["throttle"]:
             return True

@@ -13,12 +13,14 @@ import argparse
 import functools
 import json
 import sys
+from typing import Any
 
 from botocore.exceptions import ClientError
-from stack import deployed
+
+from stack import Stack, deployed
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Makes requests as the functions' deployed roles.")
     parser.add_argument("--venvs", required=True, help="where the Python environments are")
     parser.add_argument("--log-dir", required=True, help="where logs and scratch files go")
@@ -31,14 +33,14 @@ def main():
         print(json.dumps([answer(stack, assumed(request["role"]), request, names) for request in requests]))
 
 
-def credentials(stack, name):
+def credentials(stack: Stack, name: str) -> tuple[str, str, str]:
     """A role's temporary credentials. It trusts Lambda alone, for which the local cloud takes the account's root."""
     role = stack.client("iam").get_role(RoleName=name)["Role"]["Arn"]
     given = stack.client("sts").assume_role(RoleArn=role, RoleSessionName="story")["Credentials"]
     return given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
 
 
-def answer(stack, caller, request, names):
+def answer(stack: Stack, caller: tuple[str, str, str], request: dict[str, Any], names: dict[str, str]) -> str:
     client = stack.client(request["service"], *caller)
     # The bucket refuses plain HTTP to everyone, which is not what is asked: this is what a proxy says of TLS.
     client.meta.events.register("before-sign", say_tls)
@@ -50,7 +52,7 @@ def answer(stack, caller, request, names):
         return refusal.response["Error"]["Code"]
 
 
-def say_tls(request, **_):
+def say_tls(request: Any, **_: Any) -> None:
     request.headers["X-Forwarded-Proto"] = "https"
 
 

@@ -1,8 +1,8 @@
 """One function by itself: what it needs of AWS, in one HTTP server on the loopback interface.
 
-    /2018-06-01/…   the Lambda Runtime API, which hands out one event
-    /               EC2: answers that were prepared as bytes, so that serving them costs next to nothing
-    /BUCKET/KEY     S3: objects, put whole or in parts
+/2018-06-01/…   the Lambda Runtime API, which hands out one event
+/               EC2: answers that were prepared as bytes, so that serving them costs next to nothing
+/BUCKET/KEY     S3: objects, put whole or in parts
 """
 
 import json
@@ -13,10 +13,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+# Status, headers and body.
+Answer = tuple[int, dict[str, str], bytes]
+# The parameters of a call and its region -> the answer's bytes.
+Ec2 = Callable[[dict[str, str], str], bytes]
 RUNTIME = "/2018-06-01/runtime/"
 BUCKET = "reports"
 S3_XML = '<{0} xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>{1}</Bucket><Key>{2}</Key>{3}</{0}>'
@@ -25,15 +31,18 @@ S3_XML = '<{0} xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>{1}</Buck
 class Surroundings:
     """What one invocation is given, and what it left behind."""
 
-    def __init__(self, event, ec2):
+    def __init__(self, event: Any, ec2: Ec2) -> None:
         self.event = json.dumps(event).encode()
-        self.ec2 = ec2  # the parameters of a call and its region -> the answer's bytes
-        self.calls, self.objects, self.uploads = 0, {}, {}
-        self.started = self.seconds = self.outcome = None
+        self.ec2 = ec2
+        self.calls = 0
+        self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
+        self.started: float | None = None
+        self.seconds: float | None = None
+        self.outcome: tuple[str, Any] | None = None
         self.answered = threading.Event()
 
-    def respond(self, method, target, headers, body):
-        """Status, headers and body of the answer to one request."""
+    def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
         if path.startswith(RUNTIME):
             return self.runtime(method, path.removeprefix(RUNTIME), body)
@@ -43,26 +52,30 @@ class Surroundings:
             return 200, {"Content-Type": "text/xml;charset=UTF-8"}, self.ec2(dict(parse_qsl(body.decode())), region)
         return self.s3(method, path.removeprefix(f"/{BUCKET}/"), query, body)
 
-    def runtime(self, method, what, body):
+    def runtime(self, method: str, what: str, body: bytes) -> Answer:
         if method == "GET" and self.started is not None:
             # There is one event only: the function waits for another until it is ended.
             threading.Event().wait()
         if method == "GET":
             self.started = time.monotonic()
             deadline = round((time.time() + 900) * 1000)
-            return 200, {
-                "Content-Type": "application/json",
-                "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
-                "Lambda-Runtime-Deadline-Ms": str(deadline),
-                "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:measured",
-            }, self.event
+            return (
+                200,
+                {
+                    "Content-Type": "application/json",
+                    "Lambda-Runtime-Aws-Request-Id": "00000000-0000-0000-0000-000000000001",
+                    "Lambda-Runtime-Deadline-Ms": str(deadline),
+                    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-west-1:123456789012:function:measured",
+                },
+                self.event,
+            )
         if not self.answered.is_set():
             self.seconds = time.monotonic() - self.started if self.started else 0
             self.outcome = what.rsplit("/", 1)[-1], json.loads(body)
             self.answered.set()
         return 202, {}, b""
 
-    def s3(self, method, key, query, body):
+    def s3(self, method: str, key: str, query: dict[str, str], body: bytes) -> Answer:
         if method == "POST" and "uploads" in query:
             self.uploads[key] = {}
             started = f"<UploadId>{key}</UploadId>"
@@ -86,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     # An answer's head and body are two writes, and the second must not wait for the first one's acknowledgement.
     disable_nagle_algorithm = True
 
-    def answer(self):
+    def answer(self) -> None:
         body = self.body()
         if self.headers.get("x-amz-decoded-content-length"):
             body = unchunked(body)
@@ -99,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = answer
 
-    def body(self):
+    def body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = []
@@ -110,11 +123,11 @@ class Handler(BaseHTTPRequestHandler):
             pass
         return b"".join(parts)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
 
-def unchunked(body):
+def unchunked(body: bytes) -> bytes:
     """The content of a body in aws-chunked: pieces after their sizes, and trailers that nobody reads here."""
     parts, at = [], 0
     while True:
@@ -129,13 +142,15 @@ def unchunked(body):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request, address):
+    def handle_error(self, request: Any, address: Any) -> None:
         # The function is ended while it waits for its next event.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, address)
 
 
-def run(bootstrap, event, ec2, region, most_seconds=900):
+def run(
+    bootstrap: Path, event: Any, ec2: Ec2, region: str, most_seconds: float = 900
+) -> tuple[Surroundings, float, float]:
     """Runs the function on one event in a process of its own; answers what it left behind, and what it took."""
     surroundings = Surroundings(event, ec2)
     server = Server(("127.0.0.1", 0), Handler)
@@ -161,7 +176,7 @@ def run(bootstrap, event, ec2, region, most_seconds=900):
     return surroundings, peak_mb, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def environment(port, region):
+def environment(port: int, region: str) -> dict[str, str]:
     here = f"127.0.0.1:{port}"
     return {
         "PATH": os.environ["PATH"],

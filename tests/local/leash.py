@@ -21,23 +21,24 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
 
-def die_with_parent():
+def die_with_parent() -> None:
     # Should this process itself be killed, the command ends all the same.
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def has_ended(child):
+def has_ended(child: subprocess.Popen[bytes]) -> bool:
     """Whether the child has ended. It is looked at, not reaped: until it is
     reaped, its id and its group's id cannot become another process's."""
     return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def main():
+def main() -> None:
     scratch, command = sys.argv[1], sys.argv[2:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, preexec_fn=die_with_parent)
+        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, preexec_fn=die_with_parent
+    )
     try:
         print(child.pid, flush=True)
         while not has_ended(child):

@@ -1,25 +1,40 @@
 """What a run costs in calls and transitions: a fault-free run on the local cloud, as a table.
 
-    python tests/local/measure.py --venvs DIR [--instances 50] [--copy-seconds 20]
+python tests/local/measure.py --venvs DIR [--instances 50] [--copy-seconds 20]
 """
 
 import argparse
 import collections
 import tempfile
 import time
+from typing import Any
 
-from stack import deployed
+from stack import Stack, deployed
 
 HOME, DESTINATION = "eu-west-1", "us-east-1"
 # Those that are enabled for every account.
 REGIONS = [
-    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ca-central-1",
-    "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1", "us-east-2", "us-west-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
     "us-west-2",
 ]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measures a fault-free run.")
     parser.add_argument("--venvs", required=True, help="where make has put the Python environments")
     parser.add_argument("--instances", type=int, default=50, help="each with two volumes, copied to one region")
@@ -39,7 +54,7 @@ def main():
             measure(stack, phase, count, what)
 
 
-def measure(stack, phase, count, what):
+def measure(stack: Stack, phase: str, count: int, what: str) -> None:
     states = stack.client("stepfunctions")
     before, started = len(stack.ec2("calls")), time.monotonic()
     arn = stack.start({"phases": [phase]})
@@ -62,7 +77,7 @@ def measure(stack, phase, count, what):
     print_utilisation(stack.ec2("calls")[before:])
 
 
-def count_children(states, arn):
+def count_children(states: Any, arn: str) -> tuple[int, int]:
     """A child's states are all tasks: each is one transition."""
     children = transitions = 0
     for run in states.list_map_runs(executionArn=arn)["mapRuns"]:
@@ -74,12 +89,12 @@ def count_children(states, arn):
     return children, transitions
 
 
-def count_entered(states, arn):
+def count_entered(states: Any, arn: str) -> int:
     events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     return sum(event["type"].endswith("StateEntered") for event in events)
 
 
-def print_utilisation(calls):
+def print_utilisation(calls: list[dict[str, Any]]) -> None:
     copies = [call for call in calls if call["action"] == "CopySnapshot"]
     if copies:
         refused = sum(call["outcome"] != "ok" for call in copies)

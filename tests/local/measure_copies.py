@@ -14,8 +14,10 @@ import datetime
 import json
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from stack import deployed
+from stack import Stack, deployed
 
 HOME, AWAY = "eu-west-1", ("us-east-1", "us-west-2")
 SLOTS = 5  # CopyConcurrency
@@ -28,7 +30,7 @@ OVERLAP, BY_HAND, OVERLAP_FACTOR, LAG_FACTOR = 30, 10, 20, 3
 LIMITS = (SLOTS, 20)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the slots of copies.")
     parser.add_argument("what", choices=["slots", "overlap"])
     parser.add_argument("--venvs", required=True, help="where make has put the Python environments")
@@ -47,7 +49,7 @@ def main():
             measure_overlap(stack, given.poll_seconds)
 
 
-def prepare(stack, count, seconds, regions=AWAY[:1], **settings):
+def prepare(stack: Stack, count: int, seconds: float, regions: Sequence[str] = AWAY[:1], **settings: Any) -> None:
     """So many sources of one instance, none of them copied yet, in a region with nothing else."""
     stack.ec2("reset", {})
     stack.ec2("settings", {"copySeconds": seconds, **settings})
@@ -55,7 +57,7 @@ def prepare(stack, count, seconds, regions=AWAY[:1], **settings):
     bucket, s3 = stack.outputs["ReportBucketName"], stack.client("s3")
     for claim in s3.list_objects_v2(Bucket=bucket, Prefix="claims/").get("Contents", []):
         s3.delete_object(Bucket=bucket, Key=claim["Key"])
-    today = datetime.datetime.now(datetime.timezone.utc).date()
+    today = datetime.datetime.now(datetime.UTC).date()
     tags = {
         "Type": "Automated",
         "CreatedOn": str(today),
@@ -68,7 +70,7 @@ def prepare(stack, count, seconds, regions=AWAY[:1], **settings):
     stack.ec2("snapshots", {"region": HOME, "snapshots": sources})
 
 
-def table(*rows):
+def table(*rows: Iterable[Any]) -> None:
     for row in rows:
         print("".join(f"{cell:>15}" for cell in row), flush=True)
 
@@ -76,10 +78,21 @@ def table(*rows):
 # --- slots ---
 
 
-def measure_slots(stack, times, poll_seconds):
+def measure_slots(stack: Stack, times: Iterable[int], poll_seconds: int) -> None:
     print(f"\nSlots: {SLOTS} copies at once")
-    table(("copy seconds", "PollSeconds", "copies", "seconds", "slots in use", "describes each", "changes each",
-           "most at once", "refused"))
+    table(
+        (
+            "copy seconds",
+            "PollSeconds",
+            "copies",
+            "seconds",
+            "slots in use",
+            "describes each",
+            "changes each",
+            "most at once",
+            "refused",
+        )
+    )
     for factor in times:
         length, count = factor * poll_seconds, COPIES.get(factor, LONG_COPIES)
         prepare(stack, count, length)
@@ -91,12 +104,22 @@ def measure_slots(stack, times, poll_seconds):
         begun = [call["at"] for call in copies if call["outcome"] == "ok"]
         described = sum(call["action"] == "DescribeSnapshots" for call in calls)
         changing = sum(not call["action"].startswith("Describe") for call in calls)
-        table((length, poll_seconds, len(begun), f"{seconds:.0f}", f"{utilisation(begun, length):.1%}",
-               f"{described / count:.2f}", f"{changing / count:.2f}", max(call["inFlight"] for call in copies),
-               len(copies) - len(begun)))
+        table(
+            (
+                length,
+                poll_seconds,
+                len(begun),
+                f"{seconds:.0f}",
+                f"{utilisation(begun, length):.1%}",
+                f"{described / count:.2f}",
+                f"{changing / count:.2f}",
+                max(call["inFlight"] for call in copies),
+                len(copies) - len(begun),
+            )
+        )
 
 
-def utilisation(begun, length):
+def utilisation(begun: Sequence[float], length: float) -> float:
     """The share of the slots in use, on average, for as long as there is enough left to fill them."""
     ends = sorted(at + length for at in begun)
     first, last = min(begun), ends[len(ends) - SLOTS]
@@ -107,16 +130,30 @@ def utilisation(begun, length):
 # --- overlap ---
 
 
-def measure_overlap(stack, poll_seconds):
+def measure_overlap(stack: Stack, poll_seconds: int) -> None:
     length, lag = OVERLAP_FACTOR * poll_seconds, LAG_FACTOR * poll_seconds
-    print(f"\nOverlap: two executions of {OVERLAP} copies of {length} s to each of {len(AWAY)} regions, {BY_HAND} of them "
-          f"also by hand; EC2 shows them after {lag} s")
-    table(("EC2 allows", "seconds", "carried out", "in excess", "most at once", "slots in use", "refused", "failed",
-           "dead letters", "looks each"))
+    print(
+        f"\nOverlap: two executions of {OVERLAP} copies of {length} s to each of {len(AWAY)} regions, "
+        f"{BY_HAND} of them also by hand; EC2 shows them after {lag} s"
+    )
+    table(
+        (
+            "EC2 allows",
+            "seconds",
+            "carried out",
+            "in excess",
+            "most at once",
+            "slots in use",
+            "refused",
+            "failed",
+            "dead letters",
+            "looks each",
+        )
+    )
     for limit in LIMITS:
         prepare(stack, OVERLAP, length, AWAY, describeLagSeconds=lag, copyLimit=limit)
-        by_hand = [task for region in AWAY for task in owed(stack, region)[-BY_HAND // len(AWAY):]]
-        started, now = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+        by_hand = [task for region in AWAY for task in owed(stack, region)[-BY_HAND // len(AWAY) :]]
+        started, now = time.monotonic(), datetime.datetime.now(datetime.UTC)
         times = [now - datetime.timedelta(hours=ago) for ago in (1, 2)]
         arns = [stack.start({"phases": ["copy"], "scheduledTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}) for at in times]
         for task in by_hand:
@@ -133,12 +170,23 @@ def measure_overlap(stack, poll_seconds):
         done = [call for call in tried if call["outcome"] == "ok"]
         in_use = [utilisation([call["at"] for call in done if call["region"] == region], length) for region in AWAY]
         looks = sum(call["action"] == "DescribeSnapshots" for call in calls)
-        table((limit, f"{seconds:.0f}", len(done), of_source.total() - len(of_source),
-               max(call["inFlight"] for call in tried), f"{sum(in_use) / len(in_use):.1%}", len(tried) - len(done),
-               failed, stack.messages("CopyDeadLetterQueueUrl"), f"{looks / len(made):.2f}"))
+        table(
+            (
+                limit,
+                f"{seconds:.0f}",
+                len(done),
+                of_source.total() - len(of_source),
+                max(call["inFlight"] for call in tried),
+                f"{sum(in_use) / len(in_use):.1%}",
+                len(tried) - len(done),
+                failed,
+                stack.messages("CopyDeadLetterQueueUrl"),
+                f"{looks / len(made):.2f}",
+            )
+        )
 
 
-def owed(stack, region):
+def owed(stack: Stack, region: str) -> list[dict[str, Any]]:
     """The lines of the manifest that a dry run writes."""
     arn = stack.start({"phases": ["copy"], "dryRun": True})
     stack.end(arn)

@@ -1,22 +1,24 @@
 """How fast a backlog of due snapshots is deleted while EC2 allows 5 deletions a second, as a table.
 
-    python tests/local/measure_pace.py --venvs DIR [--snapshots 1000]
+python tests/local/measure_pace.py --venvs DIR [--snapshots 1000]
 """
 
 import argparse
 import collections
 import datetime
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 from ec2_state import BUCKETS
-from stack import deployed
+from stack import Stack, deployed
 
 HOME = "eu-west-1"
 # Snapshots that the control API is given at once.
 SHEAF = 500
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the pace of expiry within EC2's request limits.")
     parser.add_argument("--venvs", required=True, help="where make has put the Python environments")
     parser.add_argument("--snapshots", type=int, default=1000, help="all of them due")
@@ -31,9 +33,9 @@ def main():
         show(stack, arn, status)
 
 
-def due_snapshot(number):
+def due_snapshot(number: int) -> dict[str, Any]:
     """Of a volume that is gone: nothing but its date keeps it."""
-    today = datetime.datetime.now(datetime.timezone.utc).date()
+    today = datetime.datetime.now(datetime.UTC).date()
     tags = {
         "Type": "Automated",
         "CreatedOn": str(today - datetime.timedelta(days=8)),
@@ -43,7 +45,7 @@ def due_snapshot(number):
     return {"volume": f"vol-{number:017x}", "startTime": f"{tags['CreatedOn']}T03:00:00Z", "tags": tags}
 
 
-def show(stack, arn, status):
+def show(stack: Stack, arn: str, status: str) -> None:
     calls = stack.ec2("calls")
     outcomes = collections.Counter(call["outcome"] for call in calls if call["action"] == "DeleteSnapshot")
     at = [call["at"] for call in calls if call["action"] == "DeleteSnapshot" and call["outcome"] == "ok"]
@@ -53,8 +55,9 @@ def show(stack, arn, status):
     described = collections.Counter(call["action"] for call in calls if call["action"].startswith("Describe"))
     refused = sum(call["outcome"] != "ok" for call in calls if call["action"].startswith("Describe"))
     states = stack.client("stepfunctions")
-    runs = [states.describe_map_run(mapRunArn=run["mapRunArn"])
-            for run in states.list_map_runs(executionArn=arn)["mapRuns"]]
+    runs = [
+        states.describe_map_run(mapRunArn=run["mapRunArn"]) for run in states.list_map_runs(executionArn=arn)["mapRuns"]
+    ]
     rows = [
         ("the execution", status),
         ("deletions", deletions),
@@ -75,7 +78,7 @@ def show(stack, arn, status):
     print_progress(at)
 
 
-def print_progress(at):
+def print_progress(at: Sequence[float]) -> None:
     """Deletions in each tenth of the time: where the pace is lost."""
     begun, whole = min(at), max(at) - min(at)
     tenths = collections.Counter(min(int((moment - begun) / whole * 10), 9) for moment in at)

@@ -16,7 +16,7 @@ from prepared_pages import AWAY, HOME, NOW, Scene, prepared
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the verdicts on a region's snapshots.")
     default = ROOT / ".aws-sam/build/DiscoverFunction/bootstrap"
     parser.add_argument("--bootstrap", type=Path, default=default, help="the discover function")
@@ -25,13 +25,15 @@ def main():
     most = max(given.snapshots)
     scenes = [Scene(count) for count in given.snapshots] + [Scene(most, copied=False), Scene(most, AWAY)]
     print(f"DiscoverExpired of {given.bootstrap}\n")
-    print(f"{'judged':22}{'snapshots':>10}{'calls':>7}{'s':>8}{'CPU s':>8}"
-          f"{'µs each':>9}{'peak MB':>9}{'lines':>9}{'planned':>9}")
+    print(
+        f"{'judged':22}{'snapshots':>10}{'calls':>7}{'s':>8}{'CPU s':>8}"
+        f"{'µs each':>9}{'peak MB':>9}{'lines':>9}{'planned':>9}"
+    )
     for scene in scenes:
         measure(given.bootstrap, scene)
 
 
-def measure(bootstrap, scene):
+def measure(bootstrap: Path, scene: Scene) -> None:
     event = {
         "step": "DiscoverExpired",
         "region": scene.region,
@@ -54,8 +56,11 @@ def measure(bootstrap, scene):
     if (len(verdicts), planned) != (scene.snapshots, scene.expected()):
         raise SystemExit(f"{scene}: {len(verdicts)} verdicts, {planned} of them to delete; due are {scene.expected()}")
     each = left.seconds / scene.snapshots * 1e6
-    print(f"{str(scene):22}{scene.snapshots:>10,}{left.calls:>7}{left.seconds:>8.2f}{cpu_seconds:>8.2f}"
-          f"{each:>9.0f}{peak_mb:>9.0f}{len(verdicts):>9,}{planned:>9,}", flush=True)
+    print(
+        f"{str(scene):22}{scene.snapshots:>10,}{left.calls:>7}{left.seconds:>8.2f}{cpu_seconds:>8.2f}"
+        f"{each:>9.0f}{peak_mb:>9.0f}{len(verdicts):>9,}{planned:>9,}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

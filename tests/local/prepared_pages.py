@@ -1,18 +1,22 @@
 """A fleet with its snapshots, prepared as the pages in which EC2 describes it."""
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ec2_answers import answer
 from ec2_state import ACCOUNT, COPY_VOLUME
 
+# As ec2_answers.py writes it in XML.
+Shape = dict[str, Any]
 HOME, AWAY = "eu-west-1", "us-east-1"
 PAGE = 1000
 # A snapshot a day of each volume for a hundred days, wanted for 97: three of them are due.
 DAYS, RETENTION = 100, 97
 # The oldest snapshot of every tenth volume is kept for ever.
 KEPT_EVERY = 10
-NOW = datetime.datetime.now(datetime.timezone.utc)
+NOW = datetime.datetime.now(datetime.UTC)
 
 
 @dataclass
@@ -23,64 +27,76 @@ class Scene:
     region: str = HOME
     copied: bool = True
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.region == AWAY:
             return "copies"
         return "sources with copies" if self.copied else "sources without"
 
-    def expected(self):
+    def expected(self) -> int:
         """How many are due: a copy stays where its source is kept for ever."""
         return self.snapshots * (DAYS - RETENTION) // DAYS - len(range(0, self.snapshots // DAYS, KEPT_EVERY))
 
 
-def prepared(scene):
+def prepared(scene: Scene) -> Callable[[dict[str, str], str], bytes]:
     """A function from a call's parameters and region to its answer, every page of it prepared."""
     volumes = range(scene.snapshots // DAYS)
     sources = [source(volume, age, scene.copied) for volume in volumes for age in reversed(range(DAYS))]
     instances = [instance(volume, scene.copied) for volume in volumes[::2]]
     pages = {
         ("DescribeSnapshots", HOME, ""): rendered("DescribeSnapshots", "snapshotSet", sources),
-        ("DescribeSnapshots", HOME, "tag-key"):
-            rendered("DescribeSnapshots", "snapshotSet", [one for one in sources if is_kept(one)]),
+        ("DescribeSnapshots", HOME, "tag-key"): rendered(
+            "DescribeSnapshots", "snapshotSet", [one for one in sources if is_kept(one)]
+        ),
         ("DescribeInstances", HOME, "tag-key"): rendered("DescribeInstances", "reservationSet", instances),
         ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", list(map(volume_shape, volumes))),
-        ("DescribeRegions", HOME, ""): rendered("DescribeRegions", "regionInfo", [
-            {"regionName": name, "regionEndpoint": f"ec2.{name}.amazonaws.com", "optInStatus": "opt-in-not-required"}
-            for name in (HOME, AWAY)]),
+        ("DescribeRegions", HOME, ""): rendered(
+            "DescribeRegions",
+            "regionInfo",
+            [
+                {
+                    "regionName": name,
+                    "regionEndpoint": f"ec2.{name}.amazonaws.com",
+                    "optInStatus": "opt-in-not-required",
+                }
+                for name in (HOME, AWAY)
+            ],
+        ),
     }
     if scene.copied:
         copies = rendered("DescribeSnapshots", "snapshotSet", list(map(copy, sources)))
         pages["DescribeSnapshots", AWAY, ""] = pages["DescribeSnapshots", AWAY, "tag:Type"] = copies
 
-    def answered(params, region):
+    def answered(params: dict[str, str], region: str) -> bytes:
         of_call = pages[params["Action"], region, params.get("Filter.1.Name", "")]
         return of_call[int(params.get("NextToken", 0))]
 
     return answered
 
 
-def rendered(action, name, items):
+def rendered(action: str, name: str, items: list[Shape]) -> list[bytes]:
     starts = range(0, len(items), PAGE) or [0]
     return [
-        answer(action, {name: items[start : start + PAGE],
-                        "nextToken": start // PAGE + 1 if start + PAGE < len(items) else None}).encode()
+        answer(
+            action,
+            {name: items[start : start + PAGE], "nextToken": start // PAGE + 1 if start + PAGE < len(items) else None},
+        ).encode()
         for start in starts
     ]
 
 
-def identifier(kind, number):
+def identifier(kind: str, number: int) -> str:
     return f"{kind}-{number:017x}"
 
 
-def tag_set(tags):
+def tag_set(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 
-def devices(instance_number):
+def devices(instance_number: int) -> list[tuple[str, int]]:
     return [(device, instance_number * 2 + n) for n, device in enumerate(("/dev/sda1", "/dev/sdf"))]
 
 
-def source(volume, age, copied):
+def source(volume: int, age: int, copied: bool) -> Shape:
     begun = NOW - datetime.timedelta(days=age)
     owner = identifier("i", volume // 2)
     tags = {
@@ -101,42 +117,71 @@ def source(volume, age, copied):
     return snapshot(identifier("snap", number), identifier("vol", volume), begun, f"{tags['Name']} - {owner}", tags)
 
 
-def is_kept(shape):
+def is_kept(shape: Shape) -> bool:
     return any(tag["key"] == "KeepForever" for tag in shape["tagSet"])
 
 
-def copy(shape):
+def copy(shape: Shape) -> Shape:
     """A copy as the copy worker tags it, of a source whose KeepForever came later than the copy."""
     tags = {tag["key"]: tag["value"] for tag in shape["tagSet"]}
     for key in ("BackupCrossRegion", "Devices", "KeepForever"):
         tags.pop(key, None)
-    tags.update(BackupFromRegion=HOME, SourceSnapshotId=shape["snapshotId"], SourceVolumeId=shape["volumeId"],
-                SourceDevice="/dev/sda1")
+    tags.update(
+        BackupFromRegion=HOME,
+        SourceSnapshotId=shape["snapshotId"],
+        SourceVolumeId=shape["volumeId"],
+        SourceDevice="/dev/sda1",
+    )
     own = "snap-1" + shape["snapshotId"].removeprefix("snap-0")
     return snapshot(own, COPY_VOLUME, shape["startTime"], shape["description"], tags)
 
 
-def snapshot(own, volume, begun, description, tags):
+def snapshot(own: str, volume: str, begun: datetime.datetime, description: str, tags: dict[str, str]) -> Shape:
     return {
-        "snapshotId": own, "volumeId": volume, "status": "completed", "startTime": begun, "progress": "100%",
-        "ownerId": ACCOUNT, "volumeSize": 100, "description": description, "encrypted": False,
-        "storageTier": "standard", "tagSet": tag_set(tags),
+        "snapshotId": own,
+        "volumeId": volume,
+        "status": "completed",
+        "startTime": begun,
+        "progress": "100%",
+        "ownerId": ACCOUNT,
+        "volumeSize": 100,
+        "description": description,
+        "encrypted": False,
+        "storageTier": "standard",
+        "tagSet": tag_set(tags),
     }
 
 
-def instance(volume, copied):
+def instance(volume: int, copied: bool) -> Shape:
     number = volume // 2
     tags = {"Backup": "Yes", "Name": f"server-{number}", **({"BackupCrossRegion": AWAY} if copied else {})}
-    attached = [{"deviceName": device, "ebs": {"volumeId": identifier("vol", one), "status": "attached"}}
-                for device, one in devices(number)]
-    shape = {"instanceId": identifier("i", number), "instanceState": {"code": 16, "name": "running"},
-             "rootDeviceName": "/dev/sda1", "rootDeviceType": "ebs", "blockDeviceMapping": attached,
-             "tagSet": tag_set(tags)}
+    attached = [
+        {"deviceName": device, "ebs": {"volumeId": identifier("vol", one), "status": "attached"}}
+        for device, one in devices(number)
+    ]
+    shape = {
+        "instanceId": identifier("i", number),
+        "instanceState": {"code": 16, "name": "running"},
+        "rootDeviceName": "/dev/sda1",
+        "rootDeviceType": "ebs",
+        "blockDeviceMapping": attached,
+        "tagSet": tag_set(tags),
+    }
     return {"reservationId": identifier("r", number), "ownerId": ACCOUNT, "instancesSet": [shape]}
 
 
-def volume_shape(volume):
-    attachment = {"volumeId": identifier("vol", volume), "instanceId": identifier("i", volume // 2),
-                  "device": ("/dev/sda1", "/dev/sdf")[volume % 2], "status": "attached"}
-    return {"volumeId": identifier("vol", volume), "size": 100, "status": "in-use", "volumeType": "gp3",
-            "attachmentSet": [attachment], "tagSet": []}
+def volume_shape(volume: int) -> Shape:
+    attachment = {
+        "volumeId": identifier("vol", volume),
+        "instanceId": identifier("i", volume // 2),
+        "device": ("/dev/sda1", "/dev/sdf")[volume % 2],
+        "status": "attached",
+    }
+    return {
+        "volumeId": identifier("vol", volume),
+        "size": 100,
+        "status": "in-use",
+        "volumeType": "gp3",
+        "attachmentSet": [attachment],
+        "tagSet": [],
+    }

@@ -1,7 +1,11 @@
 """The demo's fleet, one instance per thing that tags can say, and what a run must make of it."""
 
 import datetime
+from typing import Any
 
+from stack import Stack
+
+Json = dict[str, Any]
 CONCURRENCY = 5
 
 # Name, tags beside Name, volumes (device, tags), state, copies expected in, days kept, days the copies are kept.
@@ -26,18 +30,53 @@ INSTANCES = [
         7,
         7,
     ),
-    ("queue-1", {"Backup": "Yes", "BackupCrossRegion": "us-east-1"}, [("/dev/sda1", {}), ("/dev/sdf", {})],
-     "stopped", ["us-east-1"], 7, 7),
-    ("queue-2", {"Backup": "Yes", "BackupCrossRegion": "us-east-1"}, [("/dev/sda1", {}), ("/dev/sdf", {})],
-     "running", ["us-east-1"], 7, 7),
+    (
+        "queue-1",
+        {"Backup": "Yes", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {}), ("/dev/sdf", {})],
+        "stopped",
+        ["us-east-1"],
+        7,
+        7,
+    ),
+    (
+        "queue-2",
+        {"Backup": "Yes", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {}), ("/dev/sdf", {})],
+        "running",
+        ["us-east-1"],
+        7,
+        7,
+    ),
     ("bad-retention", {"Backup": "Yes", "Retention": "7d"}, [("/dev/sda1", {})], "running", [], 7, None),
-    ("bad-region", {"Backup": "Yes", "BackupCrossRegion": "us-west-2,mars-north-1,ap-east-1"}, [("/dev/sda1", {})],
-     "running", ["us-west-2"], 7, 7),
-    ("archive", {"Backup": "Yes", "KeepForever": "legal hold", "BackupCrossRegion": "us-east-1"},
-     [("/dev/sda1", {})], "running", ["us-east-1"], 7, 7),
+    (
+        "bad-region",
+        {"Backup": "Yes", "BackupCrossRegion": "us-west-2,mars-north-1,ap-east-1"},
+        [("/dev/sda1", {})],
+        "running",
+        ["us-west-2"],
+        7,
+        7,
+    ),
+    (
+        "archive",
+        {"Backup": "Yes", "KeepForever": "legal hold", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {})],
+        "running",
+        ["us-east-1"],
+        7,
+        7,
+    ),
     ("build", {"Backup": "Yes"}, [("/dev/sda1", {}), ("/dev/sdf", {"Backup": "No"})], "running", [], 7, None),
-    ("adopted", {"Backup": "Yes", "BackupCrossRegion": "us-east-1"}, [("/dev/sda1", {})], "running",
-     ["us-east-1"], 7, 7),
+    (
+        "adopted",
+        {"Backup": "Yes", "BackupCrossRegion": "us-east-1"},
+        [("/dev/sda1", {})],
+        "running",
+        ["us-east-1"],
+        7,
+        7,
+    ),
     ("cluster-1", {"Backup": "Yes"}, [("/dev/sda1", {}), ("/dev/sdh", {})], "running", [], 7, None),
     ("instance-store", {"Backup": "Yes"}, [], "running", [], 7, None),
     ("left-out", {"Backup": "Yes"}, [("/dev/sda1", {"Backup": "No"})], "running", [], 7, None),
@@ -47,7 +86,7 @@ INSTANCES = [
 
 # Instances that are rejected as a whole, and words that the summary has about each rejected thing.
 REJECTED = {
-    "bad-retention": ["Retention=\"7d\"", "1 to 36500"],
+    "bad-retention": ['Retention="7d"', "1 to 36500"],
     "bad-region": ["mars-north-1", "ap-east-1"],
     "instance-store": ["no EBS volume"],
     "left-out": ["Backup=No"],
@@ -59,11 +98,11 @@ NOT_SNAPSHOTTED = {"instance-store", "left-out", "terminated", "untagged"}
 class Fleet:
     """What was created: instances by name, and the snapshots of the earlier scripts with what must become of them."""
 
-    def __init__(self):
-        self.instances = {}
-        self.earlier = {}
+    def __init__(self) -> None:
+        self.instances: dict[str, Json] = {}
+        self.earlier: dict[str, tuple[str, bool]] = {}
 
-    def with_shared_volume(self, name):
+    def with_shared_volume(self, name: str) -> Json:
         """An instance with the volumes that are snapshotted with it: of two nodes that share one, the first by id."""
         own, nodes = self.instances[name], ("cluster-1", "cluster-2")
         if name not in nodes:
@@ -73,15 +112,18 @@ class Fleet:
         return {"id": own["id"], "volumes": [own["volumes"][0], *([shared] if name == first else [])]}
 
 
-def create(stack, home, today):
+def create(stack: Stack, home: str, today: datetime.date) -> Fleet:
     fleet = Fleet()
     wanted = [
-        {"tags": {"Name": name, **tags}, "state": state,
-         "volumes": [{"device": device, "tags": own, "encrypted": name == "database-2"} for device, own in volumes]}
+        {
+            "tags": {"Name": name, **tags},
+            "state": state,
+            "volumes": [{"device": device, "tags": own, "encrypted": name == "database-2"} for device, own in volumes],
+        }
         for name, tags, volumes, state, *_ in INSTANCES
     ]
     created = stack.ec2("instances", {"region": home, "instances": wanted})
-    fleet.instances = {name: answer for (name, *_), answer in zip(INSTANCES, created)}
+    fleet.instances = {name: answer for (name, *_), answer in zip(INSTANCES, created, strict=True)}
     # A second node of the cluster shares the first one's data volume.
     node = {"tags": {"Name": "cluster-2", "Backup": "Yes"}, "state": "running", "volumes": [{"device": "/dev/sda1"}]}
     fleet.instances["cluster-2"] = stack.ec2("instances", {"region": home, "instances": [node]})[0]
@@ -92,18 +134,20 @@ def create(stack, home, today):
     return fleet
 
 
-def create_earlier(stack, fleet, home, today):
+def create_earlier(stack: Stack, fleet: Fleet, home: str, today: datetime.date) -> None:
     """Snapshots as the earlier scripts left them, due and not due."""
     volume = fleet.instances["adopted"]["volumes"][0]["id"]
 
-    def day(offset):
+    def day(offset: int) -> str:
         return (today + datetime.timedelta(days=offset)).isoformat()
 
-    def earlier(what, region, created, delete_on, stays, in_use=False, **extra):
+    def earlier(
+        what: str, region: str, created: int, delete_on: str, stays: bool, in_use: bool = False, **extra: str
+    ) -> None:
         tags = {"Type": "Automated", "CreatedOn": day(created), "DeleteOn": delete_on, **extra}
         snapshot = {
             "volume": volume if region == home else "vol-ffffffff",
-            "tags": {key: value for key, value in tags.items() if value is not None},
+            "tags": tags,
             "description": f"adopted - {volume} (/dev/sda1)",
             "state": "completed",
             "startTime": f"{day(created)}T03:00:00Z",
@@ -127,7 +171,7 @@ def create_earlier(stack, fleet, home, today):
     earlier("copy of another home region, due", "us-east-1", -8, day(-1), True, BackupFromRegion="eu-central-1")
 
 
-def check(stack, fleet, home, today):
+def check(stack: Stack, fleet: Fleet, home: str, today: datetime.date) -> list[str]:
     """What is not as it should be, from what is in EC2 now."""
     held = stack.ec2("snapshots")
     made = [snapshot for snapshot in held if "BackupRun" in snapshot["tags"]]
@@ -150,7 +194,9 @@ def check(stack, fleet, home, today):
     return failures + check_calls(stack)
 
 
-def check_instance(row, instance, made, home, today):
+def check_instance(
+    row: tuple[Any, ...], instance: Json, made: list[Json], home: str, today: datetime.date
+) -> tuple[list[str], int]:
     """Every volume has one completed snapshot, and one completed copy in each region, with exactly the right tags."""
     name, tags, volumes, _, regions, days, copy_days = row
     left_out = {device for device, own in volumes if own.get("Backup") == "No"}
@@ -182,15 +228,13 @@ def check_instance(row, instance, made, home, today):
                 "SourceVolumeId": volume["id"],
                 "SourceDevice": volume["device"],
             }
-            copies = [
-                s for s in made if s["region"] == region and s["tags"].get("SourceVolumeId") == volume["id"]
-            ]
+            copies = [s for s in made if s["region"] == region and s["tags"].get("SourceVolumeId") == volume["id"]]
             failures += compare(f"{name} {volume['device']} in {region}", copies, copy)
             count += 1
     return failures, count
 
 
-def compare(what, snapshots, tags):
+def compare(what: str, snapshots: list[Json], tags: dict[str, str]) -> list[str]:
     if len(snapshots) != 1:
         return [f"{what}: {len(snapshots)} snapshots, not one"]
     failures = []
@@ -202,7 +246,7 @@ def compare(what, snapshots, tags):
     return failures
 
 
-def check_calls(stack):
+def check_calls(stack: Stack) -> list[str]:
     """No call that had to be refused, and never more copies in flight than the limit."""
     calls = stack.ec2("calls")
     copies = [call for call in calls if call["action"] == "CopySnapshot"]
@@ -218,7 +262,7 @@ def check_calls(stack):
     return failures
 
 
-def check_summary(fleet, summary):
+def check_summary(fleet: Fleet, summary: str) -> list[str]:
     """What was rejected stands in the summary, with the instance and what is allowed."""
     failures = []
     for name, words in REJECTED.items():

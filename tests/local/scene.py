@@ -6,10 +6,11 @@ import unittest
 import urllib.request
 
 import boto3
-import ec2
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.handlers import inject_presigned_url_ec2
+
+import ec2
 
 HOME, AWAY = "eu-west-1", "us-east-1"
 SECONDS = 0.2
@@ -21,8 +22,13 @@ CLIENTS = {}
 def client(region=HOME):
     if region not in CLIENTS:
         CLIENTS[region] = boto3.client(
-            "ec2", region_name=region, endpoint_url=URL, aws_access_key_id="test", aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, proxies={}))
+            "ec2",
+            region_name=region,
+            endpoint_url=URL,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, proxies={}),
+        )
         # boto3 signs a URL into every copy; these tests choose for themselves.
         CLIENTS[region].meta.events.unregister("before-call.ec2.CopySnapshot", inject_presigned_url_ec2)
     return CLIENTS[region]
@@ -36,8 +42,9 @@ def local(path, body=None):
 
 
 def instance(volumes=2, state="running", region=HOME, encrypted=False, **tags):
-    disks = [{"device": f"/dev/sd{chr(97 + n)}1", "tags": {"Disk": str(n)}, "encrypted": encrypted}
-             for n in range(volumes)]
+    disks = [
+        {"device": f"/dev/sd{chr(97 + n)}1", "tags": {"Disk": str(n)}, "encrypted": encrypted} for n in range(volumes)
+    ]
     return local("instances", {"region": region, "instances": [{"tags": tags, "state": state, "volumes": disks}]})[0]
 
 

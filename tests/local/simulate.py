@@ -13,17 +13,18 @@ import html
 import json
 import sys
 import urllib.parse
+from typing import Any
 
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 
-def main():
+def main() -> None:
     asked = json.load(sys.stdin)
     policy = parse_policy_document(urllib.parse.unquote(html.unescape(asked["policy"])))
     print(json.dumps([decision(policy, case) for case in asked["cases"]]))
 
 
-def decision(policy, case):
+def decision(policy: Any, case: dict[str, Any]) -> str:
     context = EvalContext(
         principal_arn="arn:aws:sts::000000000000:assumed-role/role/function",
         principal_type="AssumedRole",

@@ -1,10 +1,12 @@
 """The control API sets the scene, and prepared faults are met."""
 
+import contextlib
 import json
 import time
 import urllib.error
 
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
+
 from scene import AWAY, HOME, SECONDS, Scene, client, copy, described, found, instance, local, snapshots
 
 
@@ -29,8 +31,9 @@ class Control(Scene):
         local("delete-volume", {"region": HOME, "volume": volume})
         self.refused("InvalidVolume.NotFound", client().describe_volumes, VolumeIds=[volume])
         loose = local("volumes", {"region": HOME, "tags": {"Backup": "No"}})["id"]
-        self.assertEqual(client().describe_volumes(VolumeIds=[loose])["Volumes"][0]["Tags"],
-                         [{"Key": "Backup", "Value": "No"}])
+        self.assertEqual(
+            client().describe_volumes(VolumeIds=[loose])["Volumes"][0]["Tags"], [{"Key": "Backup", "Value": "No"}]
+        )
         state = client().describe_instances(InstanceIds=[second["id"]])["Reservations"][0]["Instances"][0]["State"]
         self.assertEqual(state["Name"], "terminated")
 
@@ -41,25 +44,43 @@ class Control(Scene):
         self.assertEqual({tag["Key"]: tag["Value"] for tag in shown["Tags"]}, {"Name": "web", "Retention": "3"})
 
     def test_prepared_snapshots_are_listed_in_order(self):
-        away = snapshots({"volume": "vol-1", "startTime": "2026-11-01T03:00:00Z", "description": "d",
-                          "tags": {"A": "1"}}, region=AWAY)
+        away = snapshots(
+            {"volume": "vol-1", "startTime": "2026-11-01T03:00:00Z", "description": "d", "tags": {"A": "1"}},
+            region=AWAY,
+        )
         home = snapshots({"volume": None, "encrypted": True})
         listed = local("snapshots")
         self.assertEqual([one["id"] for one in listed], away + home)
-        self.assertEqual({key: listed[0][key] for key in listed[0] if key != "id"}, {
-            "region": AWAY, "volume": "vol-1", "state": "completed", "progress": "100%",
-            "startTime": "2026-11-01T03:00:00.000Z", "description": "d", "tags": {"A": "1"}, "encrypted": False,
-            "kmsKeyId": None, "stateMessage": None})
+        self.assertEqual(
+            {key: listed[0][key] for key in listed[0] if key != "id"},
+            {
+                "region": AWAY,
+                "volume": "vol-1",
+                "state": "completed",
+                "progress": "100%",
+                "startTime": "2026-11-01T03:00:00.000Z",
+                "description": "d",
+                "tags": {"A": "1"},
+                "encrypted": False,
+                "kmsKeyId": None,
+                "stateMessage": None,
+            },
+        )
         self.assertTrue(listed[1]["encrypted"] and listed[1]["kmsKeyId"])
 
     def test_an_older_copy_can_complete_after_a_younger_one(self):
         noon, day = "2026-11-01T12:00:00Z", "2026-11-02T12:00:00Z"
-        slow, quick = snapshots({"volume": None, "state": "pending", "seconds": 1e9, "startTime": noon},
-                                {"volume": None, "state": "pending", "seconds": 0.05, "startTime": day}, region=AWAY)
+        slow, quick = snapshots(
+            {"volume": None, "state": "pending", "seconds": 1e9, "startTime": noon},
+            {"volume": None, "state": "pending", "seconds": 0.05, "startTime": day},
+            region=AWAY,
+        )
         self.until("completed", quick, AWAY)
         shown = described(slow, AWAY)
-        self.assertEqual((shown["State"], shown["Progress"], shown["StartTime"].isoformat()),
-                         ("pending", "0%", "2026-11-01T12:00:00+00:00"))
+        self.assertEqual(
+            (shown["State"], shown["Progress"], shown["StartTime"].isoformat()),
+            ("pending", "0%", "2026-11-01T12:00:00+00:00"),
+        )
         copy(snapshots({"volume": "vol-1"})[0])
         self.assertEqual(local("calls?action=CopySnapshot")[-1]["inFlight"], 2)
 
@@ -130,11 +151,13 @@ class Faults(Scene):
         self.refused("UnauthorizedOperation", self.attempt, status=403)
         one = self.attempt()
         calls = local("calls?action=CreateSnapshot")
-        self.assertEqual([call["outcome"] for call in calls],
-                         ["RequestLimitExceeded"] * 2 + ["UnauthorizedOperation", "ok"])
+        self.assertEqual(
+            [call["outcome"] for call in calls], ["RequestLimitExceeded"] * 2 + ["UnauthorizedOperation", "ok"]
+        )
         self.assertEqual([call.get("fault") for call in calls], ["refuse"] * 3 + [None])
-        self.assertEqual((calls[3]["result"], calls[3]["params"], calls[3]["region"]),
-                         ([one], {"VolumeId": self.volume}, HOME))
+        self.assertEqual(
+            (calls[3]["result"], calls[3]["params"], calls[3]["region"]), ([one], {"VolumeId": self.volume}, HOME)
+        )
 
     def test_carried_out_but_not_answered_well(self):
         self.prepare(kind="lost")
@@ -149,8 +172,10 @@ class Faults(Scene):
         self.assertEqual(len(local("snapshots")), 3)
         calls = local("calls?action=CreateSnapshot")
         self.assertEqual([len(call["result"]) for call in calls], [1, 1, 1])
-        self.assertEqual([(call["fault"], call["outcome"]) for call in calls],
-                         [("lost", "ok"), ("error-after", "InternalError"), ("slow", "ok")])
+        self.assertEqual(
+            [(call["fault"], call["outcome"]) for call in calls],
+            [("lost", "ok"), ("error-after", "InternalError"), ("slow", "ok")],
+        )
 
     def test_a_copy_that_breaks_later(self):
         local("faults", {"action": "CopySnapshot", "kind": "broken-copy", "stateMessage": "Too bad"})
@@ -176,10 +201,8 @@ class Faults(Scene):
             burst = {"action": "CreateSnapshot", "kind": "refuse", "code": "RequestLimitExceeded", "times": 2}
             local("chance", {"seed": seed, "faults": [{**burst, "share": 0.3}]})
             for _ in range(20):
-                try:
+                with contextlib.suppress(ClientError):
                     self.attempt()
-                except ClientError:
-                    pass
             calls = [call["outcome"] for call in local("calls?action=CreateSnapshot")][-20:]
             local("reset", {})
             self.volume = instance()["volumes"][0]["id"]

@@ -2,7 +2,7 @@
 
 import json
 import urllib.error
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from scene import AWAY, HOME, Scene, client, local, snapshots
 
@@ -46,12 +46,17 @@ class Images(Scene):
         made = image(*used, name="golden")
         local("tags", {"region": HOME, "id": made, "tags": {"Team": "web"}})
         shown = images()[0]
-        self.assertEqual((shown["ImageId"], shown["Name"], shown["State"], shown["OwnerId"]),
-                         (made, "golden", "available", "123456789012"))
+        self.assertEqual(
+            (shown["ImageId"], shown["Name"], shown["State"], shown["OwnerId"]),
+            (made, "golden", "available", "123456789012"),
+        )
         self.assertEqual(shown["Tags"], [{"Key": "Team", "Value": "web"}])
         disks = [disk.get("Ebs", {}).get("SnapshotId") for disk in shown["BlockDeviceMappings"]]
         self.assertEqual(disks, [*used, None])
-        ask = lambda value: images(Filters=[{"Name": "block-device-mapping.snapshot-id", "Values": [value]}])
+
+        def ask(value):
+            return images(Filters=[{"Name": "block-device-mapping.snapshot-id", "Values": [value]}])
+
         self.assertEqual((len(ask(used[1])), ask("snap-0123456789abcdef0")), (1, []))
         self.assertEqual(len(images(ImageIds=[made])), 1)
         self.assertEqual(client().describe_images(Owners=["amazon"])["Images"], [])
@@ -83,24 +88,30 @@ class Locks(Scene):
     def test_a_locked_snapshot_cannot_be_deleted(self):
         modes = ("governance", "compliance", "compliance-cooloff")
         locked, free = snapshots(*[{"volume": "vol-1"}] * 3), snapshots({"volume": "vol-1"})[0]
-        for snapshot, mode in zip(locked, modes):
+        for snapshot, mode in zip(locked, modes, strict=True):
             lock(snapshot, mode)
             self.assertIn("lock", self.refused("SnapshotLocked", delete, snapshot))
         delete(free)
         self.assertEqual([one["LockState"] for one in locks()], list(modes))
-        self.assertEqual(["CoolOffPeriod" in one and "CoolOffPeriodExpiresOn" in one for one in locks()],
-                         [False, False, True])
+        self.assertEqual(
+            ["CoolOffPeriod" in one and "CoolOffPeriodExpiresOn" in one for one in locks()], [False, False, True]
+        )
 
     def test_they_are_described(self):
         snapshot, other = snapshots({"volume": "vol-1"}, {"volume": "vol-1"})
-        until = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
         lock(snapshot, until=until.isoformat())
         shown = locks()[0]
-        self.assertEqual((shown["SnapshotId"], shown["OwnerId"], shown["LockDuration"], shown["LockExpiresOn"]),
-                         (snapshot, "123456789012", 30, until))
+        self.assertEqual(
+            (shown["SnapshotId"], shown["OwnerId"], shown["LockDuration"], shown["LockExpiresOn"]),
+            (snapshot, "123456789012", 30, until),
+        )
         self.assertEqual(shown["LockCreatedOn"], shown["LockDurationStartTime"])
         self.assertEqual((len(locks(SnapshotIds=[snapshot, other])), locks(SnapshotIds=[other])), (1, []))
-        ask = lambda state: locks(Filters=[{"Name": "lock-state", "Values": [state]}])
+
+        def ask(state):
+            return locks(Filters=[{"Name": "lock-state", "Values": [state]}])
+
         self.assertEqual((len(ask("governance")), ask("expired")), (1, []))
         self.refused("InvalidSnapshot.NotFound", locks, SnapshotIds=["snap-0123456789abcdef0"])
 

@@ -53,7 +53,7 @@ class Presigned(Scene):
             ("Version=2016-11-15&", "Version=2016-11-15&DryRun=true&"),
         ):
             with self.subTest(f"{there} -> {instead}"):
-                self.broken(copy_signed(self.encrypted, change=lambda url: self.changed(url, there, instead), **WHAT))
+                self.broken(copy_signed(self.encrypted, change=self.replacing(there, instead), **WHAT))
                 call = self.logged()
                 self.assertEqual((call["presignedSignature"], call["presignedParameters"]), (True, False))
 
@@ -68,16 +68,21 @@ class Presigned(Scene):
             ("X-Amz-Signature=", "X-Amz-Signature=g"),
         ):
             with self.subTest(f"{there} -> {instead}"):
-                self.broken(copy_signed(self.encrypted, change=lambda url: self.changed(url, there, instead), **WHAT))
+                self.broken(copy_signed(self.encrypted, change=self.replacing(there, instead), **WHAT))
                 call = self.logged()
                 self.assertEqual((call["presignedSignature"], call["presignedParameters"]), (False, True))
 
-    def changed(self, url, there, instead):
-        self.assertIn(there, url)
-        return url.replace(there, instead)
+    def replacing(self, there, instead):
+        def change(url):
+            self.assertIn(there, url)
+            return url.replace(there, instead)
+
+        return change
 
     def test_there_is_a_longest_one(self):
-        filled = lambda size: lambda url: url + "&X-Amz-Filler=" + "x" * (size - len(url) - len("&X-Amz-Filler="))
+        def filled(size):
+            return lambda url: url + "&X-Amz-Filler=" + "x" * (size - len(url) - len("&X-Amz-Filler="))
+
         copy_signed(self.plain, change=filled(8192))
         self.assertEqual((self.logged()["presignedBytes"], self.logged()["outcome"]), (8192, "ok"))
         said = self.refused("InvalidParameterValue", copy_signed, self.plain, change=filled(8193))

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import boto3
+
 from recursion import MOST_CHAINS, MOST_ROUNDS, Chains
 from stack import running
 
@@ -19,7 +20,7 @@ VENVS = Path(sys.prefix).parent
 ROUNDS = 22  # after which a message that was let through says so in the queue of those that are done
 
 # Sends each message to its own queue again, but fails one of them once.
-BOOTSTRAP = """#!%s
+BOOTSTRAP = """#!PYTHON
 import json, os, urllib.request
 
 RUNTIME = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation/"
@@ -45,7 +46,7 @@ while True:
     failed = [record["messageId"] for record in event["Records"] if not handle(record)]
     answer = {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
     ask(f"{RUNTIME}{identifier}/response", answer).read()
-""" % sys.executable
+""".replace("PYTHON", sys.executable)
 
 
 def function(name, **properties):
@@ -54,13 +55,27 @@ def function(name, **properties):
     return {
         f"{name}Dead": {"Type": "AWS::SQS::Queue"},
         f"{name}Queue": {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 1, "RedrivePolicy": redrive}},
-        name: {"Type": "AWS::Serverless::Function", "Properties": {
-            "CodeUri": "s3://code/function.zip", "Runtime": "provided.al2023", "Handler": "bootstrap",
-            "Environment": {"Variables": {
-                "OWN": {"Ref": f"{name}Queue"}, "DONE": {"Ref": "Done"}, "ROUNDS": str(ROUNDS)}},
-            "Events": {"Messages": {"Type": "SQS", "Properties": {
-                "Queue": {"Fn::GetAtt": f"{name}Queue.Arn"}, "FunctionResponseTypes": ["ReportBatchItemFailures"]}}},
-            **properties}},
+        name: {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {
+                "CodeUri": "s3://code/function.zip",
+                "Runtime": "provided.al2023",
+                "Handler": "bootstrap",
+                "Environment": {
+                    "Variables": {"OWN": {"Ref": f"{name}Queue"}, "DONE": {"Ref": "Done"}, "ROUNDS": str(ROUNDS)}
+                },
+                "Events": {
+                    "Messages": {
+                        "Type": "SQS",
+                        "Properties": {
+                            "Queue": {"Fn::GetAtt": f"{name}Queue.Arn"},
+                            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                        },
+                    }
+                },
+                **properties,
+            },
+        },
     }
 
 
@@ -97,14 +112,20 @@ class Deployed(unittest.TestCase):
 
     @classmethod
     def client(cls, service):
-        return boto3.client(service, region_name=REGION, endpoint_url=cls.urls["aws"],
-                            aws_access_key_id="test", aws_secret_access_key="test")
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=cls.urls["aws"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
 
     @classmethod
     def deploy(cls, act, body):
         formation = cls.client("cloudformation")
-        getattr(formation, f"{act}_stack")(StackName="loops", TemplateBody=json.dumps(body),
-                                           Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"])
+        getattr(formation, f"{act}_stack")(
+            StackName="loops", TemplateBody=json.dumps(body), Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+        )
         formation.get_waiter(f"stack_{act}_complete").wait(StackName="loops", WaiterConfig={"Delay": 1})
 
     def send(self, queue, *bodies):
@@ -117,7 +138,8 @@ class Deployed(unittest.TestCase):
         while len(found) < count:
             self.assertLess(time.monotonic(), deadline, f"{found} came to {queue}, not {count} messages")
             answer = self.client("sqs").receive_message(
-                QueueUrl=self.outputs[queue], WaitTimeSeconds=1, MaxNumberOfMessages=10)
+                QueueUrl=self.outputs[queue], WaitTimeSeconds=1, MaxNumberOfMessages=10
+            )
             found += [json.loads(message["Body"]) for message in answer.get("Messages", [])]
         return found
 
@@ -142,7 +164,9 @@ class Deployed(unittest.TestCase):
         self.assertEqual(self.detections("Allowed"), [])
 
     def test_an_update_of_the_stack_changes_what_a_function_may(self):
-        ask = lambda: self.client("lambda").get_function_recursion_config(FunctionName=self.outputs["Changed"])
+        def ask():
+            return self.client("lambda").get_function_recursion_config(FunctionName=self.outputs["Changed"])
+
         self.assertEqual(ask()["RecursiveLoop"], "Allow")
         self.deploy("update", template(changed=None))
         self.assertEqual(ask()["RecursiveLoop"], "Terminate")

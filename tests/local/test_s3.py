@@ -12,6 +12,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
 from stack import running
 
 REGION = "eu-west-1"
@@ -33,14 +34,21 @@ class S3(unittest.TestCase):
     @classmethod
     def client(cls, service, key, secret, token=None):
         return boto3.client(
-            service, region_name=REGION, endpoint_url=cls.urls["aws"], aws_access_key_id=key,
-            aws_secret_access_key=secret, aws_session_token=token,
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50))
+            service,
+            region_name=REGION,
+            endpoint_url=cls.urls["aws"],
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50),
+        )
 
     def role(self, name, *allowed):
         """S3 for who may do these actions on these resources."""
         iam, sts = self.client("iam", "test", "test"), self.client("sts", "test", "test")
-        statements = [{"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{what}"} for action, what in allowed]
+        statements = [
+            {"Effect": "Allow", "Action": action, "Resource": f"arn:aws:s3:::{what}"} for action, what in allowed
+        ]
         arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
         iam.put_role_policy(RoleName=name, PolicyName="s3", PolicyDocument=json.dumps({"Statement": statements}))
         given = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
@@ -89,11 +97,18 @@ class S3(unittest.TestCase):
 
     def test_a_request_can_be_carried_out_and_its_answer_lost(self):
         self.local("s3-faults", {"prefix": "lost", "code": "InternalError", "status": 500, "after": True})
-        put = lambda: self.said(self.s3.put_object, Key="lost", Body=b"1", IfNoneMatch="*")
+
+        def put():
+            return self.said(self.s3.put_object, Key="lost", Body=b"1", IfNoneMatch="*")
+
         self.assertEqual([put(), put()], [(500, "InternalError"), (412, "PreconditionFailed")])
 
     def test_what_a_fault_cannot_be_is_refused(self):
-        for fault in ({"prefix": "a"}, {"code": "SlowDown", "status": 200}, {"code": "SlowDown", "status": 503, "Times": 1}):
+        for fault in (
+            {"prefix": "a"},
+            {"code": "SlowDown", "status": 200},
+            {"code": "SlowDown", "status": 503, "Times": 1},
+        ):
             with self.assertRaises(urllib.error.HTTPError) as caught:
                 self.local("s3-faults", fault)
             self.assertIn("fault", json.load(caught.exception)["error"])
