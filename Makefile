@@ -117,8 +117,8 @@ check: environments ## Check the template and the state machine's definition.
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
 .PHONY: check-local
-check-local: environments ## Test the local cloud.
-	$(call say,The local cloud itself)
+check-local: environments ## Test the local cloud and the checks of the template.
+	$(call say,The local cloud itself and the checks of the template)
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
 
 .PHONY: stories
