@@ -1,13 +1,14 @@
 """The project with a text that was broken, for the tests of the checks of template and definition."""
 
 import unittest
+from collections.abc import Callable, Iterator
 
 from template_project import Project
 
 TEMPLATE, README = "template.yaml", "README.md"
 
 
-def broken(path, old, new):
+def broken(path: str, old: str, new: str) -> Project:
     """The project with another text in the first place where one stands in a file."""
     text = Project().text(path)
     if old not in text:
@@ -16,6 +17,6 @@ def broken(path, old, new):
 
 
 class CheckTest(unittest.TestCase):
-    def finds(self, check, path, old, new, *sentences):
+    def finds(self, check: Callable[[Project], Iterator[str]], path: str, old: str, new: str, *sentences: str) -> None:
         """A check finds this, and nothing else, in what was broken."""
         self.assertEqual(sorted(check(broken(path, old, new))), sorted(sentences))

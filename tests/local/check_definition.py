@@ -11,6 +11,8 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 from template_project import Project
 
@@ -25,8 +27,8 @@ FALSE_MESSAGES = (
 )
 
 
-def substituted(text):
-    def value(match):
+def substituted(text: str) -> str:
+    def value(match: re.Match[str]) -> str:
         name = match[1]
         if name.endswith(("Concurrency", "Seconds")):
             return "5"
@@ -35,7 +37,7 @@ def substituted(text):
     return re.sub(r"\$\{(\w+)\}", value, text)
 
 
-def distributed_maps(machine):
+def distributed_maps(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The states that start Map Runs, those within other Maps among them: name and state."""
     for name, state in machine["States"].items():
         if processor := state.get("ItemProcessor"):
@@ -44,7 +46,7 @@ def distributed_maps(machine):
             yield from distributed_maps(processor)
 
 
-def maps_have_the_labels_that_the_report_knows(project):
+def maps_have_the_labels_that_the_report_knows(project: Project) -> Iterator[str]:
     """The report tells by its label what a Map Run was about: of one that it does not know, it would know nothing."""
     known = set(re.findall(r'/// The label of .*\n(?:pub )?const \w+: &str = "(\w+)";', project.text(REPORT)))
     maps = dict(distributed_maps(json.loads(substituted(project.text(DEFINITION)))))
@@ -58,7 +60,7 @@ def maps_have_the_labels_that_the_report_knows(project):
         yield f"{REPORT} knows the label {label}, which no distributed Map has."
 
 
-def lint(project):
+def lint(project: Project) -> Iterator[str]:
     """What statelint complains of, its known mistakes left out."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as definition:
         definition.write(substituted(project.text(DEFINITION)))
@@ -71,7 +73,7 @@ def lint(project):
     yield from (line for line in messages if not any(known.search(line) for known in FALSE_MESSAGES))
 
 
-def main(project):
+def main(project: Project) -> None:
     found = [*lint(project), *maps_have_the_labels_that_the_report_knows(project)]
     if found:
         sys.exit("\n".join([f"{DEFINITION}:", *found]))

@@ -9,6 +9,7 @@ modules that are imported here.
 
 import re
 import sys
+from collections.abc import Iterator
 
 import template_environment
 import template_parameters
@@ -16,7 +17,7 @@ import template_queues
 from template_project import Project
 
 
-def the_architecture_is_named_once(project):
+def the_architecture_is_named_once(project: Project) -> Iterator[str]:
     """One place decides for build and deployment, and `make build` replaces exactly it."""
     text = project.text("template.yaml")
     found = re.findall(r"\b(?:arm64|x86_64|aarch64)\b", text)
@@ -33,7 +34,7 @@ CHECKS = (
 )
 
 
-def main(project):
+def main(project: Project) -> None:
     found = [sentence for check in CHECKS for sentence in sorted(check(project))]
     if found:
         sys.exit("\n".join(["template.yaml:", *found]))

@@ -2,9 +2,10 @@
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from template_environment import SETTINGS, code
-from template_project import named, variables
+from template_project import Json, Project, named, variables
 
 # What the pattern of a parameter has to let through, and what it has to refuse at deployment rather than at a run.
 PATTERNS = {
@@ -87,14 +88,14 @@ PATTERNS = {
 }
 
 
-def strings_refuse_typos(project):
+def strings_refuse_typos(project: Project) -> Iterator[str]:
     """A typo fails at deployment, not at a run."""
     for name, parameter in project.parameters.items():
         if parameter["Type"] == "String" and not {"AllowedPattern", "AllowedValues"} & parameter.keys():
             yield f"{name} is a string and has neither AllowedPattern nor AllowedValues."
 
 
-def refusals_say_what_is_allowed(project):
+def refusals_say_what_is_allowed(project: Project) -> Iterator[str]:
     """CloudFormation would show the pattern else."""
     for name, parameter in project.parameters.items():
         sentence = parameter.get("ConstraintDescription", "")
@@ -102,7 +103,7 @@ def refusals_say_what_is_allowed(project):
             yield f"{name} has a pattern and no ConstraintDescription that is a sentence."
 
 
-def patterns_hold(project):
+def patterns_hold(project: Project) -> Iterator[str]:
     """Every pattern is tried with what is right and what is wrong."""
     patterns = {
         name: parameter["AllowedPattern"]
@@ -118,7 +119,7 @@ def patterns_hold(project):
         yield from (f"{name} takes {value!r}." for value in bad if re.fullmatch(patterns[name], value))
 
 
-def parameters_are_in_one_group(project):
+def parameters_are_in_one_group(project: Project) -> Iterator[str]:
     """The console shows them by groups."""
     interface = project.template["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
@@ -130,7 +131,7 @@ def parameters_are_in_one_group(project):
             yield f"{name} is in a parameter group, and no parameter."
 
 
-def documented(project):
+def documented(project: Project) -> Iterator[tuple[str, str]]:
     """The rows of the README's table of parameters: name and default. One row may be of several."""
     table = re.search(r"^\| parameter \| default \|.*\n((?:\|.*\n)+)", project.text("README.md"), re.MULTILINE)
     for row in table[1].splitlines()[1:] if table else []:
@@ -140,7 +141,7 @@ def documented(project):
         yield from itertools.zip_longest(names, defaults, fillvalue="")
 
 
-def the_readme_lists_the_parameters(project):
+def the_readme_lists_the_parameters(project: Project) -> Iterator[str]:
     """Every parameter is in the README's table once, with its default, and nothing else is."""
     rows = list(documented(project))
     shown = [name for name, _ in rows]
@@ -154,7 +155,7 @@ def the_readme_lists_the_parameters(project):
             yield f"{name} has the default {own or 'nothing'}, and the README says {default or 'nothing'}."
 
 
-def settings(project):
+def settings(project: Project) -> dict[str, Json]:
     """What Settings reads: default, least and most of each number; of a text, only what stands for none."""
     source = code(project, SETTINGS)
     numbers = re.findall(r'\(\s*"([A-Z0-9_]+)",\s*([\d_]+),\s*([\d_]+)\.\.=([\d_]+),?\s*\)', source)
@@ -166,7 +167,7 @@ def settings(project):
     return {**found, **{name: {"Default": ""} for name in texts}}
 
 
-def settings_agree(project):
+def settings_agree(project: Project) -> Iterator[str]:
     """What is deployed is what the workers accept, and what they do without being told."""
     given = {
         variable: named(value)
