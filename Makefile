@@ -1,6 +1,5 @@
-# The commands of the project. `make demo` and `make test` set up what they need by themselves, in the user's cache
-# directory: Python environments for the local cloud, and one target directory for every checkout, since the AWS SDK
-# takes some ten minutes to compile.
+# The commands of the project. `make demo` and `make test` set up what they need by themselves: Python environments for
+# the local cloud in the user's cache directory, and what cargo compiles in `target/`, as bare cargo and editors do.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,14 +9,14 @@ MAKEFLAGS += --no-builtin-rules
 .NOTPARALLEL:
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
-export CARGO_TARGET_DIR ?= $(CACHE)/target
 VENVS := $(CACHE)/venvs
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # As SAM names architectures. The local cloud runs the functions as processes of this machine, so they are built from a
 # copy of the template that names its architecture; it lies beside the template, whose paths are relative.
 LOCAL_TEMPLATE := .template-local.yaml
 ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
-CARGO_FLAGS := --workspace --locked --target $(TARGET)
+# The whole workspace, or one crate of it. What the SDK is compiled with is the same for both.
+CARGO_FLAGS := --locked $(if $(CRATE),--package $(CRATE),--workspace)
 
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(VENVS)/tools/bin:$$PATH" sam
 RUFF := $(VENVS)/tools/bin/ruff
@@ -74,20 +73,20 @@ format: environments ## Check the formatting.
 	@$(RUFF) format --check --quiet tests/local
 
 .PHONY: lint
-lint: checkout environments ## Run clippy and ruff; warnings are errors.
+lint: environments ## Run clippy and ruff; warnings are errors.
 	$(call say,Ruff)
 	@$(RUFF) check --quiet tests/local
 	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
 	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
 
 .PHONY: unit
-unit: checkout ## Run unit and property tests.
+unit: ## Run unit and property tests.
 	$(call say,Unit and property tests (the first time they compile the AWS SDK: some 10 minutes))
 	@cargo test $(CARGO_FLAGS) --lib --bins --quiet
-	@cargo test --locked --target $(TARGET) --package domain --doc --quiet
+	@cargo test --locked --package domain --doc --quiet
 
 .PHONY: build
-build: checkout environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
+build: environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
 	$(call say,Building the functions (the first time they compile the AWS SDK: some 10 minutes))
 	@# The binaries of the workspace first, in one go: sam build then asks cargo for one after the other.
 	@cargo build $(CARGO_FLAGS) --bins --quiet
@@ -100,7 +99,7 @@ build: checkout environments ## Build the functions for this machine, without op
 		> .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
 
 .PHONY: release
-release: checkout environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
+release: environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
 	$(call say,Building the functions for AWS (some 20 minutes the first time))
 	@rustup target add aarch64-unknown-linux-gnu
 	@$(SAM) build
@@ -122,19 +121,9 @@ check-local: environments ## Test the local cloud and the checks of the template
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
 
 .PHONY: stories
-stories: checkout environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
+stories: environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
 	$(call say,End-to-end stories on the local cloud)
 	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1
-
-# Cargo tells the crates of two checkouts that share a target directory apart by time stamps alone, and would take an
-# older checkout's sources for built.
-.PHONY: checkout
-checkout:
-	@mkdir -p $(CARGO_TARGET_DIR)
-	@if [ "$$(cat $(CARGO_TARGET_DIR)/checkout 2> /dev/null)" != "$(CURDIR)" ]; then \
-		find workers tests -name '*.rs' -exec touch {} +; \
-		echo "$(CURDIR)" > $(CARGO_TARGET_DIR)/checkout; \
-	fi
 
 .PHONY: environments
 environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready

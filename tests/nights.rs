@@ -9,10 +9,10 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
     contract::{DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionResult, ReportEvent, SnapshotTask, SweepPlan},
     copies::CopyTask,
+    creating,
     error::Failure,
     fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeServices, FakeStorage, region},
     fleet::Snapshot,
-    ids::Region,
     policy::InstancePlan,
     run::Run,
     settings::Settings,
@@ -86,7 +86,7 @@ impl Account {
         let (home, clock) = (region(HOME), || self.now());
 
         for instance in self.manifest::<InstancePlan>(&fleet.manifest) {
-            let context = snapshot::Context {
+            let context = creating::Context {
                 ec2: &self.ec2,
                 claims: &self.claims,
                 home: &home,
@@ -104,7 +104,7 @@ impl Account {
             let event = DiscoverEvent::DiscoverCopies { run: run.clone(), region: place.clone() };
             let manifest: Manifest = serde_json::from_value(self.discover(event).await.unwrap()).unwrap();
             for task in self.manifest::<CopyTask>(&manifest) {
-                let context = copy::Context {
+                let context = creating::Context {
                     ec2: &self.ec2,
                     claims: &self.claims,
                     home: &home,

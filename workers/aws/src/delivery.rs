@@ -192,7 +192,7 @@ async fn bury_poison<T>(delivery: &Delivery, failure: &Failure, ports: &(impl Ca
 }
 
 /// Carries out an outcome; `Some` is the id of a message that is to be delivered again.
-async fn settle<T: Serialize + About>(
+async fn finish<T: Serialize + About>(
     work: &Work<T>,
     outcome: Outcome,
     ports: &(impl Callbacks + Queue),

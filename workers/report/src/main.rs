@@ -7,10 +7,10 @@ use domain::{
 };
 use report::{Context, handle};
 
-/// What the report hears of Step Functions and the dead-letter queues, and where it speaks.
-struct Console(aws::StepFunctions, aws::Topic, aws::DeadLetterQueues);
+/// Step Functions, the topic and the dead-letter queues, as one.
+struct Services(aws::StepFunctions, aws::Topic, aws::DeadLetterQueues);
 
-impl DeadLetters for Console {
+impl DeadLetters for Services {
     async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure> {
         self.2.letters(queue).await
     }
@@ -24,13 +24,13 @@ impl DeadLetters for Console {
     }
 }
 
-impl Executions for Console {
+impl Executions for Services {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
         self.0.map_runs(execution).await
     }
 }
 
-impl Notifications for Console {
+impl Notifications for Services {
     async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure> {
         self.1.notify(subject, message).await
     }
@@ -39,7 +39,7 @@ impl Notifications for Console {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
-    let (storage, console) = (aws.bucket()?, Console(aws.executions(), aws.topic()?, aws.dead_letters()?));
+    let (storage, services) = (aws.bucket()?, Services(aws.executions(), aws.topic()?, aws.dead_letters()?));
     let Aws { ec2, settings, home, .. } = &aws;
     direct(&aws, async |event, now| {
         handle(event, &Context { ec2, storage: &storage, services: &services, settings, home, now }).await

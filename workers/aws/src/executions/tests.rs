@@ -1,5 +1,7 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
+use domain::error::ErrorName;
+
 use super::*;
 
 /// Map Runs by their ARN, each with its counts and the children that can be listed.
