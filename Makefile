@@ -18,8 +18,11 @@ ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
 # The whole workspace, or one crate of it. What the SDK is compiled with is the same for both.
 CARGO_FLAGS := --locked $(if $(CRATE),--package $(CRATE),--workspace)
 
+CARGO_DENY := $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
+
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(VENVS)/tools/bin:$$PATH" sam
 RUFF := $(VENVS)/tools/bin/ruff
+comma := ,
 say = @printf '\n== %s\n' "$(1)"
 
 .PHONY: help
@@ -73,17 +76,26 @@ format: environments ## Check the formatting.
 	@$(RUFF) format --check --quiet tests/local
 
 .PHONY: lint
-lint: environments ## Run clippy and ruff; warnings are errors.
+lint: environments $(CARGO_DENY) ## Run clippy and ruff; warnings are errors.
 	$(call say,Ruff)
 	@$(RUFF) check --quiet tests/local
 	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
 	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
+	$(call say,Rust documentation)
+	@RUSTDOCFLAGS='--deny warnings' cargo doc $(CARGO_FLAGS) --no-deps --quiet
+	$(call say,Licences$(comma) sources and versions of the dependencies)
+	@$(CARGO_DENY) --log-level error check licenses bans sources
+
+.PHONY: audit
+audit: $(CARGO_DENY) ## Check the dependencies for known vulnerabilities (fetches their database).
+	$(call say,Advisories)
+	@$(CARGO_DENY) check advisories
 
 .PHONY: unit
-unit: ## Run unit and property tests.
+unit: ## Run unit and property tests (CRATE=copy: of one crate).
 	$(call say,Unit and property tests (the first time they compile the AWS SDK: some 10 minutes))
 	@cargo test $(CARGO_FLAGS) --lib --bins --quiet
-	@cargo test --locked --package domain --doc --quiet
+	@$(if $(filter-out domain,$(CRATE)),,cargo test --locked --package domain --doc --quiet)
 
 .PHONY: build
 build: environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
@@ -124,6 +136,11 @@ check-local: environments ## Test the local cloud and the checks of the template
 stories: environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
 	$(call say,End-to-end stories on the local cloud)
 	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1
+
+$(CARGO_DENY):
+	$(call say,cargo-deny (some 5 minutes$(comma) once))
+	@cargo install cargo-deny --version 0.20.2 --locked --quiet --target-dir $(CACHE)/cargo-deny-build --root $(CACHE)/cargo-deny-0.20.2
+	@rm -rf $(CACHE)/cargo-deny-build
 
 .PHONY: environments
 environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready
