@@ -195,6 +195,7 @@ fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
         started: chrono::DateTime::from_timestamp(started.secs(), started.subsec_nanos())?,
         description: snapshot.description().unwrap_or_default().to_owned(),
         state_message: snapshot.state_message().map(str::to_owned),
+        full_size: snapshot.full_snapshot_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok()),
         tags: read_tags(snapshot.tags()),
     })
 }

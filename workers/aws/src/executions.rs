@@ -65,8 +65,7 @@ async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failur
             Ok(counts) => (counts, None),
             Err(failure) => (Counts::default(), Some(failure.cause)),
         };
-        // arn:…:mapRun:machine/label:id
-        let label = arn.rsplit('/').next().and_then(|end| end.split(':').next()).unwrap_or_default().to_owned();
+        let label = label_of(&arn);
         let run = MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
         found.push((arn, counts, run));
     }
@@ -81,6 +80,11 @@ async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failur
         room -= run.failures.len();
     }
     Ok(found.into_iter().map(|(.., run)| run).collect())
+}
+
+/// The label of the Map state in a Map Run's ARN, `arn:…:mapRun:machine/label:id`.
+pub(crate) fn label_of(map_run: &str) -> String {
+    map_run.rsplit('/').next().and_then(|end| end.split(':').next()).unwrap_or_default().to_owned()
 }
 
 async fn read_failures(

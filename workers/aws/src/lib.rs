@@ -2,6 +2,7 @@
 //!
 //! Clients and settings are built once per process, in [`Aws::connect`]; the workers' `main.rs` hand their `handle`
 //! function to [`direct`] (invoked by the state machine) or [`queue_worker`] (invoked by SQS).
+//! The command line has its own, `Operator`, behind the feature `operator`, which no function has.
 
 mod claims;
 mod dead_letters;
@@ -9,6 +10,8 @@ mod delivery;
 mod ec2;
 mod executions;
 mod notifications;
+#[cfg(feature = "operator")]
+mod operator;
 mod presign;
 mod runtime;
 mod sdk_error;
@@ -20,4 +23,6 @@ pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
 pub use executions::StepFunctions;
 pub use notifications::Topic;
+#[cfg(feature = "operator")]
+pub use operator::{NotConnected, Operator};
 pub use runtime::{Acts, Aws, Invocation, StartError, direct, queue_worker};

@@ -34,6 +34,6 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
 }
 
 /// What copies are decided by, now.
-pub(crate) fn rules<'a, E, S>(context: &Context<'a, E, S>, run: &'a Run) -> CopyRules<'a> {
+fn rules<'a, E, S>(context: &Context<'a, E, S>, run: &'a Run) -> CopyRules<'a> {
     CopyRules::new(context.home, &run.id, context.settings, context.now)
 }

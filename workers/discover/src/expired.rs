@@ -2,24 +2,18 @@ use std::collections::BTreeSet;
 
 use domain::{
     contract::{ExpireTask, Expiring, Hold, KeptDue, SweepPlan},
-    copies::{self, CopyRules, CopyTask, LiveInstances, is_source},
-    earlier_scripts::{LegacyKey, legacy_key},
-    error::{Ec2Error, ErrorName, Failure},
-    expiry::{
-        Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held, stopped,
-        verdicts,
-    },
-    fleet::Snapshot,
+    copies::CopyTask,
+    error::Failure,
+    expiry::Verdict,
     ids::{Region, SnapshotId},
     ports::{Ec2, SnapshotFilter, Storage},
-    protection::floor_volumes,
     run::Run,
     run_files,
-    tags::SnapshotTags,
+    survey::{self, Judged, Stop, Sweep, stop},
 };
 use serde_json::json;
 
-use crate::{context::Context, copies::rules};
+use crate::context::Context;
 
 /// Snapshots in one message: few enough to be deleted within seconds, also in a region that is far away.
 const BATCH: usize = 20;
@@ -33,51 +27,19 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let Context { ec2, storage, settings, home, now } = context;
     let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN]).await?;
     let today = now.date_naive();
-    let (owners, rules) = (LiveInstances::of(&fleet.instances), rules(context, run));
-    let (mut candidates, mut due_sources) = (Vec::new(), BTreeSet::new());
-    ec2.each_snapshot(region, &SnapshotFilter::Own, &mut |snapshot| {
-        let candidate = Candidate::from(&snapshot);
-        let due = candidate.tags.delete_on.is_some_and(|day| day <= today);
-        if due && region == *home && is_source(&candidate.tags) && !owners.copy_regions(&snapshot).is_empty() {
-            due_sources.insert(snapshot.id);
-        }
-        candidates.push(candidate);
-    })
-    .await?;
-
-    let floor = floor_volumes(&fleet);
-    let judge = |kept: &KeptSources| {
-        verdicts(
-            &candidates,
-            &Scope {
-                home,
-                region,
-                today,
-                run: Some(&run.id),
-                floor: &floor,
-                minimum_kept: settings.minimum_kept,
-                kept_sources: Some(kept),
-            },
-        )
-    };
-    let mut kept = KeptSources::default();
-    let mut judged = judge(&kept);
-    // Where nothing would go, nothing more has to be known.
-    if judged.iter().any(Verdict::expires) {
-        ec2.each_snapshot(home, &SnapshotFilter::KeptForever, &mut |source| kept.note(&source)).await?;
-        judged = judge(&kept);
-        let owed = sources_of_owed_copies(run, context, &due_sources, &owners, &rules).await?;
-        keep_sources_of_owed_copies(&candidates, &mut judged, &owed);
-        keep_what_is_held(&candidates, &mut judged, &ec2.holders(region).await?);
+    let sweep = Sweep { ec2: *ec2, home, settings, fleet: &fleet, run: Some(&run.id), now: *now };
+    let planned = async |region: &Region| planned_copies(run, region, *storage).await;
+    let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;
+    for (region, error) in &judged.unreadable {
+        tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
     }
-    write_verdicts(run, region, *storage, &candidates, &judged).await?;
+    write_verdicts(run, region, *storage, &judged).await?;
 
-    if let Some(stopped) = hold_or_go_on(run, region, context, &candidates, &judged).await? {
+    if let Some(stopped) = hold_or_go_on(run, region, context, &judged).await? {
         return Ok(SweepPlan::Stopped(stopped.into()));
     }
-    let expiring: Vec<Expiring> = candidates
-        .iter()
-        .zip(&judged)
+    let expiring: Vec<Expiring> = judged
+        .each()
         .filter_map(|(candidate, verdict)| match verdict {
             Verdict::Expire(why) => {
                 Some(Expiring { id: candidate.id.clone(), volume: candidate.volume.clone(), why: *why })
@@ -93,21 +55,12 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
 }
 
 /// Why each snapshot goes or stays; what is due and stays once more by itself, since the report names it.
-async fn write_verdicts(
-    run: &Run,
-    region: &Region,
-    storage: &impl Storage,
-    candidates: &[Candidate],
-    judged: &[Verdict],
-) -> Result<(), Failure> {
-    let explained = candidates
-        .iter()
-        .zip(judged)
-        .map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}));
+async fn write_verdicts(run: &Run, region: &Region, storage: &impl Storage, judged: &Judged) -> Result<(), Failure> {
+    let explained =
+        judged.each().map(|(c, verdict)| json!({"snapshot": c.id, "region": region, "verdict": verdict.to_string()}));
     run_files::write_lines(storage, run, &run_files::verdicts(region), explained).await?;
-    let left: Vec<KeptDue> = candidates
-        .iter()
-        .zip(judged)
+    let left: Vec<KeptDue> = judged
+        .each()
         .filter(|(_, verdict)| verdict.is_left())
         .map(|(c, verdict)| KeptDue { id: c.id.clone(), volume: c.volume.clone(), verdict: verdict.to_string() })
         .collect();
@@ -121,84 +74,26 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
     Context { storage, settings, now, .. }: &Context<'_, E, S>,
-    candidates: &[Candidate],
-    judged: &[Verdict],
+    judged: &Judged,
 ) -> Result<Option<Failure>, Failure> {
-    let (key, tripped) = (Hold::key(region), breaker(candidates, judged, settings.max_expire_percent));
-    let refuse = |why: &dyn std::fmt::Display| Failure::new(ErrorName::MassExpire, stopped(region, &why));
+    let key = Hold::key(region);
     if run.allow_mass_expire.allows(region) {
-        tracing::warn!(%region, tripped = ?tripped.err(), "the breaker is overruled by the execution's input");
+        let tripped = stop(region, None, judged, settings);
+        tracing::warn!(%region, ?tripped, "the breaker is overruled by the execution's input");
         return if run.dry_run { Ok(None) } else { storage.remove(&key).await.map(|()| None) };
     }
-    // One that cannot be read holds: the error ends the step.
-    if let Some(body) = storage.read(&key).await? {
-        return Ok(Some(match serde_json::from_str::<Hold>(&body) {
-            Ok(Hold { since, run, why }) => {
-                refuse(&format!("stopped since {} (run {run}): {why}", since.format("%Y-%m-%d %H:%M UTC")))
+    // A hold that the bucket does not answer holds: the error ends the step.
+    match stop(region, storage.read(&key).await?.as_deref(), judged, settings) {
+        Stop::No => Ok(None),
+        Stop::Held(failure) => Ok(Some(failure)),
+        Stop::Tripped(tripped, failure) => {
+            if !run.dry_run {
+                let hold = Hold { since: *now, run: run.id.clone(), why: tripped.to_string() };
+                storage.write(&key, json!(hold).to_string()).await?;
             }
-            Err(error) => refuse(&format!("{key} cannot be read ({error}), and holds")),
-        }));
-    }
-    let Err(tripped) = tripped else { return Ok(None) };
-    if !run.dry_run {
-        let hold = Hold { since: *now, run: run.id.clone(), why: tripped.to_string() };
-        storage.write(&key, json!(hold).to_string()).await?;
-    }
-    Ok(Some(refuse(&tripped)))
-}
-
-/// Those of the due sources that still owe a copy, or of which it cannot be known.
-async fn sources_of_owed_copies<E: Ec2, S: Storage>(
-    run: &Run,
-    context: &Context<'_, E, S>,
-    due: &BTreeSet<SnapshotId>,
-    living: &LiveInstances,
-    rules: &CopyRules<'_>,
-) -> Result<BTreeSet<SnapshotId>, Failure> {
-    let mut owed = BTreeSet::new();
-    if due.is_empty() {
-        return Ok(owed);
-    }
-    // All of them for each region: which of several a copy is of does not depend on what each asks for.
-    let sources = due_and_alike(context, due).await?;
-    let regions: BTreeSet<Region> = sources.iter().flat_map(|source| living.copy_regions(source)).collect();
-    let enabled = if regions.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
-    for region in regions.into_iter().filter(|region| region != context.home && enabled.contains(region)) {
-        match copies_there(context, &region, &sources).await {
-            Ok(there) => {
-                let found = copies::owed(&sources, &there, living, &region, rules);
-                owed.extend(found.sources().into_iter().cloned());
-                // What this run was to copy before midnight, and did not, is reported: its source is still there then.
-                let planned = planned_copies(run, &region, context.storage).await?;
-                owed.extend(
-                    copies::uncopied(&sources, &there, context.home).into_iter().filter(|id| planned.contains(id)),
-                );
-            }
-            Err(error) => {
-                tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
-                let asking = sources.iter().filter(|source| living.copy_regions(source).contains(&region));
-                owed.extend(asking.map(|source| source.id.clone()));
-            }
+            Ok(Some(failure))
         }
     }
-    Ok(owed)
-}
-
-/// The due sources, and those that look like them: which of several a copy is of can only be told of all of them.
-async fn due_and_alike<E: Ec2, S>(
-    Context { ec2, home, .. }: &Context<'_, E, S>,
-    due: &BTreeSet<SnapshotId>,
-) -> Result<Vec<Snapshot>, Ec2Error> {
-    let ids = SnapshotFilter::Ids(due.iter().cloned().collect());
-    let mut sources = ec2.snapshots(home, &ids).await?;
-    let keys: BTreeSet<LegacyKey> = sources.iter().map(legacy_key).collect();
-    ec2.each_snapshot(home, &SnapshotFilter::Automated, &mut |source| {
-        if !due.contains(&source.id) && keys.contains(&legacy_key(&source)) {
-            sources.push(source);
-        }
-    })
-    .await?;
-    Ok(sources)
 }
 
 /// The sources whose copies to a region this run has planned.
@@ -212,24 +107,4 @@ async fn planned_copies(run: &Run, region: &Region, storage: &impl Storage) -> R
             CopyTask::Retag { .. } => None,
         })
         .collect())
-}
-
-/// What of a destination may be a copy of these sources: a region holds too much to keep it all in memory.
-async fn copies_there<E: Ec2, S>(
-    context: &Context<'_, E, S>,
-    region: &Region,
-    sources: &[Snapshot],
-) -> Result<Vec<Snapshot>, Ec2Error> {
-    let ids: BTreeSet<&SnapshotId> = sources.iter().map(|source| &source.id).collect();
-    let mut there = Vec::new();
-    context
-        .ec2
-        .each_snapshot(region, &SnapshotFilter::CopiesFrom(context.home.clone()), &mut |copy| {
-            // One that does not name its source is of the earlier scripts, and may be of any.
-            if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
-                there.push(copy);
-            }
-        })
-        .await?;
-    Ok(there)
 }

@@ -1,17 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use domain::{
     contract::FleetFound,
-    copies::{LiveInstances, is_source, promised},
-    error::{Ec2Error, Failure},
-    fleet::Regions,
-    ids::Region,
-    policy::{self, Rejection},
-    ports::{Ec2, SnapshotFilter, Storage},
+    error::Failure,
+    policy,
+    ports::{Ec2, Storage},
     run::Run,
-    run_files,
-    settings::Settings,
-    tags::SnapshotTags,
+    run_files, survey,
 };
 
 use crate::{context::Context, fleet};
@@ -25,33 +20,20 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let regions = &fleet.regions;
     let (plans, mut rejections) = policy::plan(&fleet, settings.default_retention);
 
-    let mut copy_regions: BTreeSet<Region> = BTreeSet::new();
+    let mut copy_regions = BTreeSet::new();
     if run.phases.copy {
-        copy_regions.extend(plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()));
-        let living = LiveInstances::of(&fleet.instances);
-        let mut disabled: BTreeMap<Region, usize> = BTreeMap::new();
-        ec2.each_snapshot(&regions.home, &SnapshotFilter::Automated, &mut |snapshot| {
-            if is_source(&SnapshotTags::read(&snapshot.tags)) {
-                let asked: BTreeSet<Region> =
-                    living.copy_regions(&snapshot).into_iter().chain(promised(&snapshot)).collect();
-                for region in asked.iter().filter(|region| regions.disabled.contains(*region)) {
-                    *disabled.entry(region.clone()).or_default() += 1;
-                }
-                copy_regions.extend(asked);
-            }
-        })
-        .await?;
-        copy_regions.retain(|region| *region != regions.home && regions.enabled.contains(region));
-        rejections.extend(disabled.into_iter().map(|(region, count)| {
-            let many = if count == 1 { "1 snapshot is" } else { &format!("{count} snapshots are") };
-            Rejection::new(&region, format!("{many} promised a copy there, and the region is not enabled"))
-        }));
+        let (wanted, promised_elsewhere) = survey::copy_regions(*ec2, &fleet, &plans).await?;
+        copy_regions = wanted;
+        rejections.extend(promised_elsewhere);
     }
     let mut expire_regions = Vec::new();
     if run.phases.expire {
-        let swept = |region: &Region| settings.expire_regions.is_empty() || settings.expire_regions.contains(region);
-        expire_regions.extend(regions.enabled.iter().filter(|region| swept(region)).cloned());
-        rejections.extend(left_out(*ec2, regions, settings).await);
+        expire_regions = survey::expire_regions(regions, settings);
+        let (left_out, closed) = survey::left_out(*ec2, regions, settings).await;
+        rejections.extend(left_out);
+        for (region, error) in closed {
+            tracing::info!(%region, %error, "left out of ExpireRegions, and not looked into");
+        }
     }
     for rejection in &rejections {
         tracing::warn!(subject = rejection.subject, problem = rejection.problem, "rejected");
@@ -60,35 +42,4 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let manifest = run_files::write_lines(*storage, run, run_files::INSTANCES, &plans).await?;
     tracing::info!(run = run.id, instances = plans.len(), rejected = rejections.len(), "fleet discovered");
     Ok(FleetFound { manifest, copy_regions: copy_regions.into_iter().collect(), expire_regions })
-}
-
-/// What of `ExpireRegions` would let copies pile up unnoticed.
-async fn left_out(ec2: &impl Ec2, regions: &Regions, settings: &Settings) -> Vec<Rejection> {
-    let (given, mut rejections) = (&settings.expire_regions, Vec::new());
-    if given.is_empty() {
-        return rejections;
-    }
-    for region in given.iter().filter(|region| !regions.enabled.contains(region)) {
-        let problem = format!("{region} is not an enabled region of the account: allowed are those that are");
-        rejections.push(Rejection::new("ExpireRegions", problem));
-    }
-    for region in regions.enabled.iter().filter(|region| !given.contains(region)) {
-        match copies_in(ec2, region, &regions.home).await {
-            Ok(0) => {}
-            Ok(count) => {
-                let problem =
-                    format!("{region} holds {count} of its copies, and is left out: none of them ever expires");
-                rejections.push(Rejection::new("ExpireRegions", problem));
-            }
-            // A region that may not be looked into is the reason to leave it out.
-            Err(error) => tracing::info!(%region, %error, "left out of ExpireRegions, and not looked into"),
-        }
-    }
-    rejections
-}
-
-async fn copies_in(ec2: &impl Ec2, region: &Region, home: &Region) -> Result<usize, Ec2Error> {
-    let mut count = 0;
-    ec2.each_snapshot(region, &SnapshotFilter::CopiesFrom(home.clone()), &mut |_| count += 1).await?;
-    Ok(count)
 }

@@ -37,6 +37,8 @@ pub struct Candidate {
     pub run: Option<Box<str>>,
     /// The description of a copy that does not name its source.
     pub description: Option<Box<str>>,
+    /// Bytes of its volume, where EC2 tells them.
+    pub full_size: Option<u64>,
 }
 
 impl Dated for Candidate {
@@ -63,6 +65,7 @@ impl From<&Snapshot> for Candidate {
             tags: read,
             run: snapshot.tags.get(tags::BACKUP_RUN).map(|run| run.as_str().into()),
             description: unlabelled_copy.then(|| snapshot.description.as_str().into()),
+            full_size: snapshot.full_size,
         }
     }
 }
@@ -200,7 +203,7 @@ impl Verdict {
     }
 
     /// Whether the snapshot is this stack's to judge.
-    fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         !matches!(self, Self::Keep(Keep::NotOurs | Keep::AnotherStacks))
     }
 }
@@ -265,7 +268,7 @@ pub fn keep_what_is_held(candidates: &[Candidate], verdicts: &mut [Verdict], hol
 fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expire, Keep> {
     let tags = &candidate.tags;
     let is_copy = tags.from_region.is_some();
-    ownership(candidate, scope)?;
+    ownership(candidate, scope.region, scope.home)?;
     if candidate.state == SnapshotState::Other {
         return Err(Keep::Recycled);
     }
@@ -301,13 +304,18 @@ fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expir
     Ok(Expire::Due(due))
 }
 
-fn ownership(candidate: &Candidate, scope: &Scope<'_>) -> Result<(), Keep> {
+/// Whether what a region holds is a backup of this home region's stack, or of the earlier scripts.
+pub fn is_backup(candidate: &Candidate, region: &Region, home: &Region) -> bool {
+    ownership(candidate, region, home).is_ok()
+}
+
+fn ownership(candidate: &Candidate, region: &Region, home: &Region) -> Result<(), Keep> {
     if !candidate.tags.automated {
         return Err(Keep::NotOurs);
     }
     let ours = match candidate.tags.from_region.as_deref() {
-        None => scope.region == scope.home,
-        Some(from) => from == scope.home.as_str(),
+        None => region == home,
+        Some(from) => from == home.as_str(),
     };
     if ours { Ok(()) } else { Err(Keep::AnotherStacks) }
 }
@@ -329,7 +337,7 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     let (mut by_volume, mut newest) = (BTreeMap::<&VolumeId, Vec<(NaiveDate, usize)>>::new(), BTreeSet::new());
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.floor.contains(*v)) else { continue };
-        if candidate.state == SnapshotState::Completed && ownership(candidate, scope).is_ok() {
+        if candidate.state == SnapshotState::Completed && is_backup(candidate, scope.region, scope.home) {
             // A copy by the day of its data: a backlog is copied later than what is newer. EC2 knows a snapshot's own day.
             // No copy is newer than its own start.
             let day = candidate.tags.created_on.filter(|day| *day <= candidate.started.date_naive());

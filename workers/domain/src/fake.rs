@@ -138,6 +138,7 @@ impl FakeEc2 {
             started: self.now.get(),
             description: String::new(),
             state_message: None,
+            full_size: None,
             tags: own,
         });
         id

@@ -105,6 +105,8 @@ pub struct Snapshot {
     pub description: String,
     /// Why it is in `error`.
     pub state_message: Option<String>,
+    /// Bytes of all blocks that were written to its volume, not only of those that it stores; where EC2 tells it.
+    pub full_size: Option<u64>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -150,6 +152,7 @@ mod tests {
             started: format!("2026-11-22T03:{minute:02}:00Z").parse().unwrap(),
             description: String::new(),
             state_message: None,
+            full_size: None,
             tags: Tags::new(),
         }
     }

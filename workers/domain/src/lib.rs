@@ -5,13 +5,15 @@
 //!
 //! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
 //! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
-//! are owed), [`expiry`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`] and
+//! are owed), [`expiry`] (what may be deleted), [`survey`] (what is looked at to decide that), [`coverage`] and
+//! [`schedule`] (how old backups are, and may be), [`claims`] (what is being made at this moment), [`report`] and
 //! [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go
-//! wrong, and what follows from it).
+//! wrong, and what follows from it), [`ports`] and [`operations`] (what is needed of AWS).
 
 pub mod claims;
 pub mod contract;
 pub mod copies;
+pub mod coverage;
 pub mod creating;
 pub mod dead_letters;
 pub mod earlier_scripts;
@@ -22,6 +24,7 @@ pub mod fleet;
 pub mod ids;
 pub mod labels;
 pub mod message;
+pub mod operations;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
@@ -30,5 +33,7 @@ pub mod report;
 pub mod retention;
 pub mod run;
 pub mod run_files;
+pub mod schedule;
 pub mod settings;
+pub mod survey;
 pub mod tags;

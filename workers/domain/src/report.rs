@@ -15,9 +15,9 @@ mod text;
 
 pub use copies::{CopiesReport, Destination};
 pub use expiries::{ExpiryReport, RegionSweep, Swept};
-pub use failures::{Failed, Reason, ReportedFailure, reported_failures};
+pub use failures::{COPIES, EXPIRIES, Failed, Reason, ReportedFailure, SNAPSHOTS, reported_failures};
 pub use names::Names;
-pub use problem::{Named, Problem, ProblemKind, lines};
+pub use problem::{Named, Problem, ProblemKind, advice, lines};
 pub use snapshots::{Copied, GoneVolume, InstanceReport, VolumeReport, instance_reports, missing, of_run, unprotected};
 pub use summary::{DeadLettersReport, Summary};
 pub use text::console_link;

@@ -23,6 +23,7 @@ fn snapshot(id: &str, ago: i64) -> Snapshot {
         started: day(ago).and_hms_opt(3, 0, 0).unwrap().and_utc(),
         description: String::new(),
         state_message: None,
+        full_size: None,
         tags: own,
     }
 }
@@ -425,6 +426,7 @@ fn case() -> impl Strategy<Value = Case> {
                 },
                 run: (odd > 5).then(|| "r1".into()),
                 description: (odd == 4).then(|| WEB.into()),
+                full_size: None,
             }
         });
     let kept_sources = prop_oneof![

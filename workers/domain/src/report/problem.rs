@@ -282,7 +282,7 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
 }
 
 /// What to do about an error, before what is to be done in any case.
-pub(super) fn advice(error: &str, otherwise: &str) -> String {
+pub fn advice(error: &str, otherwise: &str) -> String {
     let name = ErrorName::ALL.iter().find(|name| name.as_str() == error);
     let first = match name {
         Some(ErrorName::OutOfTime) => {

@@ -112,6 +112,7 @@ fn snapshot(id: &str, volume: &str, state: SnapshotState) -> Snapshot {
         started: now(),
         description: String::new(),
         state_message: None,
+        full_size: None,
         tags: tags(own),
     }
 }

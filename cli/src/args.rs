@@ -1,0 +1,221 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use domain::ids::{InstanceId, Region, VolumeId};
+
+const EXAMPLES: &str = "\
+Examples:
+  ebs-snapshots status                                  is everything covered, and how old is it?
+  ebs-snapshots --profile prod --region eu-west-1 plan  what would a run do now?
+  ebs-snapshots run --watch                             a full run, followed to its end
+  ebs-snapshots dlq list                                what failed for good, and what to do about it
+  ebs-snapshots snapshots --instance i-0123456789abcdef0
+  ebs-snapshots status --output json | jq '.data.volumes[] | select(.state != \"covered\")'
+
+Exit codes:
+  0  all is well
+  1  something is owed, overdue, or failed
+  2  the command line cannot be used, or names what does not exist
+  3  AWS refused or could not be reached, at least in part: the answer is not whole";
+
+/// What is backed up, what a run would do, what went wrong, and what to do now.
+#[derive(Debug, Parser)]
+#[command(name = "ebs-snapshots", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What all commands have.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands have.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Profile of the AWS configuration; else AWS_PROFILE, else the ordinary credentials
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Home region of the stack; else AWS_REGION, else the profile's
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<Region>,
+    /// Name of the stack
+    #[arg(long, global = true, value_name = "NAME", env = "EBS_SNAPSHOTS_STACK", default_value = "ebs-snapshots")]
+    pub stack_name: String,
+    /// A table for people, or JSON for scripts
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// How old the newest backup of every protected volume is, here and in each destination; what is not protected
+    #[command(after_help = "Exit code 1: a backup is missing or overdue, a volume with backups is unprotected, or no \
+        full run was complete for MaxHoursWithoutRun.")]
+    Status,
+    /// What a run would do now; it changes nothing
+    #[command(
+        after_help = "Exit code 1: a copy is owed, a volume with backups is unprotected, or a region's expiry is \
+        stopped."
+    )]
+    Plan,
+    /// Start a run
+    #[command(after_help = "\
+Examples:
+  ebs-snapshots run --watch
+  ebs-snapshots run --phase copy --phase expire
+  ebs-snapshots run --dry-run --watch
+  ebs-snapshots run --phase expire --allow-mass-expire eu-west-1
+
+With --watch the exit code is the run's: 0 complete, 1 failed or incomplete, 2 an input that it refused.")]
+    Run(Run),
+    /// The dead-letter queues: what failed for good
+    #[command(subcommand)]
+    Dlq(Dlq),
+    /// All snapshots and copies of an instance or a volume, in all regions, each with the reason why it is kept or goes
+    Snapshots(Snapshots),
+    /// The last executions: how they ended, and what they made
+    #[command(after_help = "Exit code 1: the last one that has ended did not succeed.")]
+    Executions {
+        /// So many at most
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+    },
+    /// Print the completions of a shell
+    #[command(after_help = "\
+Examples:
+  ebs-snapshots completions bash > ~/.local/share/bash-completion/completions/ebs-snapshots
+  ebs-snapshots completions zsh > ~/.zfunc/_ebs-snapshots
+  ebs-snapshots completions fish > ~/.config/fish/completions/ebs-snapshots.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A phase of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Phase {
+    /// Snapshot the tagged instances.
+    Snapshot,
+    /// Make the copies that are owed.
+    Copy,
+    /// Delete what has expired.
+    Expire,
+}
+
+/// What a run is started with.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Run {
+    /// Only this phase; several times for several; else all
+    #[arg(long = "phase", value_enum, value_name = "PHASE")]
+    pub phases: Vec<Phase>,
+    /// Plan everything and act on nothing; the plan stands in the report bucket
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Repeat the run of this time or id, such as 2026-11-22T03:00:00Z or 20261122T030000Z
+    #[arg(long, value_name = "TIME")]
+    pub scheduled_time: Option<String>,
+    /// Delete in this region though it is more than MaxExpirePercent; several times for several
+    #[arg(long, value_name = "REGION")]
+    pub allow_mass_expire: Vec<Region>,
+    /// Follow the run to its end; Ctrl-C ends the watching, and not the run
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum Dlq {
+    /// All letters: error, age, what it is about; they are hidden from others for 30 s at most meanwhile
+    #[command(after_help = "Exit code 1: there are letters.")]
+    List {
+        /// Of this queue only
+        #[arg(long, value_enum)]
+        queue: Option<Queue>,
+    },
+    /// One letter, whole: cause, task, and what to do
+    Show {
+        /// Its id as `dlq list` shows it, or the begin of it
+        id: String,
+    },
+    /// Put letters back to be worked on, and say what became of each
+    #[command(after_help = "\
+Examples:
+  ebs-snapshots dlq retry --queue copy
+  ebs-snapshots dlq retry 5f3c1b22 9d0e7a41 --timeout 600
+
+Copies are made within the limit of copies in flight. Letters of the expire queue are refused: they act on the day they
+were planned and on no other.")]
+    Retry {
+        /// Which letters, and how long to wait for what becomes of them
+        #[command(flatten)]
+        letters: Letters,
+        /// Seconds to wait for what becomes of them
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        timeout: u32,
+    },
+    /// Delete letters for good
+    Drop {
+        /// Which letters
+        #[command(flatten)]
+        letters: Letters,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which letters are meant.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = true)]
+pub struct Letters {
+    /// Ids as `dlq list` shows them, or the begin of them
+    #[arg(conflicts_with_all = ["queue", "all"])]
+    pub ids: Vec<String>,
+    /// All letters of this queue
+    #[arg(long, value_enum)]
+    pub queue: Option<Queue>,
+    /// All letters of all queues
+    #[arg(long, conflicts_with = "queue")]
+    pub all: bool,
+}
+
+/// A dead-letter queue, by the queue that its letters were in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Queue {
+    /// Snapshots of an instance.
+    Snapshot,
+    /// Waits until snapshots are completed.
+    Wait,
+    /// Copies.
+    Copy,
+    /// Deletions.
+    Expire,
+    /// Events of the schedule that could not start a run.
+    Schedule,
+}
+
+/// Whose snapshots.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Snapshots {
+    /// Of this instance
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<InstanceId>,
+    /// Of this volume
+    #[arg(long, value_name = "ID")]
+    pub volume: Option<VolumeId>,
+}

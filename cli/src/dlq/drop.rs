@@ -1,0 +1,78 @@
+//! `dlq drop`: deletes letters for good.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+
+use domain::operations::Operations;
+use serde::Serialize;
+
+use super::{Held, Shown, show_again, take};
+use crate::{
+    args,
+    context::Context,
+    show::{View, counted, plain},
+    table::Style,
+    trouble::{Code, Trouble},
+};
+
+/// The answer of `dlq drop`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Dropped {
+    /// Those that are deleted.
+    pub dropped: Vec<Shown>,
+    /// Those that could not be deleted, by id, and why.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Deletes letters, once somebody has agreed.
+pub async fn drop_letters<E, S, O: Operations>(
+    context: &Context<'_, E, S, O>,
+    asked: &args::Letters,
+    yes: bool,
+) -> Result<Dropped, Trouble> {
+    if !yes && !io::stdin().is_terminal() {
+        return Err(Trouble::Usage("nobody can be asked, since standard input is no terminal: say --yes".into()));
+    }
+    let Context { operations, stack, now, progress, .. } = context;
+    progress.say("dead letters");
+    let chosen = take(*operations, stack, asked).await?;
+    progress.end();
+    if !yes && !chosen.is_empty() && !is_agreed(&chosen) {
+        show_again(*operations, stack, &chosen).await?;
+        return Ok(Dropped { dropped: Vec::new(), failed: Vec::new() });
+    }
+    let mut end = Dropped { dropped: Vec::new(), failed: Vec::new() };
+    for held in &chosen {
+        match operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await {
+            Ok(()) => end.dropped.push(Shown::of(held, *now)),
+            Err(failure) => end.failed.push((held.letter.id.clone(), failure.cause)),
+        }
+    }
+    Ok(end)
+}
+
+fn is_agreed(chosen: &[Held]) -> bool {
+    for held in chosen {
+        eprintln!("  {} {:?}", held.letter.id, held.queue);
+    }
+    eprint!("Delete {} for good? [y/N] ", counted(chosen.len(), "letter", "letters"));
+    let mut answer = String::new();
+    // No answer is no.
+    _ = io::stdin().lock().read_line(&mut answer);
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+impl View for Dropped {
+    const COMMAND: &'static str = "dlq drop";
+
+    fn code(&self) -> Code {
+        if self.failed.is_empty() { Code::Well } else { Code::Aws }
+    }
+
+    fn text(&self, _: &Style) -> String {
+        let mut text = format!("{} deleted\n", counted(self.dropped.len(), "letter", "letters"));
+        for (id, why) in &self.failed {
+            text.push_str(&format!("{id} could not be deleted: {}\n", plain(why)));
+        }
+        text
+    }
+}

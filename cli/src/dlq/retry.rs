@@ -1,0 +1,242 @@
+//! `dlq retry`: puts letters back into their queues, and says what became of each.
+//!
+//! They go without their tokens, for which nobody waits any more, to the worker that refused them: it acts within its
+//! limits, that of copies in flight among them, for 24 hours.
+
+use std::time::{Duration, Instant};
+
+use domain::{
+    contract::{ExpireTask, SnapshotTask},
+    copies::CopyTask,
+    fleet::SnapshotState,
+    message::Message,
+    operations::Operations,
+    ports::{Ec2, SnapshotFilter},
+    tags,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Held, Shown, short, show_again, take};
+use crate::{
+    args::{self, Queue},
+    context::Context,
+    show::{View, plain},
+    stack::Stack,
+    table::{Style, Tone, cell, table, toned},
+    trouble::{Code, Trouble},
+};
+
+/// Between two looks at what became of letters.
+const PAUSE: Duration = Duration::from_secs(2);
+/// For so long letters are hidden by a look for those that failed again, in seconds.
+const GLANCE_SECONDS: u32 = 5;
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "became", content = "detail", rename_all = "camelCase")]
+pub enum Became {
+    /// What it asked for exists.
+    Done(String),
+    /// It was not put back, and lies where it was.
+    Refused(String),
+    /// It failed again, and is a dead letter again.
+    Failed(String),
+    /// It is being worked on.
+    Pending(String),
+}
+
+/// The answer of `dlq retry`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Retried {
+    /// One per letter.
+    pub letters: Vec<One>,
+}
+
+/// A letter, and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct One {
+    /// The letter.
+    pub letter: Shown,
+    /// What became of it.
+    #[serde(flatten)]
+    pub became: Became,
+}
+
+/// What a letter asks for.
+enum Task {
+    Snapshot(Box<SnapshotTask>),
+    Copy(CopyTask),
+}
+
+/// Puts letters back, and follows them for so many seconds.
+pub async fn retry<E: Ec2, S, O: Operations>(
+    context: &Context<'_, E, S, O>,
+    asked: &args::Letters,
+    timeout: u32,
+) -> Result<Retried, Trouble> {
+    let Context { operations, stack, now, progress, .. } = context;
+    progress.say("dead letters");
+    let chosen = take(*operations, stack, asked).await?;
+    let (mut letters, mut following) = (Vec::new(), Vec::new());
+    for held in &chosen {
+        let became = match prepared(held) {
+            Ok((task, body)) => match put_back(*operations, stack, held, &body).await {
+                Ok(()) => {
+                    following.push((letters.len(), held, task));
+                    Became::Pending("it is put back".into())
+                }
+                Err(trouble) => Became::Refused(trouble.to_string()),
+            },
+            Err(reason) => Became::Refused(reason),
+        };
+        if matches!(became, Became::Refused(_)) {
+            show_again(*operations, stack, std::slice::from_ref(held)).await?;
+        }
+        letters.push(One { letter: Shown::of(held, *now), became });
+    }
+    let until = Instant::now() + Duration::from_secs(timeout.into());
+    while !following.is_empty() && Instant::now() < until {
+        progress.say(format!("what becomes of {} letters", following.len()));
+        let again = failed_again(*operations, stack, &following).await?;
+        let mut open = Vec::new();
+        for (index, held, task) in following {
+            let became = match again.iter().find(|other| is_same(held, other)) {
+                Some(other) => {
+                    let shown = Shown::of(other, *now);
+                    Became::Failed(format!("{}: {}", shown.error, shown.cause))
+                }
+                None => look(context, &task).await,
+            };
+            let pending = matches!(became, Became::Pending(_));
+            letters[index].became = became;
+            if pending {
+                open.push((index, held, task));
+            }
+        }
+        following = open;
+        if !following.is_empty() {
+            tokio::time::sleep(PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+    Ok(Retried { letters })
+}
+
+/// The task of a letter, and the message without its token; or why it is not put back.
+fn prepared(held: &Held) -> Result<(Task, String), String> {
+    let body = &held.letter.body;
+    let no_task = |failure: domain::error::Failure| format!("it is no task ({}): drop it", failure.cause);
+    let task = match held.queue {
+        Queue::Snapshot => Task::Snapshot(Box::new(Message::<SnapshotTask>::read(body).map_err(no_task)?.task)),
+        Queue::Copy => Task::Copy(Message::<CopyTask>::read(body).map_err(no_task)?.task),
+        Queue::Wait => {
+            return Err("there is nothing to retry: what it waited for goes on by itself, or is owed again".into());
+        }
+        Queue::Expire => {
+            let planned = Message::<ExpireTask>::read(body).map_err(no_task)?.task.planned;
+            return Err(format!(
+                "it acts on {planned}, the day it was planned, and on no other: the next run decides anew"
+            ));
+        }
+        Queue::Schedule => return Err("it is an event of the schedule: `dlq show` says how to run it".into()),
+    };
+    let mut message: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    if let Value::Object(fields) = &mut message {
+        // Who waited, until when, and since when: the queue knows when it was put back.
+        for name in ["taskToken", "deadline", "sentAt"] {
+            fields.remove(name);
+        }
+    }
+    Ok((task, message.to_string()))
+}
+
+/// First into the queue, and only then out of the dead-letter queue: nothing is lost between, and a copy that is asked
+/// for twice is made once.
+async fn put_back(operations: &impl Operations, stack: &Stack, held: &Held, body: &str) -> Result<(), Trouble> {
+    operations.send(stack.queue(held.queue)?, body).await?;
+    Ok(operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await?)
+}
+
+/// The letters of the queues that are followed, as they are now.
+async fn failed_again(
+    operations: &impl Operations,
+    stack: &Stack,
+    following: &[(usize, &Held, Task)],
+) -> Result<Vec<Held>, Trouble> {
+    let mut queues: Vec<Queue> = following.iter().map(|(_, held, _)| held.queue).collect();
+    queues.sort_unstable();
+    queues.dedup();
+    let mut found = Vec::new();
+    for queue in queues {
+        let url = stack.dead_letter_queue(queue)?;
+        if operations.held(url).await? > 0 {
+            let letters = operations.letters(url, GLANCE_SECONDS).await?;
+            found.extend(letters.into_iter().map(|letter| Held { queue, letter }));
+        }
+    }
+    show_again(operations, stack, &found).await?;
+    Ok(found)
+}
+
+/// Whether a letter is one that was put back: it asks for the same, and is another message.
+fn is_same(held: &Held, other: &Held) -> bool {
+    let task = |held: &Held| serde_json::from_str::<Value>(&held.letter.body).ok().map(|body| body["task"].clone());
+    held.queue == other.queue && held.letter.id != other.letter.id && task(held) == task(other)
+}
+
+/// Whether what a letter asks for exists.
+async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, task: &Task) -> Became {
+    let (region, which) = match task {
+        Task::Snapshot(task) => {
+            (&stack.home, SnapshotFilter::OfRun(task.run.clone(), vec![task.instance.instance.clone()]))
+        }
+        Task::Copy(CopyTask::Copy { region, snapshot, .. }) => {
+            (region, SnapshotFilter::CopiesOf(vec![snapshot.clone()]))
+        }
+        Task::Copy(CopyTask::Retag { region, snapshot, .. }) => (region, SnapshotFilter::Ids(vec![snapshot.clone()])),
+    };
+    let found = match ec2.snapshots(region, &which).await {
+        Ok(found) => found,
+        Err(error) => return Became::Pending(error.to_string()),
+    };
+    let completed: Vec<_> = found.iter().filter(|one| one.state == SnapshotState::Completed).collect();
+    let names = |all: &[&domain::fleet::Snapshot]| all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>().join(" ");
+    let is_done = match task {
+        Task::Snapshot(task) => {
+            let of = |volume| completed.iter().any(|one| one.volume.as_ref() == Some(volume));
+            task.instance.volumes.iter().all(|attached| of(&attached.volume))
+        }
+        Task::Copy(CopyTask::Copy { .. }) => !completed.is_empty(),
+        Task::Copy(CopyTask::Retag { .. }) => found.iter().any(|one| tags::keep_forever(&one.tags).is_some()),
+    };
+    match (is_done, found.iter().find(|one| one.state == SnapshotState::Pending)) {
+        (true, _) => Became::Done(format!("{} in {region}", names(&completed))),
+        (false, Some(pending)) => Became::Pending(format!("{} in {region} is pending", pending.id)),
+        (false, None) => Became::Pending("it waits in its queue".into()),
+    }
+}
+
+impl View for Retried {
+    const COMMAND: &'static str = "dlq retry";
+
+    fn code(&self) -> Code {
+        Code::owed_if(self.letters.iter().any(|one| !matches!(one.became, Became::Done(_))))
+    }
+
+    fn text(&self, style: &Style) -> String {
+        if self.letters.is_empty() {
+            return "no dead letters\n".into();
+        }
+        let row = |one: &One| {
+            let (word, tone, detail) = match &one.became {
+                Became::Done(detail) => ("done", Tone::Good, detail),
+                Became::Refused(detail) => ("refused", Tone::Bad, detail),
+                Became::Failed(detail) => ("failed again", Tone::Bad, detail),
+                Became::Pending(detail) => ("pending", Tone::Warn, detail),
+            };
+            let queue = format!("{:?}", one.letter.queue).to_lowercase();
+            vec![cell(short(&one.letter.id)), cell(queue), toned(word, tone), cell(plain(detail))]
+        };
+        table(style, &["id", "queue", "became", "detail"], self.letters.iter().map(row).collect())
+    }
+}

@@ -1,0 +1,238 @@
+//! `executions`: the last runs, how they ended, and what they made.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    operations::{Execution, Operations},
+    ports::Storage,
+    report::{Summary, lines},
+    run::Run,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    context::Context,
+    show::{View, age, plain, took},
+    table::{Style, Tone, cell, table, toned},
+    trouble::{Code, Trouble},
+};
+
+/// The answer of `executions`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Executions {
+    /// When it was looked.
+    pub now: DateTime<Utc>,
+    /// The newest first.
+    pub executions: Vec<Ran>,
+}
+
+/// An execution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ran {
+    /// Its ARN.
+    pub execution: String,
+    /// The run that it was of; none where its input cannot be used.
+    pub run: Option<String>,
+    /// As Step Functions names it.
+    pub status: String,
+    /// When it was started.
+    pub started: DateTime<Utc>,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// Whether it was to act on nothing.
+    pub dry_run: bool,
+    /// Its phases.
+    pub phases: Vec<&'static str>,
+    /// What it made; none where it wrote no summary.
+    pub made: Option<Made>,
+    /// The name of its error.
+    pub error: Option<String>,
+    /// What it owes, the worst first.
+    pub problems: Vec<String>,
+}
+
+/// What an execution made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Volumes with a completed snapshot of this run.
+    pub snapshots: usize,
+    /// Volumes that were to have one.
+    pub planned: usize,
+    /// Copies that were made.
+    pub copies: usize,
+    /// Copies that are owed.
+    pub owed: usize,
+    /// Snapshots that were deleted.
+    pub expired: usize,
+}
+
+/// Looks at the newest executions.
+pub async fn look<E, S: Storage, O: Operations>(
+    context: &Context<'_, E, S, O>,
+    count: usize,
+) -> Result<Executions, Trouble> {
+    let Context { storage, operations, stack, now, progress, .. } = context;
+    progress.say("executions");
+    let mut executions = Vec::new();
+    for listed in operations.executions(stack.machine()?, count).await? {
+        let whole = operations.execution(&listed.arn).await?;
+        executions.push(ran(whole, stack.settings.run_hours, *storage).await?);
+    }
+    Ok(Executions { now: *now, executions })
+}
+
+pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Storage) -> Result<Ran, Trouble> {
+    let input: Value = serde_json::from_str(&execution.input).unwrap_or_default();
+    let run = Run::read(&input, &execution.arn, execution.started, run_hours).ok();
+    let summary = match &run {
+        Some(run) => storage.read(&run.key("summary.json")).await?,
+        None => None,
+    };
+    // One of an older version is no reason to show nothing.
+    let summary = summary.and_then(|json| serde_json::from_str::<Summary>(&json).ok());
+    let problems = match &summary {
+        Some(summary) => lines(&summary.problems, summary.run.deadline),
+        None if execution.cause.is_empty() => Vec::new(),
+        None => vec![execution.cause.clone()],
+    };
+    let phases = run.as_ref().map(|run| run.phases);
+    let names = phases.map_or(Vec::new(), |phases| {
+        let named = [(phases.snapshot, "snapshot"), (phases.copy, "copy"), (phases.expire, "expire")];
+        named.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
+    });
+    Ok(Ran {
+        execution: execution.arn,
+        status: execution.status,
+        started: execution.started,
+        ended: execution.ended,
+        dry_run: run.as_ref().is_some_and(|run| run.dry_run),
+        run: run.map(|run| run.id),
+        phases: names,
+        made: summary.as_ref().map(Made::from),
+        error: Some(execution.error).filter(|error| !error.is_empty()),
+        problems,
+    })
+}
+
+impl From<&Summary> for Made {
+    fn from(summary: &Summary) -> Self {
+        let (planned, snapshots) = summary.volumes();
+        Self {
+            snapshots,
+            planned,
+            copies: summary.copies.iter().map(|copies| copies.made).sum(),
+            owed: summary.copies.iter().map(|copies| copies.owed).sum(),
+            expired: summary.expiries.iter().map(|expiry| expiry.deleted.len()).sum(),
+        }
+    }
+}
+
+impl Ran {
+    pub(crate) fn made_words(&self) -> String {
+        match self.made {
+            Some(made) if self.dry_run => format!("would snapshot {} volumes", made.planned),
+            Some(Made { snapshots, planned, copies, owed, expired }) => {
+                let owed = if owed > 0 { format!(", {owed} owed") } else { String::new() };
+                format!("{snapshots} of {planned} snapshots, {copies} copies{owed}, {expired} expired")
+            }
+            None if self.ended.is_none() => String::new(),
+            None => "no summary".into(),
+        }
+    }
+
+    fn what(&self) -> String {
+        let phases = match self.phases.len() {
+            0 => String::new(),
+            3 => "full".into(),
+            _ => self.phases.join(", "),
+        };
+        if self.dry_run { format!("dry run, {phases}") } else { phases }
+    }
+}
+
+impl View for Executions {
+    const COMMAND: &'static str = "executions";
+
+    fn code(&self) -> Code {
+        let last = self.executions.iter().find(|ran| ran.ended.is_some());
+        Code::owed_if(last.is_some_and(|ran| ran.status != "SUCCEEDED"))
+    }
+
+    fn text(&self, style: &Style) -> String {
+        if self.executions.is_empty() {
+            return "there was no execution yet: `ebs-snapshots run` starts one\n".into();
+        }
+        let row = |ran: &Ran| {
+            let tone = match ran.status.as_str() {
+                "SUCCEEDED" => Tone::Good,
+                "RUNNING" => Tone::Plain,
+                _ => Tone::Bad,
+            };
+            let time = took(ran.ended.unwrap_or(self.now) - ran.started);
+            let error = ran.error.as_ref().map_or(String::new(), |error| format!(" {}", plain(error)));
+            let mut row = vec![
+                cell(ran.run.clone().unwrap_or_default()),
+                cell(format!("{} ago", age(self.now - ran.started))),
+                toned(format!("{}{error}", ran.status), tone),
+                cell(ran.what()),
+                cell(ran.made_words()),
+            ];
+            if style.is_wide() {
+                row.insert(2, cell(time));
+                row.push(cell(ran.execution.rsplit(':').next().unwrap_or_default()));
+            }
+            row
+        };
+        let heads: &[&str] = match style.is_wide() {
+            true => &["run", "started", "took", "status", "phases", "made", "execution"],
+            false => &["run", "started", "status", "phases", "made"],
+        };
+        let mut text = table(style, heads, self.executions.iter().map(row).collect());
+        if let Some(last) =
+            self.executions.iter().find(|ran| ran.ended.is_some()).filter(|ran| !ran.problems.is_empty())
+        {
+            text.push_str("\nThe last one that has ended\n");
+            for problem in &last.problems {
+                text.push_str(&format!("  {}\n", style.wrapped(&plain(problem), 4)));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use domain::fake::FakeStorage;
+    use serde_json::json;
+
+    const ARN: &str = "arn:aws:states:eu-west-1:1:execution:b:e1";
+
+    fn execution(status: &str, input: &Value) -> Execution {
+        Execution {
+            arn: ARN.into(),
+            started: "2026-11-22T03:00:07Z".parse().unwrap(),
+            ended: Some("2026-11-22T03:10:07Z".parse().unwrap()),
+            status: status.into(),
+            input: input.to_string(),
+            output: String::new(),
+            error: String::new(),
+            cause: "the cause".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_without_a_summary_shows_its_cause() {
+        let storage = FakeStorage::default();
+        let ran = ran(execution("FAILED", &json!({"phases": ["copy"]})), 20, &storage).await.unwrap();
+        assert_eq!((ran.run.as_deref(), ran.phases.clone(), ran.made), (Some("20261122T030007Z"), vec!["copy"], None));
+        assert_eq!(ran.problems, ["the cause"]);
+        let view = Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions: vec![ran] };
+        assert_eq!(view.code(), Code::Owed);
+        let text = view.text(&Style { width: Some(80), colour: false });
+        assert!(text.contains("FAILED") && text.contains("no summary") && text.contains("the cause"), "{text}");
+    }
+}

@@ -1,0 +1,261 @@
+//! `status`: is everything covered, and how old is it?
+
+mod cost;
+mod last_run;
+mod text;
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::{
+    coverage::{NewestBackups, State, allowed_age, coverage},
+    fleet::Fleet,
+    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    operations::Operations,
+    policy::{self, Rejection},
+    ports::{Ec2, SnapshotFilter, Storage},
+    protection::{self, without_word},
+    report::Named,
+    survey,
+    tags::backup_word,
+};
+use serde::Serialize;
+
+use crate::{
+    context::{Context, Unreadable, each_region},
+    show::View,
+    table::Style,
+    trouble::{Code, Trouble},
+};
+
+pub use cost::{Cost, InstanceCost};
+pub use last_run::LastRun;
+
+/// The answer of `status`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The stack.
+    pub stack: String,
+    /// Its region.
+    pub home: Region,
+    /// When it was looked.
+    pub now: DateTime<Utc>,
+    /// `ScheduleExpression`.
+    pub schedule: String,
+    /// Whether the schedule is on.
+    pub scheduled: bool,
+    /// Hours that the newest backup may be old; none where the schedule does not say it.
+    pub allowed_hours: Option<i64>,
+    /// Every volume that is to be backed up, the worst first.
+    pub volumes: Vec<Volume>,
+    /// Volumes that have backups, and of which no tag says whether they are backed up.
+    pub unprotected: Vec<Unprotected>,
+    /// Volumes that are attached to nothing.
+    pub detached: Vec<Detached>,
+    /// Tags that cannot be used.
+    pub rejected: Vec<Rejection>,
+    /// Living instances with the tag, and without.
+    pub instances: Instances,
+    /// The last run, and the last one that was complete.
+    pub runs: LastRun,
+    /// What there is of each instance costs so much at least.
+    pub cost: Cost,
+    /// Regions that did not answer.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A volume that is to be backed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// The instance that asks for it.
+    pub instance: InstanceId,
+    /// Its name, else its id.
+    pub name: String,
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its device.
+    pub device: String,
+    /// The worst of its regions.
+    pub state: State,
+    /// The home region first.
+    pub regions: Vec<InRegion>,
+}
+
+/// The newest completed backup of a volume in a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InRegion {
+    /// The region.
+    pub region: Region,
+    /// What is to be said of it.
+    pub state: State,
+    /// The newest.
+    pub snapshot: Option<SnapshotId>,
+    /// When its data was taken.
+    pub taken: Option<DateTime<Utc>>,
+    /// Its age, in minutes.
+    pub age_minutes: Option<i64>,
+}
+
+/// A volume that has backups, and of which no tag says whether it is backed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unprotected {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The instances that have it.
+    pub instances: Vec<Named>,
+    /// What is written in place of a word.
+    pub instead: Vec<String>,
+    /// Its last backup.
+    pub last: SnapshotId,
+    /// The day of that.
+    pub created_on: NaiveDate,
+}
+
+impl From<protection::Unprotected> for Unprotected {
+    fn from(found: protection::Unprotected) -> Self {
+        Self {
+            volume: found.volume,
+            instances: found.instances.into_iter().map(|(id, name)| Named { id, name }).collect(),
+            instead: found.instead.iter().map(ToString::to_string).collect(),
+            last: found.last,
+            created_on: found.created_on,
+        }
+    }
+}
+
+/// A volume that is attached to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detached {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its own word, as it is read.
+    pub word: Option<String>,
+    /// Its newest completed backup in the home region.
+    pub last: Option<SnapshotId>,
+    /// When that was taken.
+    pub taken: Option<DateTime<Utc>>,
+}
+
+/// Living instances, by their tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instances {
+    /// Those of which volumes are to be backed up.
+    pub protected: usize,
+    /// Those without the tag `Backup`, or with something in it that is no word.
+    pub without_word: usize,
+}
+
+impl Status {
+    /// Volumes of which a backup is missing or overdue.
+    pub fn behind(&self) -> usize {
+        self.volumes.iter().filter(|volume| volume.state <= State::Overdue).count()
+    }
+}
+
+/// Looks at everything.
+pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S, O>) -> Result<Status, Trouble> {
+    let Context { ec2, operations, stack, now, progress, .. } = context;
+    progress.say("instances and volumes");
+    let fleet = survey::fleet(*ec2).await?;
+    let (plans, rejected) = policy::plan(&fleet, stack.settings.default_retention);
+    progress.say("executions");
+    let runs = last_run::look(*operations, stack, *now).await?;
+    progress.say(format!("snapshots in {}", stack.home));
+    let sources = ec2.snapshots(&stack.home, &SnapshotFilter::Automated).await?;
+    let newest = RefCell::new(NewestBackups::new(stack.home.clone()));
+    newest.borrow_mut().note_region(&stack.home);
+    sources.iter().for_each(|source| newest.borrow_mut().note(&stack.home, source));
+    let destinations: BTreeSet<Region> = plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()).collect();
+    let destinations: Vec<Region> = destinations.into_iter().collect();
+    progress.say("copies");
+    let (_, unreadable) = each_region(&destinations, progress, async |region: Region| {
+        newest.borrow_mut().note_region(&region);
+        let mut note = |copy| newest.borrow_mut().note(&region, &copy);
+        ec2.each_snapshot(&region, &SnapshotFilter::CopiesFrom(stack.home.clone()), &mut note).await
+    })
+    .await;
+    let newest = newest.into_inner();
+    let allowed = allowed_age(&stack.schedule, &stack.settings, now.date_naive());
+    let closed: BTreeSet<Region> = unreadable.iter().map(|one| one.region.clone()).collect();
+    let covered = coverage(&plans, &newest, &closed, allowed, *now);
+    Ok(Status {
+        stack: stack.name.clone(),
+        home: stack.home.clone(),
+        now: *now,
+        schedule: stack.schedule.clone(),
+        scheduled: stack.is_scheduled,
+        allowed_hours: allowed.map(|allowed| allowed.num_hours()),
+        cost: cost::of(&covered),
+        volumes: covered.into_iter().map(Volume::from).collect(),
+        unprotected: without_word(&fleet, &sources).0.into_iter().map(Unprotected::from).collect(),
+        detached: detached(&fleet, &newest, &stack.home),
+        rejected,
+        instances: Instances { protected: plans.len(), without_word: without(&fleet) },
+        runs,
+        unreadable,
+    })
+}
+
+impl From<domain::coverage::VolumeCoverage> for Volume {
+    fn from(covered: domain::coverage::VolumeCoverage) -> Self {
+        let state = covered.state();
+        let in_region = |region: domain::coverage::RegionCoverage| InRegion {
+            region: region.region,
+            state: region.state,
+            taken: region.newest.as_ref().map(|newest| newest.taken),
+            snapshot: region.newest.map(|newest| newest.snapshot),
+            age_minutes: region.age.map(|age: TimeDelta| age.num_minutes()),
+        };
+        Self {
+            instance: covered.instance,
+            name: covered.name,
+            volume: covered.volume,
+            device: covered.device,
+            state,
+            regions: covered.regions.into_iter().map(in_region).collect(),
+        }
+    }
+}
+
+fn detached(fleet: &Fleet, newest: &NewestBackups, home: &Region) -> Vec<Detached> {
+    let free = fleet.volumes.iter().filter(|volume| volume.attached_to.is_empty());
+    free.map(|volume| {
+        let last = newest.of(home, &volume.id);
+        Detached {
+            volume: volume.id.clone(),
+            word: backup_word(&volume.tags).0.map(|word| format!("{word:?}")),
+            last: last.map(|newest| newest.snapshot.clone()),
+            taken: last.map(|newest| newest.taken),
+        }
+    })
+    .collect()
+}
+
+/// Living instances that say nothing that can be read.
+fn without(fleet: &Fleet) -> usize {
+    fleet.instances.iter().filter(|one| one.is_living() && backup_word(&one.tags).0.is_none()).count()
+}
+
+impl View for Status {
+    const COMMAND: &'static str = "status";
+
+    fn code(&self) -> Code {
+        match self.unreadable.is_empty() {
+            true => Code::owed_if(self.behind() > 0 || !self.unprotected.is_empty() || self.runs.overdue),
+            false => Code::Aws,
+        }
+    }
+
+    fn text(&self, style: &Style) -> String {
+        text::text(self, style)
+    }
+}
+
+#[cfg(test)]
+mod tests;
