@@ -236,6 +236,30 @@ impl Cloud {
         ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
     }
 
+    /// What a managed policy of the template says to requests.
+    pub fn simulate_policy(&self, stack: &Stack, output: &str, cases: &Value) -> Vec<String> {
+        let arn = stack.output(output);
+        let get = format!("Action=GetPolicyVersion&PolicyArn={arn}&VersionId=v1&Version=2010-05-08");
+        let answer = self.form(&stack.region, "iam", &get);
+        let policy = between(&answer, "<Document>", "</Document>").remove(0);
+        ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
+    }
+
+    /// The environment of a program that talks to this cloud, and to no account of AWS.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let own = |value: &str| value.to_owned();
+        vec![
+            ("AWS_ENDPOINT_URL", self.aws.clone()),
+            ("AWS_ENDPOINT_URL_EC2", self.ec2.clone()),
+            ("AWS_ACCESS_KEY_ID", own("test")),
+            ("AWS_SECRET_ACCESS_KEY", own("test")),
+            ("AWS_EC2_METADATA_DISABLED", own("true")),
+            ("AWS_CONFIG_FILE", own("/dev/null")),
+            ("AWS_SHARED_CREDENTIALS_FILE", own("/dev/null")),
+            ("NO_PROXY", own("127.0.0.1,localhost")),
+        ]
+    }
+
     /// Sets a variable of a function of the template, as a hand that bypasses the template does; what it was before.
     pub fn set_variable(&self, stack: &Stack, function: &str, name: &str, value: &str) -> String {
         let resource = format!(
@@ -488,7 +512,7 @@ pub fn tagged(tags: Value, volumes: usize) -> Value {
 }
 
 /// Roles are global, and the local cloud names them by stack alone: two stacks of one name would share them.
-fn stack_name(region: &str) -> String {
+pub fn stack_name(region: &str) -> String {
     format!("ebs-snapshots-{region}")
 }
 
@@ -503,7 +527,7 @@ fn between(text: &str, open: &str, close: &str) -> Vec<String> {
 }
 
 /// Asks a program in Python, on its standard input.
-fn ask(environment: &str, program: &[&str], asked: &Value) -> Vec<String> {
+pub fn ask(environment: &str, program: &[&str], asked: &Value) -> Vec<String> {
     let mut python = Command::new(format!("{}/{environment}/bin/python", venvs()));
     let mut running = python.args(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     running.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();

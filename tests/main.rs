@@ -9,6 +9,7 @@ mod cloud;
 mod definition;
 
 mod backup;
+mod cli;
 mod copies;
 mod exactly_once;
 mod expiry;

@@ -181,3 +181,63 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
     }
     assert_eq!(answers.len(), cases.len());
 }
+
+#[test]
+fn the_policies_for_people_allow_what_the_command_line_does_and_nothing_more() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    let machine = stack.output("StateMachineArn").to_owned();
+    let execution = format!("{}:e1", machine.replace(":stateMachine:", ":execution:"));
+    let map_run = format!("{}/Copies:m1", machine.replace(":stateMachine:", ":mapRun:"));
+    let bucket = |key: &str| format!("arn:aws:s3:::{}/{key}", stack.output("ReportBucketName"));
+    let (letters, queue) = (stack.output("CopyDeadLetterQueueArn"), stack.output("CopyQueueArn"));
+    let expire_queue = stack.output("ExpireQueueArn");
+    let named = |name: &str| format!("arn:aws:cloudformation:eu-west-1:000000000000:stack/{name}/1");
+    let (own_stack, other) = (named("ebs-snapshots-eu-west-1"), named("web"));
+    // Action, resource, whether the reader's allows it, whether the operator's does.
+    let cases: Vec<(&str, String, bool, bool)> = vec![
+        ("cloudformation:DescribeStacks", own_stack.clone(), true, false),
+        ("cloudformation:DescribeStacks", other, false, false),
+        ("cloudformation:UpdateStack", own_stack, false, false),
+        ("ec2:DescribeSnapshots", "*".into(), true, false),
+        ("ec2:DescribeInstances", "*".into(), true, false),
+        ("ec2:DescribeVolumes", "*".into(), true, false),
+        ("ec2:DescribeRegions", "*".into(), true, false),
+        ("ec2:DescribeImages", "*".into(), true, false),
+        ("ec2:DescribeLockedSnapshots", "*".into(), true, false),
+        ("ec2:CreateTags", SNAPSHOT.into(), false, false),
+        ("ec2:DeleteSnapshot", SNAPSHOT.into(), false, false),
+        ("s3:GetObject", bucket("runs/a/b/summary.json"), true, false),
+        ("s3:GetObject", bucket("holds/eu-west-1"), true, false),
+        ("s3:GetObject", bucket("claims/a"), false, false),
+        ("s3:PutObject", bucket("runs/a"), false, false),
+        ("s3:DeleteObject", bucket("holds/eu-west-1"), false, false),
+        ("states:ListExecutions", machine.clone(), true, false),
+        ("states:DescribeExecution", execution.clone(), true, false),
+        ("states:GetExecutionHistory", execution.clone(), true, false),
+        ("states:ListMapRuns", execution.clone(), true, false),
+        ("states:DescribeMapRun", map_run, true, false),
+        ("states:StartExecution", machine.clone(), false, true),
+        ("states:StopExecution", execution, false, false),
+        ("states:UpdateStateMachine", machine, false, false),
+        ("sqs:ReceiveMessage", letters.into(), true, false),
+        ("sqs:ChangeMessageVisibility", letters.into(), true, false),
+        ("sqs:GetQueueAttributes", letters.into(), true, false),
+        ("sqs:DeleteMessage", letters.into(), false, true),
+        ("sqs:PurgeQueue", letters.into(), false, false),
+        ("sqs:SendMessage", queue.into(), false, true),
+        ("sqs:ReceiveMessage", queue.into(), false, false),
+        ("sqs:DeleteMessage", queue.into(), false, false),
+        ("sqs:SendMessage", expire_queue.into(), false, false),
+    ];
+    let asked: Vec<Value> = cases
+        .iter()
+        .map(|(action, resource, ..)| json!({"action": action, "resource": resource, "context": {}}))
+        .collect();
+    let readers = cloud.simulate_policy(&stack, "ReaderPolicyArn", &json!(asked));
+    let operators = cloud.simulate_policy(&stack, "OperatorPolicyArn", &json!(asked));
+    assert_eq!((readers.len(), operators.len()), (cases.len(), cases.len()));
+    for ((reader, operator), (action, resource, reads, operates)) in readers.iter().zip(&operators).zip(&cases) {
+        assert_eq!((reader == "Allow", operator == "Allow"), (*reads, *operates), "{action} on {resource}");
+    }
+}

@@ -108,7 +108,9 @@ fn choose(held: Vec<Held>, asked: &args::Letters) -> Result<(Vec<Held>, Vec<Held
             0 => return Err(Trouble::Usage(format!("no letter has the id {id}: `ebs-snapshots dlq list` shows them"))),
             1 => {}
             count => {
-                return Err(Trouble::Usage(format!("{count} letters have an id that begins with {id}: say more of it")));
+                return Err(Trouble::Usage(format!(
+                    "{count} letters have an id that begins with {id}: say more of it"
+                )));
             }
         }
     }

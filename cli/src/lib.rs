@@ -8,6 +8,8 @@ pub mod args;
 pub mod context;
 pub mod dlq;
 pub mod executions;
+#[cfg(test)]
+mod fake;
 pub mod plan;
 pub mod progress;
 pub mod run;

@@ -15,6 +15,7 @@ from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, iso
 # An element of the XML: its children by name.
 Shape = dict[str, Any]
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
+GIB = 1 << 30
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -59,6 +60,8 @@ def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
         "progress": snapshot.progress,
         "ownerId": snapshot.owner_id,
         "volumeSize": snapshot.volume.size,
+        # As of a volume that was written to its end; EC2 tells it of completed ones.
+        "fullSnapshotSizeInBytes": snapshot.volume.size * GIB if snapshot.status == "completed" else None,
         "description": snapshot.description,
         "encrypted": snapshot.encrypted,
         "kmsKeyId": snapshot.kms_key_id,

@@ -1,1 +1,105 @@
+#![allow(clippy::unwrap_used)]
 
+use domain::fake::{FakeEc2, FakeStorage};
+use serde_json::json;
+
+use super::*;
+use crate::{args::Letters, fake::FakeOperations, progress::Progress, stack::tests::stack};
+
+fn letter(id: &str, body: &str, attributes: &[(&str, &str)]) -> Letter {
+    Letter {
+        id: id.into(),
+        handle: format!("handle of {id}"),
+        body: body.into(),
+        sent: "2026-11-22T03:00:00Z".parse().unwrap(),
+        attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+fn copy() -> String {
+    let task = json!({"action": "copy", "region": "us-east-1", "snapshot": "snap-1", "description": "", "tags": {}});
+    json!({"version": 1, "taskToken": "secret", "deadline": "2026-11-22T23:00:00Z", "sentAt": "2026-11-22T03:00:00Z", "task": task})
+        .to_string()
+}
+
+/// Two letters of copies and one of a deletion.
+fn operations() -> FakeOperations {
+    let operations = FakeOperations::default();
+    let expire = json!({"version": 1, "task": {"region": "eu-west-1", "planned": "2026-11-21", "snapshots": []}});
+    let mut letters = operations.letters.borrow_mut();
+    let denied = [("Error", "AccessDenied"), ("Cause", "no"), ("Destination", "us-east-1")];
+    letters
+        .insert("https://Copy-dead".into(), vec![letter("aa11", &copy(), &denied), letter("aa22", &copy(), &denied)]);
+    letters.insert("https://Expire-dead".into(), vec![letter("bb11", &expire.to_string(), &[])]);
+    drop(letters);
+    operations
+}
+
+async fn with<T>(
+    operations: &FakeOperations,
+    act: impl AsyncFn(&Context<'_, FakeEc2, FakeStorage, FakeOperations>) -> T,
+) -> T {
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], now);
+    let context = Context {
+        ec2: &ec2,
+        storage: &FakeStorage::default(),
+        operations,
+        stack: &stack(&[]),
+        now,
+        progress: &Progress::hidden(),
+    };
+    act(&context).await
+}
+
+fn ids(ids: &[&str]) -> Letters {
+    Letters { ids: ids.iter().map(|id| (*id).to_owned()).collect(), queue: None, all: ids.is_empty() }
+}
+
+#[tokio::test]
+async fn reading_shows_every_letter_again_and_no_token() {
+    let operations = operations();
+    let listed = with(&operations, async |context| list(context, None).await.unwrap()).await;
+    assert_eq!(listed.letters.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["aa11", "aa22", "bb11"]);
+    assert!(operations.hidden.borrow().is_empty());
+    assert!(!crate::show::json_text(&listed).contains("secret"));
+    assert_eq!(listed.code(), Code::Owed);
+    let text = listed.text(&Style { width: Some(80), colour: false });
+    assert!(text.contains("AccessDenied") && text.contains("WorkerCrashed") && text.contains("9 h"), "{text}");
+}
+
+#[tokio::test]
+async fn an_id_may_be_cut_where_it_is_clear_which_is_meant() {
+    let operations = operations();
+    let asked = async |id: &str| with(&operations, async |context| show(context, id).await).await;
+    assert_eq!(asked("bb").await.unwrap().letter.id, "bb11");
+    for (id, part) in [("aa", "2 letters"), ("cc", "no letter has the id cc")] {
+        let refused = asked(id).await.unwrap_err();
+        assert!(matches!(&refused, Trouble::Usage(why) if why.contains(part)), "{refused}");
+    }
+    assert!(operations.hidden.borrow().is_empty(), "all are shown again, whatever was asked");
+}
+
+#[tokio::test]
+async fn what_is_put_back_has_no_token_and_leaves_its_dead_letter_queue_afterwards() {
+    let operations = operations();
+    let retried = with(&operations, async |context| retry(context, &ids(&["aa11"]), 0).await.unwrap()).await;
+    assert!(matches!(retried.letters[0].became, Became::Pending(_)), "{:?}", retried.letters[0].became);
+    let sent = operations.sent.borrow();
+    assert_eq!((sent.len(), sent[0].0.as_str()), (1, "https://Copy"));
+    let message: serde_json::Value = serde_json::from_str(&sent[0].1).unwrap();
+    let fields: Vec<&str> = message.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["task", "version"], "nobody waits for it, and it has a day from now on");
+    assert!(operations.hidden.borrow().is_empty());
+    let left: Vec<String> = operations.letters.borrow().values().flatten().map(|letter| letter.id.clone()).collect();
+    assert_eq!(left, ["aa22", "bb11"]);
+}
+
+#[tokio::test]
+async fn a_deletion_is_never_put_back() {
+    let operations = operations();
+    let retried = with(&operations, async |context| retry(context, &ids(&["bb11"]), 0).await.unwrap()).await;
+    assert!(matches!(&retried.letters[0].became, Became::Refused(why) if why.contains("2026-11-21")));
+    assert!(operations.sent.borrow().is_empty() && operations.hidden.borrow().is_empty());
+    assert_eq!(retried.code(), Code::Owed);
+}

@@ -7,10 +7,14 @@ use std::{env, fmt, time::Duration};
 
 use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_cloudformation::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use domain::{error::Failure, ids::Region, operations::StackDescription};
 
-use crate::{ec2::Ec2Client, sdk_error::failed, storage::Bucket};
+use crate::{
+    ec2::Ec2Client,
+    sdk_error::{causes, failed},
+    storage::Bucket,
+};
 
 /// The clients of a person's program.
 pub struct Operator {
@@ -64,7 +68,7 @@ impl Operator {
             home.as_ref().parse().map_err(|error| NotConnected::Region(format!("the region: {error}")))?;
         let provider = config.credentials_provider().ok_or_else(|| NotConnected::Credentials("none are set".into()))?;
         if let Err(error) = provider.provide_credentials().await {
-            return Err(NotConnected::Credentials(DisplayErrorContext(error).to_string()));
+            return Err(NotConnected::Credentials(causes(&error)));
         }
         let (sfn, sqs) = (aws_sdk_sfn::Client::new(&config), aws_sdk_sqs::Client::new(&config));
         Ok(Self { ec2: Ec2Client::new(&config, home.clone()), home, sfn, sqs, config })

@@ -2,7 +2,9 @@
 //!
 //! EC2 has its own, in `ec2`, since there it matters whether a call may have been carried out.
 
-use aws_sdk_sfn::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use std::error::Error;
+
+use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use domain::error::{ErrorName, Failure};
 
 /// The service's code and message where it answered, else the chain of causes.
@@ -13,8 +15,23 @@ where
 {
     match error.as_service_error().and_then(|answer| Some((answer.code()?, answer.message().unwrap_or_default()))) {
         Some((code, message)) => format!("{code}: {message}"),
-        None => DisplayErrorContext(error).to_string(),
+        None => causes(&error),
     }
+}
+
+/// An error and its causes, as people read them.
+pub fn causes(error: &dyn Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        // Some say their cause themselves.
+        if !texts.iter().any(|told| told.contains(&text)) {
+            texts.push(text);
+        }
+        next = cause.source();
+    }
+    texts.join(": ")
 }
 
 /// The failure of a call of S3, SQS, SNS or Step Functions; `subject` is the call, or the key it was about.
