@@ -1,6 +1,6 @@
 //! The program `ebs-snapshots`: reads the command line, connects, and writes the answer.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use aws::{NotConnected, Operator};
 use chrono::Utc;
@@ -62,7 +62,8 @@ async fn carry_out(common: &Common, command: Command) -> Result<Code, Trouble> {
     let progress = Progress::new();
     progress.say("the stack");
     let (operator, stack) = connected(common).await?;
-    let bucket = operator.bucket(stack.output("ReportBucketName")?);
+    let own_endpoint = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| env::var_os(name).is_some());
+    let bucket = operator.bucket(stack.output("ReportBucketName")?, own_endpoint);
     let context = Context {
         ec2: &operator.ec2,
         storage: &bucket,

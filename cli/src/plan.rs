@@ -165,11 +165,13 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     unreadable.extend(closed);
     unreadable.sort();
     unreadable.dedup_by(|a, b| a.region == b.region);
+    let mut instances: Vec<Instance> = plans.into_iter().map(Instance::from).collect();
+    instances.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
     Ok(Plan {
         stack: stack.name.clone(),
         home: home.clone(),
         now: *now,
-        instances: plans.into_iter().map(Instance::from).collect(),
+        instances,
         rejected,
         unprotected: without_word(&fleet, &sources).0.into_iter().map(Unprotected::from).collect(),
         copies: copies.into_iter().filter(|copies| !copies.is_empty()).collect(),

@@ -5,7 +5,10 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use domain::operations::Operations;
 use serde::Serialize;
 
-use super::{Held, Shown, show_again, take};
+use super::{
+    held::{Held, show_again, take},
+    letter::Shown,
+};
 use crate::{
     args,
     context::Context,
@@ -32,7 +35,7 @@ pub async fn drop_letters<E, S, O: Operations>(
     if !yes && !io::stdin().is_terminal() {
         return Err(Trouble::Usage("nobody can be asked, since standard input is no terminal: say --yes".into()));
     }
-    let Context { operations, stack, now, progress, .. } = context;
+    let Context { operations, stack, progress, .. } = context;
     progress.say("dead letters");
     let chosen = take(*operations, stack, asked).await?;
     progress.end();
@@ -43,7 +46,7 @@ pub async fn drop_letters<E, S, O: Operations>(
     let mut end = Dropped { dropped: Vec::new(), failed: Vec::new() };
     for held in &chosen {
         match operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await {
-            Ok(()) => end.dropped.push(Shown::of(held, *now)),
+            Ok(()) => end.dropped.push(Shown::of(held)),
             Err(failure) => end.failed.push((held.letter.id.clone(), failure.cause)),
         }
     }

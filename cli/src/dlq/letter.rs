@@ -7,7 +7,7 @@ use domain::{error::ErrorName, report::advice};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Held, short};
+use super::held::{Held, short};
 use crate::args::Queue;
 
 /// A dead letter.
@@ -36,7 +36,7 @@ pub struct Shown {
 const SCHEDULE_ERROR: [&str; 2] = ["ERROR_CODE", "ERROR_MESSAGE"];
 
 impl Shown {
-    pub(super) fn of(Held { queue, letter }: &Held, _now: DateTime<Utc>) -> Self {
+    pub(super) fn of(Held { queue, letter }: &Held) -> Self {
         let (error, cause) = match queue {
             Queue::Schedule => (SCHEDULE_ERROR[0], SCHEDULE_ERROR[1]),
             _ => ("Error", "Cause"),

@@ -17,7 +17,10 @@ use domain::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Held, Shown, short, show_again, take};
+use super::{
+    held::{Held, short, show_again, take},
+    letter::Shown,
+};
 use crate::{
     args::{self, Queue},
     context::Context,
@@ -75,7 +78,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
     asked: &args::Letters,
     timeout: u32,
 ) -> Result<Retried, Trouble> {
-    let Context { operations, stack, now, progress, .. } = context;
+    let Context { operations, stack, progress, .. } = context;
     progress.say("dead letters");
     let chosen = take(*operations, stack, asked).await?;
     let (mut letters, mut following) = (Vec::new(), Vec::new());
@@ -93,7 +96,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
         if matches!(became, Became::Refused(_)) {
             show_again(*operations, stack, std::slice::from_ref(held)).await?;
         }
-        letters.push(One { letter: Shown::of(held, *now), became });
+        letters.push(One { letter: Shown::of(held), became });
     }
     let until = Instant::now() + Duration::from_secs(timeout.into());
     while !following.is_empty() && Instant::now() < until {
@@ -103,7 +106,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
         for (index, held, task) in following {
             let became = match again.iter().find(|other| is_same(held, other)) {
                 Some(other) => {
-                    let shown = Shown::of(other, *now);
+                    let shown = Shown::of(other);
                     Became::Failed(format!("{}: {}", shown.error, shown.cause))
                 }
                 None => look(context, &task).await,

@@ -1,10 +1,22 @@
 #![allow(clippy::unwrap_used)]
 
-use domain::fake::{FakeEc2, FakeStorage};
+use domain::{
+    fake::{FakeEc2, FakeStorage},
+    operations::Letter,
+};
 use serde_json::json;
 
 use super::*;
-use crate::{args::Letters, fake::FakeOperations, progress::Progress, stack::tests::stack};
+use crate::{
+    args::Letters,
+    context::Context,
+    fake::FakeOperations,
+    progress::Progress,
+    show::View,
+    stack::tests::stack,
+    table::Style,
+    trouble::{Code, Trouble},
+};
 
 fn letter(id: &str, body: &str, attributes: &[(&str, &str)]) -> Letter {
     Letter {

@@ -9,7 +9,7 @@ use crate::{
 const MAX_NAMED: usize = 20;
 
 pub(super) fn text(plan: &Plan, style: &Style) -> String {
-    let mut text = format!("{} in {}, {}: what a run would do now\n", plan.stack, plan.home, moment(plan.now));
+    let mut text = format!("{} in {}, {}\nwhat a run would do now\n", plan.stack, plan.home, moment(plan.now));
     let volumes = plan.instances.iter().map(|i| i.volumes.len()).sum();
     let (instances, volumes) =
         (counted(plan.instances.len(), "instance", "instances"), counted(volumes, "volume", "volumes"));

@@ -13,7 +13,7 @@ use domain::{
     survey,
 };
 
-use super::Started;
+use super::started::Started;
 use crate::{
     context::Context,
     executions,

@@ -3,7 +3,7 @@
 mod letters;
 mod runs;
 
-use std::{env, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::ProvideCredentials;
@@ -90,11 +90,9 @@ impl Operator {
         Ok(Some(StackDescription { outputs: outputs.collect(), parameters: parameters.collect() }))
     }
 
-    /// A bucket.
-    pub fn bucket(&self, name: &str) -> Bucket {
-        // By path where an endpoint is given: the names of local hosts cannot carry the bucket's.
-        let own_endpoint = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| env::var_os(name).is_some());
-        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(own_endpoint).build();
+    /// A bucket; named in the path, and not in the host, where an endpoint is given whose host cannot carry its name.
+    pub fn bucket(&self, name: &str, in_path: bool) -> Bucket {
+        let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(in_path).build();
         Bucket::new(aws_sdk_s3::Client::from_conf(config), name.to_owned())
     }
 }

@@ -155,7 +155,7 @@ pub fn allowed_age(schedule: &str, settings: &Settings, today: NaiveDate) -> Opt
     Some(longest_pause(schedule, today)? + TimeDelta::hours(settings.run_hours.into()))
 }
 
-/// The coverage of every planned volume, the worst first: what is missing, then the oldest.
+/// The coverage of every planned volume, the worst first: what is missing here, then elsewhere, then the oldest.
 pub fn coverage(
     plans: &[InstancePlan],
     newest: &NewestBackups,
@@ -188,7 +188,7 @@ pub fn coverage(
         }
     }
     all.sort_by(|a, b| {
-        let key = |one: &VolumeCoverage| (one.state(), std::cmp::Reverse(one.oldest()));
+        let key = |one: &VolumeCoverage| (one.state(), one.regions[0].state, std::cmp::Reverse(one.oldest()));
         key(a).cmp(&key(b)).then_with(|| (&a.name, &a.device, &a.volume).cmp(&(&b.name, &b.device, &b.volume)))
     });
     all

@@ -112,7 +112,7 @@ pub enum Stop {
 pub fn stop(region: &Region, held: Option<&str>, judged: &Judged, settings: &Settings) -> Stop {
     let refuse = |why: &dyn fmt::Display| Failure::new(ErrorName::MassExpire, stopped(region, &why));
     // One that cannot be read holds.
-    match held.map(|body| serde_json::from_str::<Hold>(body)) {
+    match held.map(serde_json::from_str::<Hold>) {
         Some(Ok(Hold { since, run, why })) => {
             return Stop::Held(refuse(&format!(
                 "stopped since {} (run {run}): {why}",

@@ -1,0 +1,87 @@
+use domain::operations::{Letter, Operations};
+
+use crate::{
+    args::{self, Queue},
+    stack::Stack,
+    trouble::Trouble,
+};
+
+/// For so long letters are hidden from others while they are read, in seconds; they are shown again before.
+const HIDDEN_SECONDS: u32 = 30;
+
+/// All queues, in the order of a run.
+pub(super) const QUEUES: [Queue; 5] = [Queue::Snapshot, Queue::Wait, Queue::Copy, Queue::Expire, Queue::Schedule];
+
+/// A letter and the queue it was in.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) queue: Queue,
+    pub(super) letter: Letter,
+}
+
+/// Reads the letters of queues, and how many others hold.
+pub(super) async fn read(
+    operations: &impl Operations,
+    stack: &Stack,
+    queues: &[Queue],
+) -> Result<(Vec<Held>, u64), Trouble> {
+    let (mut all, mut hidden) = (Vec::new(), 0);
+    for queue in queues {
+        let url = stack.dead_letter_queue(*queue)?;
+        let held = operations.held(url).await?;
+        if held == 0 {
+            continue;
+        }
+        let letters = operations.letters(url, HIDDEN_SECONDS).await?;
+        hidden += held.saturating_sub(letters.len() as u64);
+        all.extend(letters.into_iter().map(|letter| Held { queue: *queue, letter }));
+    }
+    all.sort_by(|a, b| (a.letter.sent, &a.letter.id).cmp(&(b.letter.sent, &b.letter.id)));
+    Ok((all, hidden))
+}
+
+/// Shows letters to others again. One that cannot be shown comes back by itself after 30 s.
+pub(super) async fn show_again(operations: &impl Operations, stack: &Stack, letters: &[Held]) -> Result<(), Trouble> {
+    for Held { queue, letter } in letters {
+        _ = operations.show_again(stack.dead_letter_queue(*queue)?, letter).await;
+    }
+    Ok(())
+}
+
+/// Those that are meant, and the others. An id that is of none, or of several, is a usage error.
+pub(super) fn choose(held: Vec<Held>, asked: &args::Letters) -> Result<(Vec<Held>, Vec<Held>), Trouble> {
+    for id in &asked.ids {
+        match held.iter().filter(|held| held.letter.id.starts_with(id.as_str())).count() {
+            0 => return Err(Trouble::Usage(format!("no letter has the id {id}: `ebs-snapshots dlq list` shows them"))),
+            1 => {}
+            count => {
+                return Err(Trouble::Usage(format!(
+                    "{count} letters have an id that begins with {id}: say more of it"
+                )));
+            }
+        }
+    }
+    let by_id = |held: &Held| asked.ids.iter().any(|id| held.letter.id.starts_with(id.as_str()));
+    Ok(held.into_iter().partition(|held| asked.ids.is_empty() || by_id(held)))
+}
+
+/// Takes the letters that are meant, and shows the others again.
+pub(super) async fn take(
+    operations: &impl Operations,
+    stack: &Stack,
+    asked: &args::Letters,
+) -> Result<Vec<Held>, Trouble> {
+    let queues = asked.queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
+    let (held, _) = read(operations, stack, &queues).await?;
+    match choose(held.clone(), asked) {
+        Ok((chosen, others)) => show_again(operations, stack, &others).await.map(|()| chosen),
+        Err(trouble) => show_again(operations, stack, &held).await.and(Err(trouble)),
+    }
+}
+
+/// Characters of an id that tables show: enough to tell letters apart, and to be typed.
+const SHORT_ID: usize = 8;
+
+pub(super) fn short(id: &str) -> String {
+    id.chars().take(SHORT_ID).collect()
+}

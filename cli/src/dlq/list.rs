@@ -1,0 +1,126 @@
+use chrono::{DateTime, Utc};
+use domain::{error::cut, operations::Operations};
+use serde::Serialize;
+
+use super::{
+    held::{QUEUES, choose, read, short, show_again},
+    letter::Shown,
+};
+use crate::{
+    args::{self, Queue},
+    context::Context,
+    show::{View, age, counted, moment, plain},
+    table::{Style, Tone, cell, table, toned},
+    trouble::{Code, Trouble},
+};
+
+/// The answer of `dlq list`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List {
+    /// When it was looked.
+    pub now: DateTime<Utc>,
+    /// The letters, the oldest first.
+    pub letters: Vec<Shown>,
+    /// Letters that somebody else reads at this moment; about.
+    pub hidden: u64,
+}
+
+/// The answer of `dlq show`.
+#[derive(Clone, Debug, Serialize)]
+pub struct One {
+    /// When it was looked.
+    pub now: DateTime<Utc>,
+    /// The letter.
+    pub letter: Shown,
+}
+
+/// Looks at the letters of one queue, or of all.
+pub async fn list<E, S, O: Operations>(context: &Context<'_, E, S, O>, queue: Option<Queue>) -> Result<List, Trouble> {
+    let Context { operations, stack, now, progress, .. } = context;
+    progress.say("dead letters");
+    let queues = queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
+    let (held, hidden) = read(*operations, stack, &queues).await?;
+    show_again(*operations, stack, &held).await?;
+    Ok(List { now: *now, letters: held.iter().map(|held| Shown::of(held)).collect(), hidden })
+}
+
+/// Looks at one letter.
+pub async fn show<E, S, O: Operations>(context: &Context<'_, E, S, O>, id: &str) -> Result<One, Trouble> {
+    let Context { operations, stack, now, progress, .. } = context;
+    progress.say("dead letters");
+    let (held, _) = read(*operations, stack, &QUEUES).await?;
+    show_again(*operations, stack, &held).await?;
+    let letters = args::Letters { ids: vec![id.to_owned()], queue: None, all: false };
+    let (chosen, _) = choose(held, &letters)?;
+    Ok(One { now: *now, letter: Shown::of(&chosen[0]) })
+}
+
+impl View for List {
+    const COMMAND: &'static str = "dlq list";
+
+    fn code(&self) -> Code {
+        Code::owed_if(!self.letters.is_empty() || self.hidden > 0)
+    }
+
+    fn text(&self, style: &Style) -> String {
+        let mut text = match self.letters.len() {
+            0 => "no dead letters\n".to_owned(),
+            count => format!("{}\n", counted(count, "dead letter", "dead letters")),
+        };
+        let row = |one: &Shown| {
+            let mut row = vec![
+                cell(short(&one.id)),
+                cell(format!("{:?}", one.queue).to_lowercase()),
+                cell(age(self.now - one.sent)),
+                toned(plain(&one.error), Tone::Bad),
+                cell(plain(&one.about_words())),
+            ];
+            if style.is_wide() {
+                row.push(cell(plain(&cut(&one.cause, 120))));
+            }
+            row
+        };
+        let heads: &[&str] = match style.is_wide() {
+            true => &["id", "queue", "age", "error", "about", "cause"],
+            false => &["id", "queue", "age", "error", "about"],
+        };
+        text.push_str(&table(style, heads, self.letters.iter().map(row).collect()));
+        if !self.letters.is_empty() {
+            text.push_str("\n`ebs-snapshots dlq show ID` says why, and what to do.\n");
+        }
+        if self.hidden > 0 {
+            let many = counted(usize::try_from(self.hidden).unwrap_or(usize::MAX), "letter is", "letters are");
+            text.push_str(&format!("{many} read by somebody else at this moment.\n"));
+        }
+        text
+    }
+}
+
+impl View for One {
+    const COMMAND: &'static str = "dlq show";
+
+    fn code(&self) -> Code {
+        Code::Owed
+    }
+
+    fn text(&self, style: &Style) -> String {
+        let letter = &self.letter;
+        let mut text = format!("{}\n", letter.id);
+        let mut line = |name: &str, value: String| {
+            text.push_str(&format!("  {name:<11} {}\n", style.wrapped(&plain(&value), 14)));
+        };
+        line("queue", format!("{:?}", letter.queue).to_lowercase());
+        line("error", letter.error.clone());
+        line("cause", letter.cause.clone());
+        line("age", format!("{}, since {}", age(self.now - letter.sent), moment(letter.sent)));
+        for (name, value) in &letter.about {
+            line(&name.to_lowercase(), value.clone());
+        }
+        line("what to do", letter.what_to_do.clone());
+        let task = serde_json::to_string_pretty(&letter.task).unwrap_or_default();
+        text.push_str("  task\n");
+        task.lines().for_each(|line| text.push_str(&format!("    {}\n", plain(line))));
+        text
+    }
+}
