@@ -14,6 +14,9 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # As SAM names architectures. The local cloud runs the functions as processes of this machine, so they are built from a
 # copy of the template that names its architecture; it lies beside the template, whose paths are relative.
 LOCAL_TEMPLATE := .template-local.yaml
+# Apart from .aws-sam/build, so that `sam deploy` never takes what was built for the tests.
+BUILT := .aws-sam/local
+BINARIES = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/debug
 ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
 # The whole workspace, or one crate of it. What the SDK is compiled with is the same for both.
 CARGO_FLAGS := --locked $(if $(CRATE),--package $(CRATE),--workspace)
@@ -66,7 +69,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check-local build check stories ## Run every check and every test; CI runs this.
+test: format lint unit check-local check stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
 
 .PHONY: format
@@ -98,17 +101,25 @@ unit: ## Run unit and property tests (CRATE=copy: of one crate).
 	@$(if $(filter-out domain,$(CRATE)),,cargo test --locked --package domain --doc --quiet)
 
 .PHONY: build
-build: environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
+build: environments $(BUILT)/template.yaml ## Build the functions for this machine, without optimisation, into .aws-sam/local.
 	$(call say,Building the functions (the first time they compile the AWS SDK: some 10 minutes))
-	@# The binaries of the workspace first, in one go: sam build then asks cargo for one after the other.
-	@cargo build $(CARGO_FLAGS) --bins --quiet
-	@# Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
+	@cargo build --workspace --locked --bins --quiet
+	@# As SAM would copy them; it is asked only where the template has changed, since it takes a while.
+	@for function in $(BUILT)/*/; do \
+		binary=$$(basename $$function Function | sed 's/\(.\)\([A-Z]\)/\1-\2/g' | tr '[:upper:]' '[:lower:]'); \
+		cmp --silent $(BINARIES)/$$binary $$function/bootstrap || install $(BINARIES)/$$binary $$function/bootstrap; \
+	done
+
+# Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
+$(BUILT)/template.yaml: template.yaml samconfig.toml Makefile | environments
+	$(call say,Building the template with SAM (the first time it compiles the AWS SDK: some 10 minutes))
+	@cargo build --workspace --locked --bins --quiet
 	@trap 'rm -f $(LOCAL_TEMPLATE) .aws-sam.log' EXIT; \
 	sed 's/^\( *Architectures: \)\[arm64\]$$/\1[$(ARCHITECTURE)]/' template.yaml > $(LOCAL_TEMPLATE); \
 	grep -q '^ *Architectures: \[$(ARCHITECTURE)\]$$' $(LOCAL_TEMPLATE) || \
 		{ echo 'template.yaml has no line "Architectures: [arm64]" to replace'; exit 1; }; \
 	CARGO_LAMBDA_COMPILER=cargo SAM_BUILD_MODE=debug $(SAM) build --template-file $(LOCAL_TEMPLATE) \
-		> .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
+		--build-dir $(BUILT) > .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
 
 .PHONY: release
 release: environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
@@ -121,10 +132,11 @@ release: environments ## Build the functions as they are deployed (arm64, optimi
 	done
 
 .PHONY: check
-check: environments ## Check the template and the state machine's definition.
-	$(call say,Template and state machine)
+check: environments ## Check the template, the state machine's definition and the imports.
+	$(call say,Template$(comma) state machine and imports)
 	@$(SAM) validate --lint
 	@$(VENVS)/tools/bin/python tests/local/check_template.py
+	@$(VENVS)/tools/bin/python tests/local/check_imports.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
 .PHONY: check-local
@@ -133,9 +145,9 @@ check-local: environments ## Test the local cloud and the checks of the template
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
 
 .PHONY: stories
-stories: environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
+stories: build ## Run the end-to-end stories on the local cloud (STORY=expiry: those whose name has this part).
 	$(call say,End-to-end stories on the local cloud)
-	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1
+	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=1 $(STORY)
 
 $(CARGO_DENY):
 	$(call say,cargo-deny (some 5 minutes$(comma) once))

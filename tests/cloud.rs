@@ -149,7 +149,8 @@ impl Cloud {
     }
 
     fn deploy(&self, region: &str, parameters: &str) {
-        let overrides = format!("PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED {parameters}");
+        // SAM takes those of the command line instead of those of the file.
+        let overrides = format!("{} {parameters}", local_parameters());
         let done = Command::new("sam")
             .args(["deploy", "--config-env", "local", "--region", region, "--stack-name", &stack_name(region)])
             .args(["--parameter-overrides", overrides.trim()])
@@ -512,6 +513,13 @@ fn ask(environment: &str, program: &[&str], asked: &Value) -> Vec<String> {
 
 fn logs(of: &str) -> String {
     env::temp_dir().join(format!("ebs-snapshots-{of}-{}", std::process::id())).display().to_string()
+}
+
+/// The parameters of every deployment on the local cloud, as samconfig.toml has them.
+fn local_parameters() -> String {
+    let file = std::fs::read_to_string("samconfig.toml").unwrap();
+    let local = file.split("[local.deploy.parameters]").nth(1).expect("samconfig.toml has parameters for `local`");
+    between(local, "parameter_overrides = \"", "\"").remove(0)
 }
 
 fn venvs() -> String {
