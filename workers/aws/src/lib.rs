@@ -15,9 +15,8 @@ mod sdk_error;
 mod storage;
 mod worker_queue;
 
-pub use claims::attempt;
 pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
 pub use executions::StepFunctions;
 pub use notifications::Topic;
-pub use runtime::{Acts, Aws, Invocation, StartError, direct, queue_worker};
+pub use runtime::{Acts, Aws, Invocation, StartError, creating_worker, direct, queue_worker};

@@ -5,6 +5,7 @@ use std::{env, error::Error, fmt, time::Duration};
 use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
+    creating::Context,
     error::{ErrorName, Failure},
     ids::Region,
     message::About,
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    claims::attempt,
     dead_letters::DeadLetterQueues,
     delivery::{Delivery, Rules, deliver},
     ec2::Ec2Client,
@@ -196,6 +198,30 @@ where
         let failures: Vec<Value> = again.into_iter().map(|id| json!({"itemIdentifier": id})).collect();
         Ok::<_, StartError>(json!({"batchItemFailures": failures}))
     }))
+    .await
+}
+
+/// Answers batches of messages of a worker that creates snapshots or copies.
+pub async fn creating_worker<T>(
+    aws: &Aws,
+    handle: impl AsyncFn(&Context<'_, Ec2Client, Bucket>, Vec<T>) -> Vec<Outcome>,
+) -> Result<(), StartError>
+where
+    T: DeserializeOwned + Serialize + Clone + About,
+{
+    let claims = aws.bucket()?;
+    queue_worker(aws, Acts::Yes, async |tasks, invocation| {
+        let context = Context {
+            ec2: &aws.ec2,
+            claims: &claims,
+            home: &aws.home,
+            settings: &aws.settings,
+            attempt: &attempt(),
+            began: invocation.now,
+            clock: &Utc::now,
+        };
+        handle(&context, tasks).await
+    })
     .await
 }
 

@@ -1,10 +1,9 @@
-use std::{cell::Cell, ops::Deref};
+use std::cell::Cell;
 
 use chrono::TimeDelta;
 use domain::{
-    claims::Attempt,
     error::ErrorName,
-    fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home, region},
+    fake::{Account, ClaimFault, FakeEc2, Fault, home, region},
     fleet::SnapshotState::{Completed, Error, Pending},
     outcome::Outcome::{Done, Fail, Later, Retry},
     ports::Stored,
@@ -22,37 +21,9 @@ fn west() -> Region {
     region("us-west-2")
 }
 
-/// An EC2 with its claims.
-struct Account {
-    ec2: FakeEc2,
-    claims: FakeClaims,
-    attempts: Cell<u32>,
-}
-
-impl Deref for Account {
-    type Target = FakeEc2;
-
-    fn deref(&self) -> &FakeEc2 {
-        &self.ec2
-    }
-}
-
-impl Account {
-    fn pass(&self, seconds: i64) {
-        self.ec2.now.set(self.ec2.now.get() + TimeDelta::seconds(seconds));
-        self.claims.now.set(self.ec2.now.get());
-    }
-
-    fn attempt(&self) -> Attempt {
-        self.attempts.set(self.attempts.get() + 1);
-        Attempt::new(self.attempts.get().to_string())
-    }
-}
-
 fn account() -> Account {
     let now = "2026-11-22T03:10:00Z".parse().unwrap();
-    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1", "us-west-2"], now);
-    Account { ec2, claims: FakeClaims::new(now), attempts: Cell::new(0) }
+    Account::new(&["eu-west-1", "us-east-1", "us-west-2"], now)
 }
 
 fn tags_of_copy(source: &SnapshotId) -> Tags {
@@ -92,16 +63,7 @@ fn settings() -> Settings {
 }
 
 async fn handled(account: &Account, tasks: &[CopyTask]) -> Vec<Outcome> {
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &account.claims,
-        home: &home(),
-        settings: &settings(),
-        attempt: &account.attempt(),
-        began: account.now.get(),
-        clock: &|| account.now.get(),
-    };
-    handle(&context, tasks.to_vec()).await
+    account.invoke(&settings(), async |context| handle(context, tasks.to_vec()).await).await
 }
 
 /// What is waited for after a task that is done.
@@ -606,16 +568,7 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
         looks.set(looks.get() + 1);
         ec2.now.get() + TimeDelta::seconds(3 * looks.get())
     };
-    let context = Context {
-        ec2: &ec2.ec2,
-        claims: &ec2.claims,
-        home: &home(),
-        settings: &settings(),
-        attempt: &Attempt::new("slow"),
-        began: ec2.now.get(),
-        clock: &clock,
-    };
-    let outcomes = handle(&context, tasks.clone()).await;
+    let outcomes = ec2.invoke_at(&settings(), &clock, async |context| handle(context, tasks.clone()).await).await;
     let copied = ec2.count("CopySnapshot");
     assert!(copied < 5 && outcomes.iter().filter(|o| matches!(o, Later(60..))).count() == 5 - copied, "{outcomes:?}");
     ec2.pass(60);
@@ -632,16 +585,7 @@ async fn where_the_first_look_took_long_there_is_no_second_one() {
         asked.set(asked.get() + 1);
         account.now.get() + TimeDelta::seconds(if asked.get() > 1 { 21 } else { 0 })
     };
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &account.claims,
-        home: &home(),
-        settings: &settings(),
-        attempt: &Attempt::new("slow"),
-        began: account.now.get(),
-        clock: &clock,
-    };
-    let outcomes = handle(&context, tasks.to_vec()).await;
+    let outcomes = account.invoke_at(&settings(), &clock, async |context| handle(context, tasks.to_vec()).await).await;
     assert!(matches!(outcomes[0], Later(60..)), "{outcomes:?}");
     assert_eq!((account.count("DescribeSnapshots"), account.count("CopySnapshot")), (1, 0));
 }

@@ -3,6 +3,7 @@
 //! It keeps state, it can be told to fail, and it remembers every call. Snapshots and copies stay pending until
 //! [`FakeEc2::complete_all`]. What only a real service shows is tested on the local cloud instead.
 
+mod account;
 mod claims;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
     tags::{self, SnapshotTags},
 };
 
+pub use account::Account;
 pub use claims::{ClaimFault, FakeClaims, FakeExecutionStates};
 
 /// A region of this code.
@@ -35,6 +37,24 @@ pub fn region(code: &str) -> Region {
 /// The home region of the tests.
 pub fn home() -> Region {
     region("eu-west-1")
+}
+
+/// The snapshot with one more tag.
+pub fn with(mut snapshot: Snapshot, key: &str, value: &str) -> Snapshot {
+    snapshot.tags.insert(key.into(), value.into());
+    snapshot
+}
+
+/// The snapshot without this tag.
+pub fn without(mut snapshot: Snapshot, key: &str) -> Snapshot {
+    snapshot.tags.remove(key);
+    snapshot
+}
+
+/// The snapshot in this state.
+pub fn in_state(mut snapshot: Snapshot, state: SnapshotState) -> Snapshot {
+    snapshot.state = state;
+    snapshot
 }
 
 /// What becomes of the next call.

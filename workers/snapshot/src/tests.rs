@@ -1,9 +1,8 @@
-use std::{cell::Cell, ops::Deref};
+use std::cell::Cell;
 
 use chrono::TimeDelta;
 use domain::{
-    claims::Attempt,
-    fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home},
+    fake::{Account, ClaimFault, FakeEc2, Fault, home},
     fleet::SnapshotState::{Completed, Error},
     outcome::Outcome::{Done, Fail, Later, Retry},
     settings::Settings,
@@ -18,34 +17,12 @@ fn volume(id: &str) -> VolumeId {
     id.parse().unwrap()
 }
 
-/// An EC2 with its claims.
-struct Account {
-    ec2: FakeEc2,
-    claims: FakeClaims,
-    attempts: Cell<u32>,
-}
-
-impl Deref for Account {
-    type Target = FakeEc2;
-
-    fn deref(&self) -> &FakeEc2 {
-        &self.ec2
-    }
-}
-
-impl Account {
-    fn pass(&self, seconds: i64) {
-        self.ec2.now.set(self.ec2.now.get() + TimeDelta::seconds(seconds));
-        self.claims.now.set(self.ec2.now.get());
-    }
-}
-
 /// An account with the instance `i-1`, called db, with two volumes.
 fn account() -> Account {
     let now = "2026-11-22T03:10:00Z".parse().unwrap();
-    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], now);
-    ec2.add_instance("i-1", &[("Name", "db")], &["vol-1", "vol-2"]);
-    Account { ec2, claims: FakeClaims::new(now), attempts: Cell::new(0) }
+    let account = Account::new(&["eu-west-1", "us-east-1"], now);
+    account.add_instance("i-1", &[("Name", "db")], &["vol-1", "vol-2"]);
+    account
 }
 
 /// The task that discover would plan for an instance, with its first volume as the root.
@@ -73,17 +50,7 @@ fn db() -> SnapshotTask {
 }
 
 async fn handled(account: &Account, tasks: &[SnapshotTask]) -> Vec<Outcome> {
-    account.attempts.set(account.attempts.get() + 1);
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &account.claims,
-        home: &home(),
-        settings: &Settings::read(|_| None).unwrap(),
-        attempt: &Attempt::new(account.attempts.get().to_string()),
-        began: account.now.get(),
-        clock: &|| account.now.get(),
-    };
-    handle(&context, tasks.to_vec()).await
+    account.invoke(&Settings::read(|_| None).unwrap(), async |context| handle(context, tasks.to_vec()).await).await
 }
 
 fn begun(outcome: &Outcome) -> Begun {
@@ -462,16 +429,11 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
         looks.set(looks.get() + 1);
         ec2.now.get() + TimeDelta::seconds(5 * (looks.get() / 2))
     };
-    let context = Context {
-        ec2: &ec2.ec2,
-        claims: &ec2.claims,
-        home: &home(),
-        settings: &Settings::read(|_| None).unwrap(),
-        attempt: &Attempt::new("slow"),
-        began: ec2.now.get(),
-        clock: &clock,
-    };
-    let outcomes = handle(&context, vec![db(), second.clone()]).await;
+    let outcomes = ec2
+        .invoke_at(&Settings::read(|_| None).unwrap(), &clock, async |context| {
+            handle(context, vec![db(), second.clone()]).await
+        })
+        .await;
     assert!(matches!(outcomes[0], Done(_)) && matches!(outcomes[1], Later(60..)), "{outcomes:?}");
     let before = snapshotted(&ec2);
     assert!((2..4).contains(&before.len()), "{before:?}");

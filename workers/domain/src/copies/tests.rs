@@ -2,7 +2,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::region;
+use crate::fake::{in_state, region, with, without};
 use crate::{fleet::Attachment, tags::tags};
 
 const LOOKBACK: u32 = 7;
@@ -30,21 +30,6 @@ fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
         state_message: None,
         tags: own,
     }
-}
-
-fn with(mut snapshot: Snapshot, key: &str, value: &str) -> Snapshot {
-    snapshot.tags.insert(key.into(), value.into());
-    snapshot
-}
-
-fn without(mut snapshot: Snapshot, key: &str) -> Snapshot {
-    snapshot.tags.remove(key);
-    snapshot
-}
-
-fn in_state(mut snapshot: Snapshot, state: SnapshotState) -> Snapshot {
-    snapshot.state = state;
-    snapshot
 }
 
 fn described(mut snapshot: Snapshot, description: &str) -> Snapshot {

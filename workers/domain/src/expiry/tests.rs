@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::region;
+use crate::fake::{in_state, region, with, without};
 use crate::tags::tags;
 
 const HOME: &str = "eu-west-1";
@@ -25,20 +25,6 @@ fn snapshot(id: &str, ago: i64) -> Snapshot {
         state_message: None,
         tags: own,
     }
-}
-
-fn with(mut snapshot: Snapshot, key: &str, value: &str) -> Snapshot {
-    snapshot.tags.insert(key.into(), value.into());
-    snapshot
-}
-
-fn without(mut snapshot: Snapshot, key: &str) -> Snapshot {
-    snapshot.tags.remove(key);
-    snapshot
-}
-
-fn in_state(state: SnapshotState, snapshot: Snapshot) -> Snapshot {
-    Snapshot { state, ..snapshot }
 }
 
 /// Labelled as this system does: of vol-1, and of snap-5.
@@ -110,8 +96,8 @@ fn every_reason_is_given_where_it_holds() {
         (with(copy("snap-1", 9), "BackupFromRegion", "eu-west-2"), "us-east-1", "kept: another home region's"),
         (with(copy("snap-1", 9), "BackupFromRegion", ""), HOME, "kept: another home region's"),
         (copy("snap-1", 9), "us-east-1", "expired: due since 2026-11-21"),
-        (in_state(SnapshotState::Pending, due()), HOME, "kept: pending"),
-        (in_state(SnapshotState::Other, due()), HOME, "kept: in the Recycle Bin"),
+        (in_state(due(), SnapshotState::Pending), HOME, "kept: pending"),
+        (in_state(due(), SnapshotState::Other), HOME, "kept: in the Recycle Bin"),
         (Snapshot { volume: None, ..due() }, HOME, "kept: its volume is not known"),
         (Snapshot { volume: "vol-ffffffff".parse().ok(), ..due() }, HOME, "kept: its volume is not known"),
         (earlier_copy("snap-1", 9, WEB), "us-east-1", "expired: due since 2026-11-21"),
@@ -124,7 +110,7 @@ fn every_reason_is_given_where_it_holds() {
 
 #[test]
 fn a_broken_snapshot_goes_before_its_day_but_never_with_keep_forever() {
-    let broken = |snapshot| in_state(SnapshotState::Error, snapshot);
+    let broken = |snapshot| in_state(snapshot, SnapshotState::Error);
     let early = || with(snapshot("snap-1", 1), "DeleteOn", "2027-01-01");
     assert_eq!(alone(broken(early()), HOME), "expired: broken");
     assert_eq!(alone(broken(without(early(), "DeleteOn")), HOME), "expired: broken");
@@ -144,7 +130,7 @@ fn the_newest_of_a_living_volume_stays_in_every_region() {
     assert_eq!(expiring(&here, HOME, &["vol-2"]), ["snap-1", "snap-2", "snap-3"], "the volume is gone");
     let kept = [with(snapshot("snap-1", 7), "KeepForever", ""), snapshot("snap-2", 8)];
     assert_eq!(expiring(&kept, HOME, &["vol-1"]), ["snap-2"], "KeepForever does not change which is the newest");
-    let pending = [in_state(SnapshotState::Pending, snapshot("snap-1", 0)), snapshot("snap-2", 8)];
+    let pending = [in_state(snapshot("snap-1", 0), SnapshotState::Pending), snapshot("snap-2", 8)];
     assert!(expiring(&pending, HOME, &["vol-1"]).is_empty(), "what is pending is no backup yet");
 
     let there = [copy("snap-a", 9), earlier_copy("snap-b", 8, WEB), with(copy("snap-c", 7), "SourceVolumeId", "vol-2")];
@@ -286,7 +272,7 @@ fn neither_a_long_archive_nor_several_snapshots_a_day_hide_how_much_would_go() {
 
 #[test]
 fn what_is_broken_kept_for_ever_or_held_from_outside_stands_outside_the_breaker() {
-    let broken: Vec<_> = archive("vol-1", 30, 30).into_iter().map(|s| in_state(SnapshotState::Error, s)).collect();
+    let broken: Vec<_> = archive("vol-1", 30, 30).into_iter().map(|s| in_state(s, SnapshotState::Error)).collect();
     assert_eq!(trips(&broken, 50), None);
     let forever = archive("vol-2", 40, 0).into_iter().map(|s| with(s, "KeepForever", ""));
     let held: Vec<_> = archive("vol-1", 20, 11).into_iter().chain(forever).collect();
