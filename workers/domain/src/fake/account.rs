@@ -4,7 +4,7 @@ use std::{cell::Cell, ops::Deref};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{FakeClaims, FakeEc2, home};
+use super::{claims::FakeClaims, ec2::FakeEc2, values::home};
 use crate::{claims::Attempt, creating::Context, settings::Settings};
 
 /// An EC2 with its claims, and one time for both.
