@@ -9,7 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 .NOTPARALLEL:
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
-VENVS := $(CACHE)/venvs
+# One set of Python environments for each set of pinned versions, so that checkouts of different ones share the cache.
+VENVS := $(CACHE)/venvs-$(shell cat tests/local/requirements/*.txt | sha256sum | cut -c 1-12)
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # As SAM names architectures. The local cloud runs the functions as processes of this machine, so they are built from a
 # copy of the template that names its architecture; it lies beside the template, whose paths are relative.
@@ -157,11 +158,8 @@ $(CARGO_DENY):
 .PHONY: environments
 environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready
 
-# Made anew when the pinned versions change, and only then: a fresh checkout has new time stamps.
-$(VENVS)/%/ready: tests/local/requirements/%.txt
-	@if cmp --silent $< $@; then touch $@; else \
-		printf '\n== Python environment %s (about a minute)\n' $*; \
-		python3 -m venv --clear $(VENVS)/$*; \
-		$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<; \
-		cp $< $@; \
-	fi
+$(VENVS)/%/ready:
+	@printf '\n== Python environment %s (about a minute)\n' $*
+	@python3 -m venv --clear $(VENVS)/$*
+	@$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement tests/local/requirements/$*.txt
+	@touch $@
