@@ -146,7 +146,7 @@ check: environments ## Check the template, the state machine's definition and th
 
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.
-	$(call say,What CONTRIBUTING.md says to try by hand (some 90 seconds))
+	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
 	@$(VENVS)/moto/bin/python tests/local/check_playground.py --venvs $(VENVS)
 
 .PHONY: check-local
