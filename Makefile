@@ -38,6 +38,11 @@ demo: environments build ## Run the whole system on this machine, on a sample fl
 	$(call say,The demo: a local cloud with a deployed stack and a sample fleet)
 	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS)
 
+.PHONY: cloud
+cloud: environments build ## Keep a local cloud with the deployed stack up, to try things by hand.
+	$(call say,A local cloud$(comma) until Ctrl-C)
+	@$(VENVS)/moto/bin/python tests/local/playground.py --venvs $(VENVS)
+
 .PHONY: measure
 measure: environments build ## Print what a fault-free run costs in calls and transitions.
 	$(call say,A fault-free run: 50 instances and 100 copies of 20 times PollSeconds each (some 8 minutes))
@@ -70,7 +75,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check-local check stories ## Run every check and every test; CI runs this.
+test: format lint unit check-local check check-cloud stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
 
 .PHONY: format
@@ -139,6 +144,11 @@ check: environments ## Check the template, the state machine's definition and th
 	@$(VENVS)/tools/bin/python tests/local/check_template.py
 	@$(VENVS)/tools/bin/python tests/local/check_imports.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
+
+.PHONY: check-cloud
+check-cloud: environments build ## Run the commands that `make cloud` prints.
+	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
+	@$(VENVS)/moto/bin/python tests/local/check_playground.py --venvs $(VENVS)
 
 .PHONY: check-local
 check-local: environments ## Test the local cloud and the checks of the template.

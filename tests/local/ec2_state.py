@@ -146,7 +146,8 @@ class World:
     def checked_fault(self, fault: Json) -> Json:
         unknown = set(fault) - FAULT_FIELDS
         if unknown:
-            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
+            known = ", ".join(sorted(FAULT_FIELDS))
+            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}; known are {known}")
         if fault.get("kind", "refuse") not in FAULT_KINDS:
             raise ValueError(f"a fault's kind is one of {', '.join(FAULT_KINDS)}")
         if not fault.get("action"):
