@@ -322,8 +322,8 @@ impl Cloud {
     pub fn map_runs(&self, stack: &Stack, execution: &str) -> Vec<Value> {
         let body = json!({"executionArn": execution});
         let listed = self.call(&stack.region, "AWSStepFunctions.ListMapRuns", &body);
-        let describe = |run: &Value| {
-            let body = json!({"mapRunArn": run["mapRunArn"]});
+        let describe = |map_run: &Value| {
+            let body = json!({"mapRunArn": map_run["mapRunArn"]});
             self.call(&stack.region, "AWSStepFunctions.DescribeMapRun", &body)
         };
         listed["mapRuns"].as_array().unwrap().iter().map(describe).collect()

@@ -194,14 +194,14 @@ fn of_two_sets_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_not
     let stack = cloud.stack(HOME);
     let (instance, volumes) =
         cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)])).remove(0);
-    let run = format!("{}T000000Z", day(0).format("%Y%m%d"));
-    let tags = automated(json!({"BackupRun": run, "SourceInstanceId": instance, "BackupCrossRegion": "us-east-1"}));
+    let run_id = format!("{}T000000Z", day(0).format("%Y%m%d"));
+    let tags = automated(json!({"BackupRun": run_id, "SourceInstanceId": instance, "BackupCrossRegion": "us-east-1"}));
     let snapshot = |second: u32| {
         let begun = format!("{}T00:00:0{second}Z", day(0));
         cloud.add_snapshot(HOME, json!({"volume": volumes[0], "startTime": begun, "tags": tags}))
     };
     let (younger, older) = (snapshot(2), snapshot(1));
-    let input = json!({"scheduledTime": run, "phases": ["snapshot", "copy"]});
+    let input = json!({"scheduledTime": run_id, "phases": ["snapshot", "copy"]});
     let ended = cloud.run(&stack, &input);
     assert_eq!((ended.status.as_str(), made(&cloud, "CreateSnapshots")), ("SUCCEEDED", 0), "{}", ended.cause);
     assert_eq!(sources_copied(&cloud), [older], "the older one counts");

@@ -154,12 +154,12 @@ fn filters(which: &SnapshotFilter) -> Vec<Vec<Filter>> {
             in_chunks(volumes, "description", |volume| format!("*{volume}*")),
         ]
         .concat(),
-        SnapshotFilter::MadeBy(run) => vec![vec![tag_filter(tags::BACKUP_RUN, [run])]],
-        SnapshotFilter::OfRun(run, instances) => instances
+        SnapshotFilter::MadeBy(run_id) => vec![vec![tag_filter(tags::BACKUP_RUN, [run_id])]],
+        SnapshotFilter::OfRun(run_id, instances) => instances
             .chunks(MAX_FILTER_VALUES)
             .map(|chunk| {
                 vec![
-                    tag_filter(tags::BACKUP_RUN, [run]),
+                    tag_filter(tags::BACKUP_RUN, [run_id]),
                     tag_filter(tags::SOURCE_INSTANCE_ID, chunk.iter().map(|id| id.as_str())),
                 ]
             })

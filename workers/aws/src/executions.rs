@@ -67,8 +67,9 @@ async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failur
         };
         // arn:…:mapRun:machine/label:id
         let label = arn.rsplit('/').next().and_then(|end| end.split(':').next()).unwrap_or_default().to_owned();
-        let run = MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
-        found.push((arn, counts, run));
+        let map_run =
+            MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
+        found.push((arn, counts, map_run));
     }
     // Those with few failures first: what they leave of their shares is for those with many.
     let mut with_failures: Vec<usize> = (0..found.len()).filter(|at| found[*at].2.failed > 0).collect();
@@ -76,11 +77,11 @@ async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failur
     let (mut room, mut misses) = (MAX_CHILDREN, 0);
     for (position, at) in with_failures.iter().enumerate() {
         let share = room / (with_failures.len() - position);
-        let (arn, counts, run) = &mut found[*at];
-        read_failures(calls, arn, *counts, share, run, &mut misses).await;
-        room -= run.failures.len();
+        let (arn, counts, map_run) = &mut found[*at];
+        read_failures(calls, arn, *counts, share, map_run, &mut misses).await;
+        room -= map_run.failures.len();
     }
-    Ok(found.into_iter().map(|(.., run)| run).collect())
+    Ok(found.into_iter().map(|(.., map_run)| map_run).collect())
 }
 
 async fn read_failures(
@@ -88,7 +89,7 @@ async fn read_failures(
     arn: &str,
     counts: Counts,
     share: usize,
-    run: &mut MapRun,
+    map_run: &mut MapRun,
     misses: &mut usize,
 ) {
     let by_end = [
@@ -97,22 +98,22 @@ async fn read_failures(
         (ExecutionStatus::Aborted, counts.aborted),
     ];
     for (ended, _) in by_end.iter().filter(|(_, count)| *count > 0) {
-        let most = share.saturating_sub(run.failures.len());
+        let most = share.saturating_sub(map_run.failures.len());
         if most == 0 || *misses >= MAX_MISSES {
             return;
         }
         let children = match calls.children(arn, ended, most).await {
             Ok(children) => children,
             Err(failure) => {
-                run.unreadable = Some(failure.cause);
+                map_run.unreadable = Some(failure.cause);
                 continue;
             }
         };
         for execution in children {
             match calls.child(&execution).await {
-                Ok(item) => run.failures.push(item),
+                Ok(item) => map_run.failures.push(item),
                 Err(failure) => {
-                    run.unreadable = Some(failure.cause);
+                    map_run.unreadable = Some(failure.cause);
                     *misses += 1;
                     if *misses >= MAX_MISSES {
                         return;
@@ -127,8 +128,8 @@ impl Calls for Client {
     async fn map_runs_of(&self, execution: &str) -> Result<Vec<String>, Failure> {
         let mut arns = Vec::new();
         let mut items = self.list_map_runs().execution_arn(execution).into_paginator().items().send();
-        while let Some(run) = items.next().await {
-            arns.push(run.map_err(|e| failed("ListMapRuns", e))?.map_run_arn);
+        while let Some(map_run) = items.next().await {
+            arns.push(map_run.map_err(|e| failed("ListMapRuns", e))?.map_run_arn);
         }
         Ok(arns)
     }

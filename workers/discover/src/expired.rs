@@ -53,7 +53,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
                 home,
                 region,
                 today,
-                run: Some(&run.id),
+                run_id: Some(&run.id),
                 floor: &floor,
                 minimum_kept: settings.minimum_kept,
                 kept_sources: Some(kept),
@@ -133,15 +133,15 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
     // One that cannot be read holds: the error ends the step.
     if let Some(body) = storage.read(&key).await? {
         return Ok(Some(match serde_json::from_str::<Hold>(&body) {
-            Ok(Hold { since, run, why }) => {
-                refuse(&format!("stopped since {} (run {run}): {why}", since.format("%Y-%m-%d %H:%M UTC")))
+            Ok(Hold { since, run_id, why }) => {
+                refuse(&format!("stopped since {} (run {run_id}): {why}", since.format("%Y-%m-%d %H:%M UTC")))
             }
             Err(error) => refuse(&format!("{key} cannot be read ({error}), and holds")),
         }));
     }
     let Err(tripped) = tripped else { return Ok(None) };
     if !run.dry_run {
-        let hold = Hold { since: *now, run: run.id.clone(), why: tripped.to_string() };
+        let hold = Hold { since: *now, run_id: run.id.clone(), why: tripped.to_string() };
         storage.write(&key, json!(hold).to_string()).await?;
     }
     Ok(Some(refuse(&tripped)))

@@ -44,13 +44,13 @@ pub const MAX_DESCRIBE_LAG: TimeDelta = TimeDelta::minutes(10);
 pub const MAX_TRIES: usize = 5;
 
 /// The claim of a run.
-pub fn run_key(run: &str) -> String {
-    format!("claims/run/{run}")
+pub fn run_key(run_id: &str) -> String {
+    format!("claims/run/{run_id}")
 }
 
 /// The claim of an instance's snapshots in a run.
-pub fn snapshot_key(run: &str, instance: &InstanceId) -> String {
-    format!("claims/snapshot/{run}/{instance}")
+pub fn snapshot_key(run_id: &str, instance: &InstanceId) -> String {
+    format!("claims/snapshot/{run_id}/{instance}")
 }
 
 /// What the claims of copies to a region begin with; the source's id follows.

@@ -95,8 +95,8 @@ pub struct FleetFound {
 /// The task of the snapshot worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotTask {
-    /// The run's id.
-    pub run: String,
+    #[serde(rename = "run")]
+    pub run_id: String,
     /// What to snapshot.
     pub instance: InstancePlan,
 }
@@ -180,8 +180,9 @@ pub struct KeptDue {
 pub struct Hold {
     /// Since when.
     pub since: DateTime<Utc>,
-    /// The run that was stopped.
-    pub run: String,
+    /// The run that was stopped first.
+    #[serde(rename = "run")]
+    pub run_id: String,
     /// What it would have deleted, in words.
     pub why: String,
 }

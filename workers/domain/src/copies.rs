@@ -116,7 +116,7 @@ pub struct CopyRules<'a> {
     /// The region of the sources.
     pub home: &'a Region,
     /// The run that the copies will be labelled with.
-    pub run: &'a str,
+    pub run_id: &'a str,
     /// Now.
     pub now: DateTime<Utc>,
     /// `CopyLookbackDays`.
@@ -127,10 +127,10 @@ pub struct CopyRules<'a> {
 
 impl<'a> CopyRules<'a> {
     /// Those of a stack with these settings.
-    pub fn new(home: &'a Region, run: &'a str, settings: &Settings, now: DateTime<Utc>) -> Self {
+    pub fn new(home: &'a Region, run_id: &'a str, settings: &Settings, now: DateTime<Utc>) -> Self {
         Self {
             home,
-            run,
+            run_id,
             now,
             lookback_days: settings.copy_lookback_days,
             default_retention: settings.default_retention,
@@ -276,7 +276,7 @@ pub fn owed(
                 owed.stuck.push(Stuck { source: source.id.clone(), copy: copy.id.clone(), since: copy.started })
             }
             CopyState::Absent | CopyState::Pending(_) => {
-                let labels = copy_labels(source, rules.home, rules.run, created_on, delete_on);
+                let labels = copy_labels(source, rules.home, rules.run_id, created_on, delete_on);
                 if !labels.dropped.is_empty() {
                     owed.dropped_tags.insert(source.id.clone(), labels.dropped);
                 }
@@ -310,8 +310,8 @@ pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTre
 pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
     let mut by_volume: BTreeMap<(&VolumeId, &String), Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in made.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))) {
-        if let (Some(volume), Some(run)) = (&snapshot.volume, snapshot.tags.get(tags::BACKUP_RUN)) {
-            by_volume.entry((volume, run)).or_default().push(snapshot);
+        if let (Some(volume), Some(run_id)) = (&snapshot.volume, snapshot.tags.get(tags::BACKUP_RUN)) {
+            by_volume.entry((volume, run_id)).or_default().push(snapshot);
         }
     }
     let beyond = |all: Vec<&Snapshot>| {

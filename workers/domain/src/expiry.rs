@@ -34,7 +34,7 @@ pub struct Candidate {
     /// What its tags say.
     pub tags: SnapshotTags,
     /// The run that made it.
-    pub run: Option<Box<str>>,
+    pub run_id: Option<Box<str>>,
     /// The description of a copy that does not name its source.
     pub description: Option<Box<str>>,
 }
@@ -61,7 +61,7 @@ impl From<&Snapshot> for Candidate {
             started: snapshot.started,
             volume,
             tags: read,
-            run: snapshot.tags.get(tags::BACKUP_RUN).map(|run| run.as_str().into()),
+            run_id: snapshot.tags.get(tags::BACKUP_RUN).map(|id| id.as_str().into()),
             description: unlabelled_copy.then(|| snapshot.description.as_str().into()),
         }
     }
@@ -106,7 +106,7 @@ pub struct Scope<'a> {
     /// Today, UTC.
     pub today: NaiveDate,
     /// The run that asks: what it made itself it does not delete, however long it takes.
-    pub run: Option<&'a str>,
+    pub run_id: Option<&'a str>,
     /// The volumes whose last backups stay: see [`crate::protection`].
     pub floor: &'a BTreeSet<VolumeId>,
     /// `MinimumKept`.
@@ -295,7 +295,7 @@ fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expir
     if newest {
         return Err(Keep::Newest);
     }
-    if scope.run.is_some() && candidate.run.as_deref() == scope.run {
+    if scope.run_id.is_some() && candidate.run_id.as_deref() == scope.run_id {
         return Err(Keep::OfThisRun);
     }
     Ok(Expire::Due(due))
@@ -315,7 +315,7 @@ fn ownership(candidate: &Candidate, scope: &Scope<'_>) -> Result<(), Keep> {
 /// What two backups of a day have in common that are one: the run of a snapshot, the source of a copy; else nothing.
 fn origin(candidate: &Candidate) -> Option<&str> {
     match candidate.tags.from_region {
-        None => candidate.run.as_deref(),
+        None => candidate.run_id.as_deref(),
         Some(_) => candidate.tags.source_snapshot.as_ref().map(SnapshotId::as_str),
     }
 }

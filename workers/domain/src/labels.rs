@@ -31,7 +31,7 @@ pub struct SnapshotLabels<'a> {
     /// The instance.
     pub instance: &'a InstanceId,
     /// The run.
-    pub run: &'a str,
+    pub run_id: &'a str,
     /// The day of the act.
     pub created_on: NaiveDate,
     /// How long it is kept.
@@ -52,7 +52,7 @@ impl SnapshotLabels<'_> {
         let mut tags = tags([
             (NAME, self.name),
             (TYPE, AUTOMATED),
-            (BACKUP_RUN, self.run),
+            (BACKUP_RUN, self.run_id),
             (SOURCE_INSTANCE_ID, self.instance.as_str()),
         ]);
         tags.insert(CREATED_ON.into(), self.created_on.to_string());
@@ -134,7 +134,7 @@ pub struct CopyLabels {
 pub fn copy_labels(
     source: &Snapshot,
     home: &Region,
-    run: &str,
+    run_id: &str,
     created_on: NaiveDate,
     delete_on: NaiveDate,
 ) -> CopyLabels {
@@ -143,7 +143,7 @@ pub fn copy_labels(
         (DELETE_ON, &delete_on.to_string()),
         (TYPE, AUTOMATED),
         (BACKUP_FROM_REGION, home.as_str()),
-        (BACKUP_RUN, run),
+        (BACKUP_RUN, run_id),
         (SOURCE_SNAPSHOT_ID, source.id.as_str()),
     ]);
     if let Some(volume) = &source.volume {

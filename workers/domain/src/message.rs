@@ -20,7 +20,7 @@ pub trait About {
 
 impl About for SnapshotTask {
     fn about(&self) -> Vec<(&'static str, String)> {
-        vec![("Run", self.run.clone()), ("Instance", self.instance.instance.to_string())]
+        vec![("Run", self.run_id.clone()), ("Instance", self.instance.instance.to_string())]
     }
 }
 
@@ -32,12 +32,12 @@ impl About for Begun {
 
 impl About for CopyTask {
     fn about(&self) -> Vec<(&'static str, String)> {
-        let (snapshot, run) = match self {
+        let (snapshot, run_id) = match self {
             Self::Copy { snapshot, tags, .. } => (snapshot, tags.get(BACKUP_RUN)),
             Self::Retag { snapshot, .. } => (snapshot, None),
         };
         let mut about = vec![("Destination", self.region().to_string()), ("Snapshot", snapshot.to_string())];
-        about.extend(run.map(|run| ("Run", run.clone())));
+        about.extend(run_id.map(|id| ("Run", id.clone())));
         about
     }
 }

@@ -182,7 +182,7 @@ async fn judge_again(
         home,
         region: &task.region,
         today: now.date_naive(),
-        run: None,
+        run_id: None,
         floor: &floor,
         minimum_kept: settings.minimum_kept,
         kept_sources: Some(&kept_sources),

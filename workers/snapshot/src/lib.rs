@@ -44,9 +44,9 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<S
     let (mut outcomes, mut begun, mut ec2_unavailable) = (Vec::new(), BTreeSet::new(), false);
     for task in &tasks {
         let instance = task.instance.instance.as_str();
-        let outcome = match &made[task.run.as_str()] {
+        let outcome = match &made[task.run_id.as_str()] {
             // Once more in one batch: the next look, or the claim, shows what the first made.
-            Ok(_) if !begun.insert((&task.run, instance)) => later(context, context.settings.poll_seconds, instance),
+            Ok(_) if !begun.insert((&task.run_id, instance)) => later(context, context.settings.poll_seconds, instance),
             // An answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
             Ok(_) if ec2_unavailable || context.is_late(looked) => {
                 later(context, context.settings.retry_seconds, instance)
@@ -67,11 +67,11 @@ async fn look<'t, E: Ec2, C>(
 ) -> BTreeMap<&'t str, Result<Vec<Snapshot>, Ec2Error>> {
     let mut instances_of_run: BTreeMap<&str, Vec<InstanceId>> = BTreeMap::new();
     for task in tasks {
-        instances_of_run.entry(&task.run).or_default().push(task.instance.instance.clone());
+        instances_of_run.entry(&task.run_id).or_default().push(task.instance.instance.clone());
     }
     // All at once, so that looks that hang do so together.
-    let looks = instances_of_run.into_iter().map(async |(run, instances)| {
-        (run, context.ec2.snapshots(context.home, &SnapshotFilter::OfRun(run.to_owned(), instances)).await)
+    let looks = instances_of_run.into_iter().map(async |(run_id, instances)| {
+        (run_id, context.ec2.snapshots(context.home, &SnapshotFilter::OfRun(run_id.to_owned(), instances)).await)
     });
     join_all(looks).await.into_iter().collect()
 }
@@ -99,7 +99,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
     let takeover = takeover(context.settings.retry_seconds);
     let asking = ClaimRequest { attempt: context.attempt, looked, shown: &shown, takeover };
     let wanted = |made: &[Made]| missing.iter().any(|a| !is_made(a, made));
-    let key = snapshot_key(&task.run, &plan.instance);
+    let key = snapshot_key(&task.run_id, &plan.instance);
     let mut held = match take(context.claims, key, asking, context.now(), wanted).await {
         Ok(ClaimDecision::Mine(held)) => held,
         Ok(ClaimDecision::Others(made)) if !wanted(&made) => {
@@ -119,7 +119,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
     let labels = SnapshotLabels {
         name: &plan.name,
         instance: &plan.instance,
-        run: &task.run,
+        run_id: &task.run_id,
         created_on: context.now().date_naive(),
         retention: plan.retention,
         retention_cross_region: plan.retention_cross_region,

@@ -42,7 +42,7 @@ fn task(id: &str, devices: &[(&str, &str)]) -> SnapshotTask {
         copy_regions: vec![],
         keep_forever: None,
     };
-    SnapshotTask { run: RUN.into(), instance }
+    SnapshotTask { run_id: RUN.into(), instance }
 }
 
 fn db() -> SnapshotTask {
@@ -230,7 +230,7 @@ async fn a_batch_is_looked_at_once_per_run_and_one_that_fails_leaves_the_others_
         ec2.add_instance(instance, &[], &[volume]);
         tasks.push(task(instance, &[("/dev/sda1", volume)]));
     }
-    tasks[9].run = "20261121T030000Z".into();
+    tasks[9].run_id = "20261121T030000Z".into();
     let outcomes = handled(&ec2, &tasks).await;
     assert!(matches!(&outcomes[0], Fail(failure) if failure.name == ErrorName::InstanceNotFound), "{outcomes:?}");
     assert!(outcomes[1..].iter().all(|o| matches!(o, Done(_))), "{outcomes:?}");

@@ -73,7 +73,7 @@ fn instance(id: &str, volume: &str, own: &[(&str, &str)]) -> Instance {
 fn judged(sources: &[Snapshot], there: &[Snapshot], instances: &[Instance]) -> Owed {
     let rules = CopyRules {
         home: &region("eu-west-1"),
-        run: "r2",
+        run_id: "r2",
         now: at(0, 90),
         lookback_days: LOOKBACK,
         default_retention: 5.try_into().unwrap(),
@@ -462,7 +462,7 @@ proptest! {
 
 #[test]
 fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
-    let of_run = |id: &str, run: &str, state| {
+    let of_run = |id: &str, run_id: &str, state| {
         let started = format!("2026-11-22T03:00:0{}Z", id.as_bytes()[id.len() - 1] - b'0');
         Snapshot {
             id: id.parse().unwrap(),
@@ -471,7 +471,7 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
             started: started.parse().unwrap(),
             description: String::new(),
             state_message: None,
-            tags: tags::tags([("Type", "Automated"), ("BackupRun", run)]),
+            tags: tags::tags([("Type", "Automated"), ("BackupRun", run_id)]),
         }
     };
     use SnapshotState::{Completed, Error, Pending};

@@ -62,7 +62,7 @@ fn judged_with(
         home: &home,
         region: &region,
         today: day(0),
-        run: None,
+        run_id: None,
         floor: &living,
         minimum_kept,
         kept_sources: kept,
@@ -316,7 +316,7 @@ fn a_run_never_deletes_what_it_made_itself() {
         home: &home,
         region: &home,
         today: day(0),
-        run: Some("r1"),
+        run_id: Some("r1"),
         floor: &floor,
         minimum_kept: 1,
         kept_sources: None,
@@ -335,7 +335,7 @@ fn what_a_run_made_on_two_days_are_two_backups() {
 
 #[test]
 fn two_snapshots_of_a_volume_in_one_run_are_one_backup() {
-    let of_run = |id: &str, run: &str, ago: i64| with(snapshot(id, ago), "BackupRun", run);
+    let of_run = |id: &str, run_id: &str, ago: i64| with(snapshot(id, ago), "BackupRun", run_id);
     let held = [of_run("snap-1", "r2", 7), of_run("snap-2", "r2", 7), of_run("snap-3", "r1", 8)];
     let verdicts = judged_with(2, &held, HOME, &["vol-1"], Some(&KeptSources::default()));
     assert_eq!(verdicts.iter().map(Verdict::expires).collect::<Vec<_>>(), [false, true, false]);
@@ -358,7 +358,7 @@ impl Case {
             home: &home,
             region: if self.there { &there } else { &home },
             today: day(0),
-            run: None,
+            run_id: None,
             floor: &self.living,
             minimum_kept: self.minimum_kept,
             kept_sources: self.kept_sources.as_ref(),
@@ -409,7 +409,7 @@ fn case() -> impl Strategy<Value = Case> {
                     source_volume: None,
                     source_instance: None,
                 },
-                run: (odd > 5).then(|| "r1".into()),
+                run_id: (odd > 5).then(|| "r1".into()),
                 description: (odd == 4).then(|| WEB.into()),
             }
         });

@@ -258,15 +258,15 @@ impl Ec2 for FakeEc2 {
         self.enter("DescribeSnapshots", region)?;
         let chosen = |snapshot: &Snapshot| {
             let read = SnapshotTags::read(&snapshot.tags);
-            let run = snapshot.tags.get(tags::BACKUP_RUN);
+            let run_id = snapshot.tags.get(tags::BACKUP_RUN);
             match which {
                 SnapshotFilter::Own => true,
                 SnapshotFilter::Automated => read.automated,
                 SnapshotFilter::Ids(ids) => ids.contains(&snapshot.id),
                 SnapshotFilter::OfRun(wanted, instances) => {
-                    run == Some(wanted) && read.source_instance.is_some_and(|i| instances.contains(&i))
+                    run_id == Some(wanted) && read.source_instance.is_some_and(|i| instances.contains(&i))
                 }
-                SnapshotFilter::MadeBy(wanted) => run == Some(wanted),
+                SnapshotFilter::MadeBy(wanted) => run_id == Some(wanted),
                 SnapshotFilter::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
                 SnapshotFilter::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
                 SnapshotFilter::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]

@@ -104,7 +104,7 @@ proptest! {
         days in 1u32..=36500, offset in 0u64..20_000, keep in prop::option::of(".{0,9}"), devices in attachments(3),
     ) {
         let labels = SnapshotLabels {
-            name: "db", instance: &"i-1".parse().unwrap(), run: "20261122T030000Z",
+            name: "db", instance: &"i-1".parse().unwrap(), run_id: "20261122T030000Z",
             created_on: day("2026-01-01") + chrono::Days::new(offset),
             retention: days.try_into().unwrap(), retention_cross_region: None,
             backup_cross_region: Some("us-east-1"), keep_forever: keep.as_deref(), devices: &devices,

@@ -63,9 +63,9 @@ pub struct Destination<'a> {
 
 impl Destination<'_> {
     /// What it holds and is owed, in numbers.
-    pub fn end(&self, run: &str) -> CopiesReport {
+    pub fn end(&self, run_id: &str) -> CopiesReport {
         let made_here = |copy: &&Snapshot| {
-            copy.state == SnapshotState::Completed && copy.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run)
+            copy.state == SnapshotState::Completed && copy.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run_id)
         };
         CopiesReport {
             region: self.region.clone(),

@@ -44,11 +44,11 @@ impl Failed {
     /// Those of these Map Runs.
     pub fn of(map_runs: &[MapRun]) -> Self {
         let mut failed = Self::default();
-        for run in map_runs {
-            if run.unread() > 0 || run.unreadable.is_some() {
-                failed.unread.insert(run.label.clone());
+        for map_run in map_runs {
+            if map_run.unread() > 0 || map_run.unreadable.is_some() {
+                failed.unread.insert(map_run.label.clone());
             }
-            for item in &run.failures {
+            for item in &map_run.failures {
                 let input: Value = serde_json::from_str(&item.input).unwrap_or_default();
                 failed.note(&input, Reason { error: item.error.clone(), cause: message(item) });
             }
@@ -121,22 +121,22 @@ pub struct ReportedFailure {
 pub fn reported_failures(map_runs: &[MapRun]) -> (Vec<ReportedFailure>, Vec<String>) {
     let (mut ends, mut index): (Vec<ReportedFailure>, BTreeMap<_, usize>) = Default::default();
     let mut unread = Vec::new();
-    for run in map_runs {
-        for item in &run.failures {
+    for map_run in map_runs {
+        for item in &map_run.failures {
             let cause = message(item);
-            let key = (run.label.clone(), item.error.clone(), in_general(&cause));
+            let key = (map_run.label.clone(), item.error.clone(), in_general(&cause));
             let at = *index.entry(key).or_insert(ends.len());
             if at == ends.len() {
-                let (label, error) = (run.label.clone(), item.error.clone());
+                let (label, error) = (map_run.label.clone(), item.error.clone());
                 ends.push(ReportedFailure { label, error, cause, tasks: Vec::new() });
             }
             ends[at].tasks.push(task(item));
         }
-        let why = run.unreadable.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-        match run.unread() {
+        let why = map_run.unreadable.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        match map_run.unread() {
             0 if why.is_empty() => {}
-            0 => unread.push(format!("{}: it cannot be known what failed{why}: see the Map Run", run.label)),
-            count => unread.push(format!("{}: {count} more that were not read{why}: see the Map Run", run.label)),
+            0 => unread.push(format!("{}: it cannot be known what failed{why}: see the Map Run", map_run.label)),
+            count => unread.push(format!("{}: {count} more that were not read{why}: see the Map Run", map_run.label)),
         }
     }
     (ends, unread)

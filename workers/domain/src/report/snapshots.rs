@@ -99,12 +99,12 @@ pub type Copied = BTreeMap<SnapshotId, BTreeMap<Region, SnapshotId>>;
 /// `sources` are the automated snapshots of the home region; those of the run are picked out of them.
 pub fn instance_reports(
     plans: &[InstancePlan],
-    run: &str,
+    run_id: &str,
     sources: &[Snapshot],
     copied: &Copied,
 ) -> Vec<InstanceReport> {
     let mut made: BTreeMap<&VolumeId, Vec<&Snapshot>> = BTreeMap::new();
-    for snapshot in of_run(run, sources) {
+    for snapshot in of_run(run_id, sources) {
         if let Some(volume) = &snapshot.volume {
             made.entry(volume).or_default().push(snapshot);
         }
@@ -135,8 +135,8 @@ pub fn instance_reports(
 }
 
 /// The snapshots of the home region that a run made.
-pub fn of_run<'a>(run: &str, sources: &'a [Snapshot]) -> impl Iterator<Item = &'a Snapshot> {
-    let is_made = move |s: &&Snapshot| s.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run);
+pub fn of_run<'a>(run_id: &str, sources: &'a [Snapshot]) -> impl Iterator<Item = &'a Snapshot> {
+    let is_made = move |s: &&Snapshot| s.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run_id);
     // Another home region's run may have the same id, and its copies are here.
     sources.iter().filter(is_made).filter(|s| is_source(&SnapshotTags::read(&s.tags)))
 }
