@@ -52,7 +52,7 @@ fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() 
     assert_eq!(volumes.len(), 2, "{volumes:?}");
     assert!(volumes.contains(&ids[0].1[0]) && volumes.contains(&ids[2].1[0]));
     let summary = cloud.report(&stack, &ended, "summary.txt");
-    assert!(summary.contains(&format!("{}: the instance is gone", ids[1].0)), "{summary}");
+    assert!(summary.contains(&format!("{}: the instance was terminated", ids[1].0)), "{summary}");
     assert!(summary.contains(&format!("{} was detached", ids[2].1[1])), "{summary}");
     let (body, attributes) = cloud.receive(&stack, "SnapshotDeadLetterQueueUrl");
     assert_eq!(attributes["Error"], "InstanceNotFound");

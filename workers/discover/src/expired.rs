@@ -1,14 +1,12 @@
 use std::collections::BTreeSet;
 
 use domain::{
+    breaker::{breaker, stopped},
     contract::{ExpireTask, Expiring, Hold, KeptDue, SweepPlan},
     copies::{self, CopyRules, CopyTask, LiveInstances, is_source},
     earlier_scripts::{LegacyKey, legacy_key},
     error::{Ec2Error, ErrorName, Failure},
-    expiry::{
-        Candidate, KeptSources, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held, stopped,
-        verdicts,
-    },
+    expiry::{Candidate, KeptSources, Scope, Verdict, keep_sources_of_owed_copies, keep_what_is_held, verdicts},
     fleet::Snapshot,
     ids::{Region, SnapshotId},
     ports::{Ec2, SnapshotFilter, Storage},

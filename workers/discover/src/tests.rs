@@ -232,7 +232,10 @@ async fn nothing_is_decided_from_a_fleet_that_was_not_written_down() {
         let (ec2, storage) = (account(), FakeStorage::default());
         due(&ec2, &home(), 2);
         let failure = step(&ec2, &storage, event).await.unwrap_err();
-        assert!(failure.name == ErrorName::StorageFailed && failure.cause.contains("it is not there"), "{failure}");
+        assert!(
+            failure.name == ErrorName::StorageFailed && failure.cause.contains("there is no such file"),
+            "{failure}"
+        );
     }
 }
 

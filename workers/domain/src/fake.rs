@@ -1,7 +1,7 @@
-//! An EC2 in memory, and what stands around it, for tests of the workers' rules.
+//! An EC2 in memory, and the services around it, for tests of the workers' rules.
 //!
-//! It keeps state, it can be told to fail, and it remembers every call. Snapshots and copies stay pending until
-//! [`FakeEc2::complete_all`]. What only a real service shows is tested on the local cloud instead.
+//! It keeps state, can be told to fail, and records every call. Snapshots and copies stay pending until
+//! [`FakeEc2::complete_all`]. Behaviour that depends on a real service is tested on the local cloud.
 
 mod account;
 mod claims;

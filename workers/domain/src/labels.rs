@@ -1,6 +1,6 @@
-//! What is written on snapshots and copies: their tags, and their description.
+//! The tags and the description that snapshots and copies get.
 //!
-//! The set's devices stand in `Devices`, `Devices.2`, …:
+//! The devices of a set are in `Devices`, `Devices.2`, …:
 //!
 //! ```
 //! use domain::{labels::devices_of, tags::tags};
@@ -23,26 +23,20 @@ use crate::{
     },
 };
 
-/// What the tags of one `CreateSnapshots` are made of.
+/// The values of the tags of one set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotLabels<'a> {
     /// The instance's name, or its id.
     pub name: &'a str,
-    /// The instance.
     pub instance: &'a InstanceId,
-    /// The run.
     pub run_id: &'a str,
-    /// The day of the act.
+    /// The day on which the set is begun.
     pub created_on: NaiveDate,
-    /// How long it is kept.
     pub retention: RetentionDays,
-    /// The instance's `RetentionCrossRegion`.
     pub retention_cross_region: Option<RetentionDays>,
-    /// The instance's `BackupCrossRegion`, as it stands.
+    /// The instance's `BackupCrossRegion` as it was written.
     pub backup_cross_region: Option<&'a str>,
-    /// The instance's `KeepForever`.
     pub keep_forever: Option<&'a str>,
-    /// What the set holds.
     pub devices: &'a [Attachment],
 }
 
@@ -71,7 +65,7 @@ impl SnapshotLabels<'_> {
     }
 }
 
-/// `Devices`, `Devices.2`, …: each value as long as it may be, no pair cut in two.
+/// `Devices`, `Devices.2`, …: each value is as long as EC2 allows, and no pair is cut.
 pub fn devices_tags(devices: &[Attachment]) -> Tags {
     let mut values: Vec<String> = Vec::new();
     for Attachment { device, volume } in devices {
@@ -87,9 +81,9 @@ pub fn devices_tags(devices: &[Attachment]) -> Tags {
     values.into_iter().enumerate().map(|(i, value)| (devices_key(i), value)).collect()
 }
 
-/// The devices and volumes that [`devices_tags`] wrote down; what cannot be read is left out.
+/// The devices and volumes that [`devices_tags`] wrote. A pair that cannot be read is left out.
 ///
-/// A device's name may hold spaces: a pair ends with its volume.
+/// The name of a device may contain spaces: a pair ends with its volume.
 pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
     let (mut found, mut name) = (Vec::new(), String::new());
     for value in (0..).map_while(|i| tags.get(&devices_key(i))) {
@@ -112,25 +106,24 @@ fn devices_key(index: usize) -> String {
     }
 }
 
-/// Bytes that description and tags of a copy may take in its pre-signed URL.
+/// Bytes that the description and the tags of a copy may take in its pre-signed URL.
 ///
-/// The URL carries every parameter of the call, and may have 8 KB. The rest of it needs some 900 bytes, and the session
-/// token of a function's credentials some 2,000.
+/// The URL carries every parameter of the call, and may have 8 KB (assumed, see docs/aws.md). The rest of it needs some
+/// 900 bytes, and the session token of a function's credentials some 2,000.
 const MAX_COPY_URL_BYTES: usize = 5_000;
 
-/// What a copy is labelled with.
+/// The tags of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyLabels {
-    /// Its tags.
     pub tags: Tags,
-    /// The keys of the source's own tags for which there was no room.
+    /// The keys of the source's tags for which there was no room.
     pub dropped: Vec<String>,
 }
 
-/// The tags of a copy: ours, then what else the source carries, as far as there is room.
+/// The tags of a copy: the ones of this system, then the other tags of the source as far as there is room.
 ///
-/// `aws:` tags cannot be written by anyone but AWS. `BackupCrossRegion` would ask for copies of the copy,
-/// and `Devices` is replaced by `SourceDevice`.
+/// Only AWS can write tags that begin with `aws:`. `BackupCrossRegion` would ask for copies of the copy, and
+/// `SourceDevice` takes the place of `Devices`.
 pub fn copy_labels(
     source: &Snapshot,
     home: &Region,
@@ -187,29 +180,30 @@ fn bytes_in_url(key: &str, value: &str) -> usize {
     NAMES + encoded(key) + encoded(value)
 }
 
-/// Bytes of a text in a URL: RFC 3986's unreserved characters stay, every other byte takes three.
+/// Bytes of a text in a URL: the unreserved characters of RFC 3986 take one byte, every other byte takes three.
 fn encoded(text: &str) -> usize {
     text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { 1 } else { 3 }).sum()
 }
 
-/// Characters of a snapshot's description, at most (EC2's own error text says so).
+/// Characters in a snapshot's description, at most (an error message of EC2 says so).
 const MAX_DESCRIPTION: usize = 255;
 
 /// The description of an instance's snapshots: `Name - i-…`, of at most 255 printable ASCII characters.
 ///
-/// What is not ASCII becomes `?`, and a long name is cut; the tag `Name` keeps it as it is.
+/// A character that is not ASCII becomes `?`, and a long name is cut. The tag `Name` has the name unchanged.
 pub fn description(name: &str, instance: &InstanceId) -> String {
     let end = format!(" - {instance}");
     printable(name).chars().take(MAX_DESCRIPTION - end.len()).chain(end.chars()).collect()
 }
 
-/// A description that EC2 takes, of one that was given otherwise.
+/// Makes a description that EC2 accepts.
 pub fn printable(text: &str) -> String {
     let allowed = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
     text.chars().map(allowed).take(MAX_DESCRIPTION).collect()
 }
 
-/// Where the source's volume was: from `Devices`, else from the earlier scripts' description `Name - vol-… (device)`.
+/// The device of a snapshot's volume: from `Devices`, or from the description `Name - vol-… (device)` of the earlier
+/// scripts.
 pub fn device_of(snapshot: &Snapshot) -> Option<String> {
     let volume = snapshot.volume.as_ref()?;
     let tagged = devices_of(&snapshot.tags).into_iter().find(|a| a.volume == *volume).map(|a| a.device);

@@ -1,14 +1,15 @@
-//! What the system decides, apart from every way of talking to AWS.
+//! The decisions of the system. Nothing in here calls AWS.
 //!
-//! The crate depends on serde, serde_json, chrono and thiserror, and on nothing else: no AWS SDK, no async runtime.
-//! Nothing in it reads a clock or the environment; `now` comes in as an argument.
+//! The crate depends on serde, serde_json, chrono and thiserror only: no AWS SDK, no async runtime.
+//! Nothing in it reads a clock or the environment; `now` is an argument.
 //!
 //! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
 //! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
-//! are owed), [`expiry`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`] and
-//! [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go
-//! wrong, and what follows from it).
+//! are owed), [`expiry`] and [`breaker`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`]
+//! and [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`]
+//! and [`outcome`] (what can go wrong, and what happens then).
 
+pub mod breaker;
 pub mod claims;
 pub mod contract;
 pub mod copies;

@@ -1,4 +1,4 @@
-//! A message in a work queue: a task, whom to answer, and what logs and dead letters say of it.
+//! A message in a work queue: a task, its token, and the names that logs and dead letters give it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -12,9 +12,9 @@ use crate::{
     tags::BACKUP_RUN,
 };
 
-/// What a task is about, for logs and for the attributes of a message in a dead-letter queue.
+/// The things a task is about, for logs and for the attributes of its dead letter.
 pub trait About {
-    /// Names and values; at most eight.
+    /// Names and values, at most eight: SQS allows ten attributes, and two are the error and its cause.
     fn about(&self) -> Vec<(&'static str, String)>;
 }
 
@@ -56,27 +56,29 @@ fn joined(ids: &[SnapshotId]) -> String {
 /// The version of [`Message`].
 pub const MESSAGE_VERSION: u32 = 1;
 
-/// A message in a work queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<T> {
     /// [`MESSAGE_VERSION`].
     pub version: u32,
-    /// Whom to answer; nobody where the message was put back by hand.
+    /// The state machine waits for an answer to this token. A message that was put back by hand has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_token: Option<String>,
-    /// What to do.
     pub task: T,
-    /// When its run ends: from then on the task ends with [`ErrorName::OutOfTime`]. None on what was put back by hand.
+    /// After this time the task ends with [`ErrorName::OutOfTime`]. A message that was put back by hand has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DateTime<Utc>>,
-    /// When it was first sent; where it is missing, SQS knows when it was put into the queue.
+    /// When it was first sent; `None`: when SQS put it into the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<DateTime<Utc>>,
 }
 
 impl<T: DeserializeOwned> Message<T> {
-    /// Reads a message's body; [`ErrorName::BadMessage`] says what is wrong with it.
+    /// Reads a message's body.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorName::BadMessage`] says what is wrong with it.
     pub fn read(body: &str) -> Result<Self, Failure> {
         let refuse = |problem: &dyn std::fmt::Display| Failure::new(ErrorName::BadMessage, problem);
         let value: Value = serde_json::from_str(body).map_err(|e| refuse(&format!("the message is not JSON: {e}")))?;

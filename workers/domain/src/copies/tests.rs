@@ -16,7 +16,7 @@ fn at(ago: u64, minute: i64) -> DateTime<Utc> {
     day(ago).and_hms_opt(3, 0, 0).unwrap().and_utc() + TimeDelta::minutes(minute)
 }
 
-/// Completed, promised to us-east-1 and kept for 30 days.
+/// A completed source, kept for 30 days and promised a copy in us-east-1.
 fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
     let mut own = tags([("Type", "Automated"), ("BackupCrossRegion", "us-east-1"), ("SourceInstanceId", "i-1")]);
     own.extend([("CreatedOn".into(), day(ago).to_string()), ("BackupRun".into(), format!("of {id}"))]);
@@ -37,12 +37,12 @@ fn described(mut snapshot: Snapshot, description: &str) -> Snapshot {
     snapshot
 }
 
-/// As the earlier scripts made it.
+/// A source that the earlier scripts made.
 fn earlier_source(id: &str, ago: u64) -> Snapshot {
     without(without(described(source(id, "vol-1", ago), WEB), "BackupRun"), "SourceInstanceId")
 }
 
-/// As the earlier scripts copied it: without `SourceSnapshotId`.
+/// A copy that the earlier scripts made: without `SourceSnapshotId`.
 fn earlier_copy(id: &str, ago: u64, description: &str) -> Snapshot {
     let copy = with(described(source(id, "vol-ffff", ago), description), "BackupFromRegion", "eu-west-1");
     without(without(copy, "BackupCrossRegion"), "SourceInstanceId")
@@ -307,7 +307,7 @@ fn a_copy_is_wanted_as_long_as_its_source_and_two_days_at_least() {
         judged(&[one], &[], &[])
     };
     assert_eq!(tag(&of(0, "9999-12-31"), "DeleteOn"), "9999-12-31");
-    // Of a run that began before midnight, and comes to its copies after it.
+    // The run began before midnight, and makes its copies after midnight.
     assert_eq!(tag(&of(1, "2026-11-22"), "DeleteOn"), "2026-11-23");
     assert_eq!(of(0, "2026-11-22"), Owed::default(), "due on its own day");
     assert_eq!(of(2, "2026-11-23").tasks.len(), 1);
@@ -479,7 +479,7 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
     assert_eq!(surplus(&[of_run("snap-2", "a", Completed), of_run("snap-1", "a", Completed)]), ["snap-2"]);
     let (older, younger) = (of_run("snap-1", "a", Pending), of_run("snap-2", "a", Completed));
     assert_eq!(surplus(&[younger.clone(), older.clone()]), ["snap-2"]);
-    assert_eq!(surplus(&[in_state(older, Completed), younger]), ["snap-2"], "it does not change its mind");
+    assert_eq!(surplus(&[in_state(older, Completed), younger]), ["snap-2"], "the answer does not change");
     assert!(surplus(&[of_run("snap-1", "a", Error), of_run("snap-2", "a", Completed)]).is_empty());
     assert!(surplus(&[of_run("snap-1", "a", Completed), of_run("snap-2", "b", Completed)]).is_empty());
 }

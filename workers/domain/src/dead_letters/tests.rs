@@ -80,14 +80,14 @@ fn retag(copy: &str) -> CopyTask {
 fn a_copy_is_settled_when_it_is_no_longer_owed() {
     let observed = observed();
     for (source, to, settled) in [
-        ("snap-1", "us-east-1", true),  // Copied meanwhile.
+        ("snap-1", "us-east-1", true),  // Copied.
         ("snap-2", "us-east-1", false), // Still owed.
         ("snap-3", "us-east-1", false), // Left the look-back.
         ("snap-4", "us-east-1", false), // In doubt.
         ("snap-5", "us-east-1", false), // Begun, and stuck.
         ("snap-9", "us-east-1", true),  // The source is gone.
-        ("snap-1", "us-west-2", false), // Nobody could look.
-        ("snap-1", "eu-north-1", true), // Nobody asks for it any more.
+        ("snap-1", "us-west-2", false), // The region could not be read.
+        ("snap-1", "eu-north-1", true), // No tag asks for it any more.
     ] {
         assert_eq!(observed.is_settled(&copy(source, to)), settled, "{source} to {to}");
     }
@@ -108,7 +108,7 @@ fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
     ];
     observed.note_unfinished(&region("us-east-1"), &held);
     for (place, ids, settled) in [
-        ("us-east-1", vec!["snap-f"], true), // In error, and kept for ever: it is reported, and never goes.
+        ("us-east-1", vec!["snap-f"], true), // In error with `KeepForever`: reported, and never deleted.
         ("us-east-1", vec!["snap-a", "snap-9"], true),
         ("us-east-1", vec!["snap-a", "snap-b"], false),
         ("us-east-1", vec!["snap-c"], false),

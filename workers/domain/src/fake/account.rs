@@ -10,9 +10,7 @@ use crate::{claims::Attempt, creating::Context, settings::Settings};
 /// An EC2 with its claims, and one time for both.
 #[derive(Debug)]
 pub struct Account {
-    /// EC2.
     pub ec2: FakeEc2,
-    /// The claims.
     pub claims: FakeClaims,
     attempts: Cell<u32>,
 }
@@ -31,12 +29,11 @@ impl Account {
         Self { ec2: FakeEc2::new(enabled, now), claims: FakeClaims::new(now), attempts: Cell::new(0) }
     }
 
-    /// Lets time go by.
+    /// Moves the time on.
     pub fn pass(&self, seconds: i64) {
         self.set_now(self.ec2.now.get() + TimeDelta::seconds(seconds));
     }
 
-    /// Sets the time.
     pub fn set_now(&self, now: DateTime<Utc>) {
         self.ec2.now.set(now);
         self.claims.now.set(now);
@@ -57,7 +54,7 @@ impl Account {
         self.invoke_at(settings, &|| self.ec2.now.get(), handle).await
     }
 
-    /// One invocation of a worker that looks at a clock of its own.
+    /// One invocation of a worker with this clock.
     pub async fn invoke_at<R>(
         &self,
         settings: &Settings,

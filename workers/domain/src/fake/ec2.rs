@@ -16,10 +16,10 @@ use crate::{
     tags::{self, SnapshotTags},
 };
 
-/// What becomes of the next call.
+/// What happens to the next call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It goes well: what was asked for after it is met by the call after it.
+    /// It succeeds; the next fault is for the call after it.
     Spared,
     /// It is refused with this code, and nothing happens.
     Refused(&'static str),
@@ -30,7 +30,6 @@ pub enum Fault {
 /// EC2 in memory.
 #[derive(Debug)]
 pub struct FakeEc2 {
-    /// The regions of the account.
     pub regions: Regions,
     /// Instances of the home region.
     pub instances: RefCell<Vec<Instance>>,
@@ -38,17 +37,16 @@ pub struct FakeEc2 {
     pub volume_tags: RefCell<BTreeMap<VolumeId, Tags>>,
     /// Volumes of the home region that are attached to nothing.
     pub detached: RefCell<Vec<VolumeId>>,
-    /// What images and locks hold of each region's snapshots.
+    /// The snapshots of each region that images and locks hold.
     pub held_from_outside: RefCell<BTreeMap<Region, Holders>>,
-    /// Snapshots by region.
     pub snapshots: RefCell<BTreeMap<Region, Vec<Snapshot>>>,
     /// The time at which things are begun.
     pub now: Cell<DateTime<Utc>>,
     /// Copies in flight per destination, at most.
     pub copy_limit: Cell<usize>,
-    /// For so long what was begun is not described (EC2 is eventually consistent).
+    /// How long a new snapshot is not described (EC2 is eventually consistent).
     pub describe_lag: Cell<TimeDelta>,
-    /// Whether others go on before snapshots are described or copied, and before the answer comes.
+    /// Whether other tasks run before snapshots are described or copied, and before the answer comes.
     pub paced: Cell<bool>,
     /// Every call: action and region.
     pub calls: RefCell<Vec<(&'static str, Region)>>,
@@ -122,7 +120,6 @@ impl FakeEc2 {
         id
     }
 
-    /// The fleet as it is now.
     pub fn fleet(&self) -> Fleet {
         let (regions, instances) = (self.regions.clone(), self.instances.borrow().clone());
         Fleet { regions, instances, volumes: self.all_volumes() }
@@ -133,7 +130,7 @@ impl FakeEc2 {
         self.faults.borrow_mut().entry(action).or_default().push_back(fault);
     }
 
-    /// Everything that is pending becomes completed.
+    /// Completes all pending snapshots.
     pub fn complete_all(&self) {
         self.change(|snapshot| {
             if snapshot.state == SnapshotState::Pending {
@@ -142,7 +139,6 @@ impl FakeEc2 {
         });
     }
 
-    /// Changes every snapshot.
     pub fn change(&self, mut change: impl FnMut(&mut Snapshot)) {
         self.snapshots.borrow_mut().values_mut().flatten().for_each(&mut change);
     }
@@ -152,7 +148,6 @@ impl FakeEc2 {
         self.snapshots.borrow().get(region).cloned().unwrap_or_default()
     }
 
-    /// How often an action was called.
     pub fn count(&self, action: &str) -> usize {
         self.calls.borrow().iter().filter(|(called, _)| *called == action).count()
     }

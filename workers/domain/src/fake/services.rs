@@ -40,9 +40,7 @@ pub struct FakeServices {
     pub sent: RefCell<Vec<(String, String)>>,
     /// Whether the topic refuses everything.
     pub topic_is_down: bool,
-    /// The dead letters.
     pub letters: RefCell<Vec<DeadLetter>>,
-    /// Those that were put back.
     pub put_back: RefCell<Vec<DeadLetter>>,
 }
 

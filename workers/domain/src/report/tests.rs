@@ -84,7 +84,7 @@ fn instance(id: &str, state: &str, volumes: &[&str]) -> Instance {
     }
 }
 
-/// A fleet of these instances, and of these volumes beside theirs.
+/// A fleet of these instances with their volumes, and of more volumes.
 fn fleet(instances: &[Instance], detached: &[&str]) -> Fleet {
     let home = region("eu-west-1");
     let own = instances.iter().flat_map(|i| &i.volumes).map(|a| a.volume.clone());

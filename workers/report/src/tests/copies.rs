@@ -38,7 +38,7 @@ async fn a_copy_that_is_pending_for_longer_than_a_day_is_owed_and_stuck() {
     });
     let answer = night.report().await.unwrap();
     let line =
-        "copy snap-00000000000000002 pending since 2026-11-20 03:00 UTC: its copy in us-east-1 does not get done";
+        "copy snap-00000000000000002 pending since 2026-11-20 03:00 UTC: its copy in us-east-1 is stuck";
     assert!(!answer.complete && answer.cause.contains(line), "{answer:?}");
     assert_eq!(night.summary().copies[0].owed, 1);
 }

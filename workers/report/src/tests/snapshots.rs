@@ -9,14 +9,14 @@ async fn the_later_list_of_the_fleet_decides_what_is_still_owed() {
     gone.list_fleet("fleet-again.json");
     let answer = gone.report().await.unwrap();
     assert!(answer.complete, "{answer:?}");
-    assert_eq!(gone.notes(), ["i-1 (web): the instance is gone since it was discovered"]);
+    assert_eq!(gone.notes(), ["i-1 (web): the instance was terminated after it was discovered"]);
 
     let untagged = night().await;
     untagged.ec2.instances.borrow_mut()[0].tags.remove("Backup");
     untagged.ec2.snapshots.borrow_mut().clear();
     untagged.list_fleet("fleet-again.json");
     assert!(untagged.report().await.unwrap().complete);
-    assert_eq!(untagged.notes(), ["i-1 (web): it lost its Backup tag since it was discovered"]);
+    assert_eq!(untagged.notes(), ["i-1 (web): it lost its Backup tag after it was discovered"]);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_volume_that_is_gone_is_listed_until_its_last_backup_goes() {
     let labels = [("Type", "Automated"), ("CreatedOn", "2026-11-21"), ("DeleteOn", "2026-11-28"), ("Name", "old")];
     let last = night.ec2.add_snapshot(&home(), "vol-9".parse().ok().as_ref(), Completed, tags(labels));
     assert!(night.report().await.unwrap().complete, "it is no problem");
-    let line = format!("vol-9 (old): its last backup {last} goes on 2026-11-28");
+    let line = format!("vol-9 (old): its last backup {last} expires on 2026-11-28");
     assert!(night.written("summary.txt").contains(&line), "{}", night.written("summary.txt"));
 }
 
@@ -92,7 +92,7 @@ async fn why_a_snapshot_is_missing_comes_from_the_map_run() {
     night.services.map_runs = vec![map_run("Snapshots", input, "SnapshotLimitExceeded", "CreateSnapshots: no more")];
     let answer = night.report().await.unwrap();
     let begin = "i-1 (web), vol-1: no completed snapshot of this run: SnapshotLimitExceeded: CreateSnapshots: no more. \
-                 Raise the account's quota of snapshots. To make it up, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", ";
+                 Raise the account's quota of snapshots. To make it now, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", ";
     assert!(answer.cause.starts_with(begin), "{answer:?}");
     let text = night.written("summary.txt");
     assert!(text.contains("\n  Snapshots: SnapshotLimitExceeded: CreateSnapshots: no more: i-1 (web)\n"), "{text}");

@@ -5,7 +5,7 @@ use crate::tags::TagProblem;
 
 use SnapshotState::{Completed, Error, Other, Pending};
 
-/// Of one planned instance without a single snapshot: the volumes that are problems, and the notes.
+/// For a planned instance without any snapshot: the volumes that are problems, and the notes.
 fn without_snapshots(volumes: &[&str], fleet: &Fleet) -> (Vec<String>, Vec<String>) {
     let ends = instance_reports(&[plan("i-1", volumes)], RUN, &[], &Copied::new());
     let (problems, notes) = missing(&ends, fleet, &Failed::default(), &run());
@@ -65,7 +65,7 @@ fn what_is_still_attached_and_has_no_completed_snapshot_makes_the_run_incomplete
 
 #[test]
 fn a_missing_snapshot_is_told_with_its_reason_and_the_input_that_makes_it() {
-    let to_do = "To make it up, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", \"phases\": [\"snapshot\", \"copy\"]} within 24 hours of that time";
+    let to_do = "To make it now, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", \"phases\": [\"snapshot\", \"copy\"]} within 24 hours of that time";
     let broken = Snapshot { state_message: Some("no space".into()), ..snapshot("snap-1", "vol-1", Error) };
     let refused =
         item(json!({"instance": plan("i-1", &["vol-1"])}), "SnapshotLimitExceeded", "CreateSnapshots: no more");
@@ -86,7 +86,7 @@ fn a_missing_snapshot_is_told_with_its_reason_and_the_input_that_makes_it() {
             ", snap-1",
             "snap-1 is still pending since 2026-11-22 04:00 UTC",
         ),
-        (vec![], &unread, "", "why was not read: see the Map Run Snapshots"),
+        (vec![], &unread, "", "the reason could not be read: see the Map Run Snapshots"),
         (vec![], &nothing, "", "no failure is known: see the log of the snapshot function"),
     ] {
         let line = format!("i-1 (web), vol-1{who}: no completed snapshot of this run: {why}. {to_do}");
@@ -96,7 +96,7 @@ fn a_missing_snapshot_is_told_with_its_reason_and_the_input_that_makes_it() {
 
 #[test]
 fn what_is_gone_since_it_was_discovered_is_a_note_and_owes_nothing() {
-    let gone = "i-1 (web): the instance is gone since it was discovered".to_owned();
+    let gone = "i-1 (web): the instance was terminated after it was discovered".to_owned();
     assert_eq!(without_snapshots(&["vol-1", "vol-2"], &fleet(&[], &[])), (vec![], vec![gone.clone()]));
     for state in ["terminated", "shutting-down"] {
         let fleet = fleet(&[instance("i-1", state, &["vol-1"])], &[]);
@@ -105,7 +105,7 @@ fn what_is_gone_since_it_was_discovered_is_a_note_and_owes_nothing() {
     let later = fleet(&[instance("i-1", "stopped", &["vol-1"])], &["vol-2"]);
     let (owed, notes) = without_snapshots(&["vol-1", "vol-2", "vol-3"], &later);
     assert_eq!(owed, ["vol-1"]);
-    let expected = ["vol-2 was detached since it was discovered", "vol-3 is gone since it was discovered"];
+    let expected = ["vol-2 was detached after it was discovered", "vol-3 was deleted after it was discovered"];
     assert_eq!(notes, expected.map(|why| format!("i-1 (web): {why}")));
 }
 
@@ -116,16 +116,16 @@ fn what_lost_its_tag_in_mid_run_is_not_called_gone() {
         without_snapshots(&["vol-1"], &fleet(&[other], &[]))
     };
     for (own, why) in [
-        (&[][..], "it lost its Backup tag since it was discovered"),
-        (&[("Backup", "true")], "it lost its Backup tag since it was discovered"),
-        (&[("Backup", "hold")], "its Backup tag says Hold since it was discovered"),
+        (&[][..], "it lost its Backup tag after it was discovered"),
+        (&[("Backup", "true")], "it lost its Backup tag after it was discovered"),
+        (&[("Backup", "hold")], "its Backup tag was set to Hold after it was discovered"),
     ] {
         assert_eq!(untagged(own), (vec![], vec![format!("i-1 (web): {why}")]));
     }
     let mut held = fleet(&[instance("i-1", "running", &["vol-1"])], &[]);
     held.volumes[0].tags = tags([("Backup", "No")]);
     let (owed, notes) = without_snapshots(&["vol-1"], &held);
-    assert_eq!((owed.len(), notes), (0, vec!["i-1 (web): vol-1 got Backup=No since it was discovered".into()]));
+    assert_eq!((owed.len(), notes), (0, vec!["i-1 (web): vol-1 got Backup=No after it was discovered".into()]));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_volume_that_another_tagged_instance_holds_is_still_owed() {
         without_snapshots(&["vol-1"], &fleet(&[instance("i-1", "running", &[]), other], &[]))
     };
     assert_eq!(moved(&[("Backup", "yes")]), (vec!["vol-1".into()], vec![]));
-    assert_eq!(moved(&[("Backup", "No")]).1, ["i-1 (web): vol-1 was detached since it was discovered"]);
+    assert_eq!(moved(&[("Backup", "No")]).1, ["i-1 (web): vol-1 was detached after it was discovered"]);
     let (owed, notes) = without_snapshots(&["vol-1"], &fleet(&[instance("i-2", "running", &["vol-1"])], &[]));
     assert_eq!((owed.len(), notes.len()), (1, 0), "its first instance is gone");
 }
@@ -154,8 +154,8 @@ fn an_unprotected_volume_is_told_with_its_last_backup_and_the_three_words() {
         shown(&[unprotected(found)]),
         [
             "i-1 (db), i-2, vol-1, last backup snap-7 of 2026-11-20: it has backups, and no tag says whether it is backed \
-          up: Backup=\"true\": allowed is Yes, No or Hold. Set Backup=Yes (back it up), Backup=No (give its backups up) \
-          or Backup=Hold (keep the last one, and no more reports)"
+          up: Backup=\"true\": allowed is Yes, No or Hold. Set Backup=Yes (back it up), Backup=No (let all its \
+          backups expire) or Backup=Hold (keep the last one, and do not report it)"
         ]
     );
 }
