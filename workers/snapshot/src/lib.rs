@@ -1,16 +1,16 @@
-//! Snapshot: begins the snapshots of an instance, all volumes at one moment, tagged as they are made.
+//! Snapshot: begins the snapshots of an instance, all volumes at one moment. The call that makes them also tags them.
 //!
-//! Task: [`SnapshotTask`]. Result: [`Begun`], what is to be waited for.
+//! Task: [`SnapshotTask`]. Result: [`Begun`], the snapshots to wait for.
 //!
-//! One look answers a batch. What is missing then is claimed before it is made ([`domain::claims`]).
+//! One look at EC2 serves a batch. The worker claims missing snapshots before it makes them ([`domain::claims`]).
 //!
-//! - Delivered twice, also at the same moment: one claims the instance; the other waits, and adopts what that one made,
-//!   by the look or by the ids in the claim.
-//! - Crashed after the call, or an answer that was lost: the claim stays open until a look shows what was made, or until
-//!   it is taken over because nothing shows. The rest of the batch leaves EC2 alone.
+//! - Delivered twice, also at the same moment: one attempt claims the instance. The other waits, and adopts the
+//!   snapshots, from the look or by the ids in the claim.
+//! - Crashed after the call, or a lost answer: the claim stays open until EC2 shows the snapshots, or until another
+//!   attempt takes it over because EC2 shows nothing. The rest of the batch does not call EC2.
 //! - Throttled, or too soon after a volume's last snapshot: later.
-//! - A volume that is gone, or at a limit of its own: the others go on, one by one.
-//! - An instance that is gone: it fails by itself, the rest of the batch goes on.
+//! - A volume that is gone, or at a limit of its own: the other volumes are snapshotted one by one.
+//! - An instance that is gone: only its task fails.
 //!
 //! Snapshots in `error` count as absent.
 
@@ -45,9 +45,9 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<S
     for task in &tasks {
         let instance = task.instance.instance.as_str();
         let outcome = match &made[task.run_id.as_str()] {
-            // Once more in one batch: the next look, or the claim, shows what the first made.
+            // The same instance twice in one batch: the next look, or the claim, shows what the first task made.
             Ok(_) if !begun.insert((&task.run_id, instance)) => later(context, context.settings.poll_seconds, instance),
-            // An answer was lost: the rest of the batch need not try, and would outlast the function's time-out.
+            // An answer was lost: with the rest of the batch, the function would reach its time-out.
             Ok(_) if ec2_unavailable || context.is_late(looked) => {
                 later(context, context.settings.retry_seconds, instance)
             }
@@ -60,7 +60,7 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<S
     outcomes
 }
 
-/// What EC2 shows of each run, of the instances in the batch.
+/// The snapshots of the instances in the batch that EC2 shows, by run id.
 async fn look<'t, E: Ec2, C>(
     context: &Context<'_, E, C>,
     tasks: &'t [SnapshotTask],
@@ -69,7 +69,7 @@ async fn look<'t, E: Ec2, C>(
     for task in tasks {
         instances_of_run.entry(&task.run_id).or_default().push(task.instance.instance.clone());
     }
-    // All at once, so that looks that hang do so together.
+    // All at once, so that the time of several slow answers does not add up.
     let looks = instances_of_run.into_iter().map(async |(run_id, instances)| {
         (run_id, context.ec2.snapshots(context.home, &SnapshotFilter::OfRun(run_id.to_owned(), instances)).await)
     });
@@ -80,7 +80,7 @@ fn later<E, C>(context: &Context<'_, E, C>, seconds: u32, instance: &str) -> Out
     Outcome::Later(spread(seconds, instance, context.now()))
 }
 
-/// `made` is what EC2 showed of the run when the batch began.
+/// `made` are the snapshots of the run that EC2 showed when the batch began.
 async fn snapshot_instance<E: Ec2, C: Claims>(
     context: &Context<'_, E, C>,
     task: &SnapshotTask,
@@ -133,7 +133,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
     concluded(context, plan, begun, created)
 }
 
-/// What an earlier attempt of this run made of the instance: of several of one volume, the one that counts.
+/// The snapshots that earlier attempts of this run made, one per volume: the one that counts.
 fn earlier<'a>(plan: &'a InstancePlan, shown: &'a [Snapshot]) -> BTreeMap<&'a VolumeId, &'a Snapshot> {
     let of = |volume: &'a VolumeId| {
         Some((volume, oldest_live(shown.iter().filter(|snapshot| snapshot.volume.as_ref() == Some(volume)))?))
@@ -145,16 +145,16 @@ fn is_made(attachment: &Attachment, made: &[Made]) -> bool {
     made.iter().any(|made| made.volume.as_ref() == Some(&attachment.volume))
 }
 
-/// Adds what EC2 does not show yet to what is waited for.
+/// Adds snapshots that EC2 does not show yet to those to wait for.
 fn adopt(begun: &mut Begun, volumes: &[&Attachment], made: &[Made]) {
     for made in made.iter().filter(|made| volumes.iter().any(|a| made.volume.as_ref() == Some(&a.volume))) {
-        // Not since the oldest was begun: this one may not be described yet, and that is no failure.
+        // The wait begins with the youngest: it has ten minutes from then until EC2 must describe it.
         begun.started = if begun.snapshots.is_empty() { made.at } else { begun.started.max(made.at) };
         begun.snapshots.push(made.id.clone());
     }
 }
 
-/// Lets others know what was made. Where that fails they learn it from EC2, and take the claim over.
+/// Writes the ids into the claim. If that fails, other attempts wait until EC2 shows the snapshots.
 async fn write_down<E, C: Claims>(context: &Context<'_, E, C>, held: Held, created: &Created, plan: &InstancePlan) {
     let made = created.made.clone();
     let written = match created.is_in_doubt() {
@@ -166,10 +166,10 @@ async fn write_down<E, C: Claims>(context: &Context<'_, E, C>, held: Held, creat
     }
 }
 
-/// The outcome where some volumes were refused, or the rest was not tried.
+/// The outcome after the calls, also if EC2 refused some volumes, or some were not tried.
 fn concluded<E, C>(context: &Context<'_, E, C>, plan: &InstancePlan, begun: Begun, created: Created) -> Outcome {
     let (instance, now) = (plan.instance.as_str(), context.now());
-    // Never sooner where a part of the set was begun: EC2 may not show that before.
+    // If a part of the set was begun, EC2 needs this time until it shows that part.
     let at_least = if begun.snapshots.is_empty() { 0 } else { context.settings.retry_seconds };
     if let Some(error) = created.stopped {
         return match after(error, instance, now) {

@@ -1,5 +1,3 @@
-//! The snapshot function.
-
 use aws::{Aws, StartError, creating_worker};
 use snapshot::handle;
 

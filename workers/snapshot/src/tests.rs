@@ -58,7 +58,7 @@ fn begun(outcome: &Outcome) -> Begun {
     serde_json::from_value(result.clone()).unwrap()
 }
 
-/// The volumes that there are snapshots of, live or not.
+/// The volumes that have snapshots, live or not.
 fn snapshotted(ec2: &FakeEc2) -> Vec<String> {
     ec2.held(&home()).iter().map(|s| s.volume.as_ref().unwrap().to_string()).collect()
 }
@@ -171,7 +171,7 @@ async fn what_an_interrupted_delivery_left_out_is_made_up_for_and_waited_for_fro
     let begun = begun(&handled(&ec2, &[task]).await[0]);
     assert_eq!(snapshotted(&ec2), ["vol-1", "vol-2"]);
     assert_eq!(begun.snapshots.len(), 2);
-    assert_eq!(begun.started, ec2.now.get(), "what was just begun has ten minutes to be described");
+    assert_eq!(begun.started, ec2.now.get(), "a new snapshot has ten minutes until EC2 must describe it");
 }
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn too_soon_throttled_and_forbidden_each_have_their_outcome() {
         ec2.fail_next("CreateSnapshots", Fault::Refused(code));
         let outcome = &handled(&ec2, &[db()]).await[0];
         assert!(matches!(outcome, Later(seconds) if *seconds >= at_least), "{code}: {outcome:?}");
-        assert_eq!(ec2.count("CreateSnapshot"), 0, "{code} is of no one volume");
+        assert_eq!(ec2.count("CreateSnapshot"), 0, "{code} is not about one volume");
         assert!(matches!(handled(&ec2, &[db()]).await[0], Done(_)), "{code} sets the claim free");
     }
     let ec2 = account();
@@ -272,7 +272,7 @@ async fn a_run_that_cannot_be_looked_at_is_not_acted_on() {
     assert!(ec2.held(&home()).is_empty());
 }
 
-/// Lets deliveries go on call by call, each in its turn.
+/// Lets the deliveries run in turn, one call each.
 fn pace(account: &Account) {
     account.ec2.paced.set(true);
     account.claims.paced.set(true);
@@ -320,7 +320,7 @@ async fn what_was_lost_on_the_way_is_made_when_its_claim_is_taken_over() {
         ec2.fail_next("CreateSnapshots", fault);
         assert!(matches!(handled(&ec2, &[db()]).await[0], Retry(_)));
         ec2.pass(60);
-        assert!(matches!(handled(&ec2, &[db()]).await[0], Later(15..=22)), "nothing shows, and it may have happened");
+        assert!(matches!(handled(&ec2, &[db()]).await[0], Later(15..=22)), "EC2 shows nothing, but may have acted");
         ec2.pass(119);
         let outcome = handled(&ec2, &[db()]).await;
         assert_eq!(matches!(outcome[0], Done(_)), made, "{outcome:?}");
@@ -360,7 +360,7 @@ async fn one_volume_at_its_limit_does_not_keep_the_others_from_being_begun() {
         assert!(matches!(outcome, Later(60..)), "never sooner than RetrySeconds after a partly begun set: {outcome:?}");
         ec2.pass(60);
         let rest = begun(&handled(&ec2, &[db()]).await[0]);
-        assert_eq!(snapshotted(&ec2), ["vol-2", "vol-1"], "{code}: what EC2 does not show yet is known by its id");
+        assert_eq!(snapshotted(&ec2), ["vol-2", "vol-1"], "{code}: a snapshot that EC2 does not show yet has an id");
         assert_eq!((rest.snapshots.len(), rest.started), (2, ec2.now.get()));
     }
 }
@@ -423,7 +423,7 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
     ec2.add_instance("i-2", &[], &["vol-3", "vol-4"]);
     let mut second = task("i-2", &[("/dev/sda1", "vol-3"), ("/dev/sdb", "vol-4")]);
     second.instance.excluded = (0..41).map(|i| volume(&format!("vol-{i:03x}"))).collect();
-    // Every second look at the clock, five seconds have gone by.
+    // At every second reading, the clock has moved five seconds.
     let looks = Cell::new(1);
     let clock = || {
         looks.set(looks.get() + 1);
