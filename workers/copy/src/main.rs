@@ -1,5 +1,3 @@
-//! The copy function.
-
 use aws::{Aws, StartError, creating_worker};
 use copy::handle;
 
