@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::{context::Context, copies::rules};
 
-/// Snapshots in one message: few enough to be deleted within seconds, also in a region that is far away.
+/// Snapshots in one message: few enough that they are deleted within seconds, also in a distant region.
 const BATCH: usize = 20;
 
 /// Judges every snapshot of a region, and lists those to delete.
@@ -60,7 +60,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     };
     let mut kept = KeptSources::default();
     let mut judged = judge(&kept);
-    // Where nothing would go, nothing more has to be known.
+    // If nothing would be deleted, the other lists are not needed.
     if judged.iter().any(Verdict::expires) {
         ec2.each_snapshot(home, &SnapshotFilter::KeptForever, &mut |source| kept.note(&source)).await?;
         judged = judge(&kept);
@@ -90,7 +90,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     run_files::write_lines(*storage, run, &run_files::expire(region), &batches).await.map(SweepPlan::Manifest)
 }
 
-/// Why each snapshot goes or stays; what is due and stays once more by itself, since the report names it.
+/// Writes the verdict on each snapshot; due snapshots that stay are also written to their own file, for the report.
 async fn write_verdicts(
     run: &Run,
     region: &Region,
@@ -113,8 +113,8 @@ async fn write_verdicts(
     Ok(())
 }
 
-/// Stops the region where too much would go at once, for this run and for those that follow, until one is allowed;
-/// answers why, where it does.
+/// Stops the region if the breaker says so, for this run and the following ones, until an execution allows it. Returns
+/// why it is stopped.
 async fn hold_or_go_on<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
@@ -128,13 +128,13 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
         tracing::warn!(%region, tripped = ?tripped.err(), "the breaker is overruled by the execution's input");
         return if run.dry_run { Ok(None) } else { storage.remove(&key).await.map(|()| None) };
     }
-    // One that cannot be read holds: the error ends the step.
+    // A hold that cannot be read still holds: then the step fails.
     if let Some(body) = storage.read(&key).await? {
         return Ok(Some(match serde_json::from_str::<Hold>(&body) {
             Ok(Hold { since, run_id, why }) => {
                 refuse(&format!("stopped since {} (run {run_id}): {why}", since.format("%Y-%m-%d %H:%M UTC")))
             }
-            Err(error) => refuse(&format!("{key} cannot be read ({error}), and holds")),
+            Err(error) => refuse(&format!("{key} cannot be read ({error}), and still holds")),
         }));
     }
     let Err(tripped) = tripped else { return Ok(None) };
@@ -145,7 +145,7 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
     Ok(Some(refuse(&tripped)))
 }
 
-/// Those of the due sources that still owe a copy, or of which it cannot be known.
+/// The due sources whose copy is owed, in doubt, or cannot be checked.
 async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     run: &Run,
     context: &Context<'_, E, S>,
@@ -157,7 +157,7 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     if due.is_empty() {
         return Ok(owed);
     }
-    // All of them for each region: which of several a copy is of does not depend on what each asks for.
+    // Each region gets all of them: copies of the earlier scripts can only be matched against all sources.
     let sources = due_and_alike(context, due).await?;
     let regions: BTreeSet<Region> = sources.iter().flat_map(|source| living.copy_regions(source)).collect();
     let enabled = if regions.is_empty() { BTreeSet::new() } else { context.ec2.regions().await?.enabled };
@@ -166,14 +166,14 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
             Ok(there) => {
                 let found = copies::owed(&sources, &there, living, &region, rules);
                 owed.extend(found.sources().into_iter().cloned());
-                // What this run was to copy before midnight, and did not, is reported: its source is still there then.
+                // A copy that this run planned before midnight, and did not make, is reported: its source stays.
                 let planned = planned_copies(run, &region, context.storage).await?;
                 owed.extend(
                     copies::uncopied(&sources, &there, context.home).into_iter().filter(|id| planned.contains(id)),
                 );
             }
             Err(error) => {
-                tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
+                tracing::warn!(%region, %error, "the copies in the region cannot be read: their sources are kept");
                 let asking = sources.iter().filter(|source| living.copy_regions(source).contains(&region));
                 owed.extend(asking.map(|source| source.id.clone()));
             }
@@ -182,7 +182,7 @@ async fn sources_of_owed_copies<E: Ec2, S: Storage>(
     Ok(owed)
 }
 
-/// The due sources, and those that look like them: which of several a copy is of can only be told of all of them.
+/// The due sources, and the sources with the same key: a copy of the earlier scripts may be a copy of any of them.
 async fn due_and_alike<E: Ec2, S>(
     Context { ec2, home, .. }: &Context<'_, E, S>,
     due: &BTreeSet<SnapshotId>,
@@ -201,7 +201,7 @@ async fn due_and_alike<E: Ec2, S>(
 
 /// The sources whose copies to a region this run has planned.
 async fn planned_copies(run: &Run, region: &Region, storage: &impl Storage) -> Result<BTreeSet<SnapshotId>, Failure> {
-    // Where the run makes no copies there is no such file.
+    // Without the copy phase there is no such file.
     let planned: Vec<CopyTask> = run_files::read_lines(storage, run, &run_files::copies(region)).await?;
     Ok(planned
         .into_iter()
@@ -212,7 +212,7 @@ async fn planned_copies(run: &Run, region: &Region, storage: &impl Storage) -> R
         .collect())
 }
 
-/// What of a destination may be a copy of these sources: a region holds too much to keep it all in memory.
+/// The snapshots in a destination that may be copies of these sources. All of them could be too many for the memory.
 async fn copies_there<E: Ec2, S>(
     context: &Context<'_, E, S>,
     region: &Region,
@@ -223,7 +223,7 @@ async fn copies_there<E: Ec2, S>(
     context
         .ec2
         .each_snapshot(region, &SnapshotFilter::CopiesFrom(context.home.clone()), &mut |copy| {
-            // One that does not name its source is of the earlier scripts, and may be of any.
+            // A copy without a source was made by the earlier scripts, and may be a copy of any of them.
             if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
                 there.push(copy);
             }

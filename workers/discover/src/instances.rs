@@ -16,7 +16,7 @@ use domain::{
 
 use crate::{context::Context, fleet};
 
-/// Plans the snapshots of the fleet, and finds the regions that the other phases are about.
+/// Plans the snapshots of the fleet, and finds the regions of the other phases.
 pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     Context { ec2, storage, settings, .. }: &Context<'_, E, S>,
@@ -62,7 +62,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     Ok(FleetFound { manifest, copy_regions: copy_regions.into_iter().collect(), expire_regions })
 }
 
-/// What of `ExpireRegions` would let copies pile up unnoticed.
+/// The problems of `ExpireRegions`: regions that cannot be used, and regions whose copies would never expire.
 async fn left_out(ec2: &impl Ec2, regions: &Regions, settings: &Settings) -> Vec<Rejection> {
     let (given, mut rejections) = (&settings.expire_regions, Vec::new());
     if given.is_empty() {
@@ -77,11 +77,11 @@ async fn left_out(ec2: &impl Ec2, regions: &Regions, settings: &Settings) -> Vec
             Ok(0) => {}
             Ok(count) => {
                 let problem =
-                    format!("{region} holds {count} of its copies, and is left out: none of them ever expires");
+                    format!("{region} holds {count} of the copies, and is not listed: none of them ever expires");
                 rejections.push(Rejection::new("ExpireRegions", problem));
             }
-            // A region that may not be looked into is the reason to leave it out.
-            Err(error) => tracing::info!(%region, %error, "left out of ExpireRegions, and not looked into"),
+            // A region that may not be read is the reason not to list it.
+            Err(error) => tracing::info!(%region, %error, "the region is not in ExpireRegions, and cannot be read"),
         }
     }
     rejections

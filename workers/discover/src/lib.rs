@@ -10,8 +10,8 @@
 //! | `ListFleetAgain` | `fleet-again.json` | nothing |
 //! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `left-REGION.jsonl`, `expire-REGION.jsonl`, `holds/REGION` | the manifest, or why the region is stopped |
 //!
-//! Whatever it reads it reads to the end: a list that could not be completed is an error, never a shorter list.
-//! It changes nothing in EC2, so a second invocation, or one after a crash, gives the same.
+//! It reads every list to its end: an incomplete list is an error, never a shorter list.
+//! It changes nothing in EC2, so that a second invocation, or one after a crash, gives the same.
 
 mod context;
 mod copies;
