@@ -9,14 +9,14 @@ use domain::{
 
 use crate::Known;
 
-/// The volumes whose backups nothing speaks of, in every run: absence is not a wish.
+/// The volumes that have backups, but no word. Every run reports them, whatever its phases.
 pub(crate) fn look_for_unprotected(known: &Known<'_>, summary: &mut Summary) {
     let (without, gone) = without_word(known.fleet, known.sources);
     summary.problems.extend(without.into_iter().map(unprotected));
     summary.gone = gone.into_iter().map(GoneVolume::from).collect();
 }
 
-/// What became of each planned instance.
+/// Reports each planned instance.
 pub(crate) fn look(
     known: &Known<'_>,
     plans: &[InstancePlan],

@@ -29,7 +29,7 @@ fn east() -> Region {
     "us-east-1".parse().unwrap()
 }
 
-/// What a night left behind.
+/// The state after a night.
 struct Night {
     ec2: FakeEc2,
     storage: FakeStorage,
@@ -37,7 +37,7 @@ struct Night {
     event: ReportEvent,
 }
 
-/// A night after which all is there: the snapshot of `vol-1` of `i-1`, its copy, and `snap-99` is gone.
+/// A night after which nothing is owed: `vol-1` of `i-1` has a snapshot and a copy, and `snap-99` is deleted.
 async fn night() -> Night {
     let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T04:00:00Z".parse().unwrap());
     let run = Run {
@@ -120,7 +120,7 @@ impl Night {
         let Self { ec2, storage, services, event } = self;
         let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
         let answer = handle(event.clone(), &context).await;
-        // The fleet was listed by discover, and nothing is changed.
+        // The report does not list the fleet, and changes nothing.
         assert!(ec2.calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{:?}", ec2.calls);
         answer
     }
