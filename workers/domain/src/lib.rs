@@ -4,7 +4,8 @@
 //! Nothing in it reads a clock or the environment; `now` comes in as an argument.
 //!
 //! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
-//! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
+//! [`policy`] (what a tagged instance asks for), [`hooks`] (what is
+//! run in it), [`protection`] (what a volume's tags protect), [`copies`] (which copies
 //! are owed), [`expiry`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`] and
 //! [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go
 //! wrong, and what follows from it).
@@ -19,6 +20,7 @@ pub mod error;
 pub mod expiry;
 pub mod fake;
 pub mod fleet;
+pub mod hooks;
 pub mod ids;
 pub mod labels;
 pub mod message;

@@ -16,6 +16,8 @@ pub enum Outcome {
     Retry(Failure),
     /// It can never work as it stands.
     Fail(Failure),
+    /// It was not done, and the state machine decides what follows: nobody has to retry it.
+    Declined(Failure),
 }
 
 /// The longest delay that SQS has, in seconds (SQS quotas).

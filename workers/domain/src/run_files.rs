@@ -7,6 +7,7 @@
 //! | [`FLEET`] | the [`Fleet`] when the run began | `DiscoverInstances` | `DiscoverCopies`, report |
 //! | [`FLEET_AGAIN`] | the same before anything is expired | `ListFleetAgain` | `DiscoverExpired`, report |
 //! | [`INSTANCES`] | [`InstancePlan`](crate::policy::InstancePlan) lines | `DiscoverInstances` | the Map over the instances, report |
+//! | [`HOOKED`] | the same of instances with a hook | `DiscoverInstances` | the Map over these instances, report |
 //! | [`REJECTED`] | [`Rejection`](crate::policy::Rejection) lines | `DiscoverInstances` | report |
 //! | [`copies`] | [`CopyTask`](crate::copies::CopyTask) lines | `DiscoverCopies` | the Map over the copies, `DiscoverExpired`, report |
 //! | [`verdicts`] | why each snapshot of the region goes or stays | `DiscoverExpired` | people |
@@ -29,8 +30,10 @@ use crate::{
 pub const FLEET: &str = "fleet.json";
 /// The fleet as it is before anything is expired, and when the run is reported.
 pub const FLEET_AGAIN: &str = "fleet-again.json";
-/// What is to be snapshotted.
+/// What is to be snapshotted as it is.
 pub const INSTANCES: &str = "instances.jsonl";
+/// What is to be snapshotted between the scripts of a hook.
+pub const HOOKED: &str = "hooked.jsonl";
 /// What was asked for and cannot be done.
 pub const REJECTED: &str = "rejected.jsonl";
 

@@ -108,6 +108,7 @@ proptest! {
             created_on: day("2026-01-01") + chrono::Days::new(offset),
             retention: days.try_into().unwrap(), retention_cross_region: None,
             backup_cross_region: Some("us-east-1"), keep_forever: keep.as_deref(), devices: &devices,
+            begun: None,
         };
         let read = SnapshotTags::read(&labels.tags());
         prop_assert!(read.automated);
