@@ -41,6 +41,9 @@ pub const DEFAULT_TIMEOUT_SECONDS: u32 = 60;
 /// What it may be: Data Lifecycle Manager's range.
 pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<u32> = 10..=120;
 
+/// For so long SSM tries to deliver a command, in seconds: the least that `SendCommand` takes (its documentation).
+pub const DELIVERY_SECONDS: u32 = 30;
+
 /// What becomes of an instance whose hook failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -27,7 +27,7 @@ use domain::{
     creating::Context,
     error::{ErrorName, Failure, Reaction, SsmError, cut},
     hooks::{
-        HookDocument, HookPlan, Script,
+        DELIVERY_SECONDS, HookDocument, HookPlan, Script,
         claim::{HookClaim, StoredHookClaim},
     },
     outcome::Outcome,
@@ -37,8 +37,6 @@ use futures::future::join_all;
 
 /// Seconds between two looks at a command.
 pub const LOOK_SECONDS: u32 = 2;
-/// For so long SSM tries to deliver a command, in seconds: the least that `SendCommand` takes.
-pub const DELIVERY_SECONDS: u32 = 30;
 /// For so long after all of its time-outs a command may take to be shown as ended.
 const GRACE: TimeDelta = TimeDelta::seconds(15);
 /// For so long a claim without a command may be in the hands of somebody who is about to send it: a function's time-out.
