@@ -9,7 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 .NOTPARALLEL:
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
-VENVS := $(CACHE)/venvs
+# One set of Python environments for each set of pinned versions, so that checkouts of different ones share the cache.
+VENVS := $(CACHE)/venvs-$(shell cat tests/local/requirements/*.txt | sha256sum | cut -c 1-12)
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # As SAM names architectures. The local cloud runs the functions as processes of this machine, so they are built from a
 # copy of the template that names its architecture; it lies beside the template, whose paths are relative.
@@ -36,6 +37,11 @@ help: ## Show this list.
 demo: environments build ## Run the whole system on this machine, on a sample fleet.
 	$(call say,The demo: a local cloud with a deployed stack and a sample fleet)
 	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS)
+
+.PHONY: cloud
+cloud: environments build ## Keep a local cloud with the deployed stack up, to try things by hand.
+	$(call say,A local cloud$(comma) until Ctrl-C)
+	@$(VENVS)/moto/bin/python tests/local/playground.py --venvs $(VENVS)
 
 .PHONY: measure
 measure: environments build ## Print what a fault-free run costs in calls and transitions.
@@ -69,7 +75,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check-local check stories ## Run every check and every test; CI runs this.
+test: format lint unit check-local check check-cloud stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
 
 .PHONY: format
@@ -139,6 +145,11 @@ check: environments ## Check the template, the state machine's definition and th
 	@$(VENVS)/tools/bin/python tests/local/check_imports.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
+.PHONY: check-cloud
+check-cloud: environments build ## Run the commands that `make cloud` prints.
+	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
+	@$(VENVS)/moto/bin/python tests/local/check_playground.py --venvs $(VENVS)
+
 .PHONY: check-local
 check-local: environments ## Test the local cloud and the checks of the template.
 	$(call say,The local cloud itself and the checks of the template)
@@ -157,11 +168,8 @@ $(CARGO_DENY):
 .PHONY: environments
 environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready
 
-# Made anew when the pinned versions change, and only then: a fresh checkout has new time stamps.
-$(VENVS)/%/ready: tests/local/requirements/%.txt
-	@if cmp --silent $< $@; then touch $@; else \
-		printf '\n== Python environment %s (about a minute)\n' $*; \
-		python3 -m venv --clear $(VENVS)/$*; \
-		$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<; \
-		cp $< $@; \
-	fi
+$(VENVS)/%/ready:
+	@printf '\n== Python environment %s (about a minute)\n' $*
+	@python3 -m venv --clear $(VENVS)/$*
+	@$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement tests/local/requirements/$*.txt
+	@touch $@

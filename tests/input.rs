@@ -40,7 +40,7 @@ fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() 
     let stack = cloud.stack(HOME);
     let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1), tagged(json!({}), 2)]));
     // The snapshot worker's first look takes so long that there is time to change the fleet.
-    cloud.control("faults", Some(&json!({"action": "DescribeSnapshots", "kind": "slow", "seconds": 1.5, "times": 1})));
+    cloud.control("faults", Some(&json!({"action": "DescribeSnapshots", "kind": "slow", "seconds": 5, "times": 1})));
     let execution = cloud.begin(&stack, &json!({"phases": ["snapshot"]}));
     until("the fleet is discovered", || (!cloud.calls("DescribeVolumes").is_empty()).then_some(()));
     cloud.control("terminate", Some(&json!({"region": HOME, "instance": ids[1].0})));

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path

@@ -43,10 +43,10 @@ class Environment(CheckTest):
     def test_functions_that_are_given_what_they_do_not_read(self):
         self.finds(
             functions_read_what_they_are_given,
-            "workers/snapshot/src/main.rs",
+            "workers/report/src/main.rs",
             "aws.bucket()?",
             "()",
-            "SnapshotFunction is given REPORT_BUCKET, and does not read it.",
+            "ReportFunction is given REPORT_BUCKET, and does not read it.",
         )
         self.finds(
             functions_read_what_they_are_given,
