@@ -204,8 +204,9 @@ pub fn post_end(ended: &Ended) -> PostEnd {
 }
 
 fn not_delivered(ended: &Ended, script: &str) -> Failure {
-    let cause = format!("the instance's SSM agent did not take the {script} ({})", ended.status);
-    Failure::new(ErrorName::HookAgentGone, cause)
+    // Where a policy forbids the instance, SSM may take the command and say so only then (its user guide).
+    let name = if ended.status == "AccessDenied" { ErrorName::AccessDenied } else { ErrorName::HookAgentGone };
+    Failure::new(name, format!("the instance's SSM agent did not take the {script} ({})", ended.status))
 }
 
 /// Whether a script refuses since what it should freeze lies on the root file system.

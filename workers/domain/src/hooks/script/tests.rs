@@ -27,6 +27,7 @@ fn only_a_pre_script_that_is_known_to_have_failed_is_not_frozen() {
         (exited(-1, ""), "perhaps", "PreHookFailed"),
         (exited(0, "{\"version\":2}"), "perhaps", "HookNotUnderstood"),
         (ended(CommandEnd::NotDelivered, "DeliveryTimedOut"), "not", "HookAgentGone"),
+        (ended(CommandEnd::NotDelivered, "AccessDenied"), "not", "AccessDenied"),
         (ended(CommandEnd::TimedOut, "ExecutionTimedOut"), "perhaps", "HookTimedOut"),
         (ended(CommandEnd::Other, "Cancelled"), "perhaps", "PreHookFailed"),
         (ended(CommandEnd::Failed, "Failed"), "perhaps", "PreHookFailed"),
