@@ -67,15 +67,17 @@ fn parameters(command: &Command<'_>) -> HashMap<String, Vec<String>> {
 }
 
 /// How a command stands, by `Status` and `StatusDetails` (`GetCommandInvocation` documentation), which is written with
-/// spaces in some places and without in others.
-fn read(status: &str, details: &str, exit: i32, output: &str, errors: &str) -> Invocation {
+/// spaces in some places and without in others. A command that has `begun` may have run, though SSM says that it was not
+/// delivered: it says so, too, where an agent took it and never told the end.
+fn read(status: &str, details: &str, begun: bool, exit: i32, output: &str, errors: &str) -> Invocation {
     let details = details.replace(' ', "");
     let end = match (status, details.as_str()) {
         ("Pending" | "InProgress" | "Delayed" | "Cancelling", _) => return Invocation::Running,
         ("Success", _) => CommandEnd::Success,
-        (_, "DeliveryTimedOut" | "Undeliverable" | "Terminated" | "InvalidPlatform" | "AccessDenied") => {
+        (_, "DeliveryTimedOut" | "Undeliverable" | "Terminated" | "InvalidPlatform" | "AccessDenied") if !begun => {
             CommandEnd::NotDelivered
         }
+        (_, "DeliveryTimedOut") => CommandEnd::TimedOut,
         ("TimedOut", _) | (_, "ExecutionTimedOut") => CommandEnd::TimedOut,
         ("Failed", _) => CommandEnd::Failed,
         _ => CommandEnd::Other,
@@ -122,6 +124,8 @@ impl RunCommand for SsmClient {
         Ok(read(
             answer.status().map_or("", |status| status.as_str()),
             answer.status_details().unwrap_or_default(),
+            // "If the plugin hasn't started to run, the string is empty."
+            answer.execution_start_date_time().is_some_and(|at| !at.is_empty()),
             answer.response_code(),
             answer.standard_output_content().unwrap_or_default(),
             answer.standard_error_content().unwrap_or_default(),
@@ -170,12 +174,16 @@ mod tests {
             ("Cancelled", "Cancelled", 137, Some((CommandEnd::Other, Some(137)))),
             ("SomethingNew", "", 0, Some((CommandEnd::Other, Some(0)))),
         ] {
-            let end = match read(status, details, exit, "out", "err") {
+            let end = match read(status, details, false, exit, "out", "err") {
                 Invocation::Running => None,
                 Invocation::Ended(ended) => Some((ended.end, ended.exit)),
             };
             assert_eq!(end, expected, "{status} {details}");
         }
+        let Invocation::Ended(ended) = read("TimedOut", "DeliveryTimedOut", true, -1, "", "") else {
+            panic!("it has ended")
+        };
+        assert_eq!(ended.end, CommandEnd::TimedOut, "it had begun: it may have frozen");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! | exit code | of a pre-script | of a post-script |
 //! |---|---|---|
 //! | 0 | frozen | thawed |
-//! | 201, 202 | it failed | it failed: it may still be frozen |
+//! | 201 | it failed | it failed: it may still be frozen |
+//! | 202 | it failed, and may have frozen | it failed: it may still be frozen |
 //! | 203 | | it had thawed by itself before |
 //! | 204, 205 | another freeze is open | nothing was frozen |
 //! | 206 | it cannot be frozen, the reason in words | as 202 |
@@ -171,7 +172,11 @@ pub fn pre_end(ended: &Ended) -> PreEnd {
         (CommandEnd::Failed, Some(204 | 205)) => {
             PreEnd::NotFrozen(failed(ErrorName::HookOutOfOrder, "finds that another freeze is open"))
         }
-        (CommandEnd::Failed, Some(code @ 1..128 | code @ 201..=206)) => {
+        // A pre-script that could not undo what it had frozen says so with the code of a post-script.
+        (CommandEnd::Failed, Some(202)) => {
+            PreEnd::Perhaps(failed(ErrorName::PreHookFailed, "failed with exit code 202"))
+        }
+        (CommandEnd::Failed, Some(code @ (1..128 | 201..=206))) => {
             PreEnd::NotFrozen(failed(ErrorName::PreHookFailed, &format!("failed with exit code {code}")))
         }
         // Killed, or cancelled: whether it had frozen by then is not known.
@@ -211,7 +216,8 @@ fn not_delivered(ended: &Ended, script: &str) -> Failure {
 
 /// Whether a script refuses since what it should freeze lies on the root file system.
 fn is_on_root(ended: &Ended) -> bool {
-    words(ended).to_ascii_lowercase().contains("root file system")
+    let words = words(ended).to_ascii_lowercase();
+    words.contains("root file system") || words.contains("cannot be frozen safely")
 }
 
 /// What a script itself said, as the end of a sentence: the reason of its report, else its last words.
