@@ -80,7 +80,7 @@ impl Account {
         let fleet: FleetFound = serde_json::from_value(self.discover(event).await.unwrap()).unwrap();
 
         for instance in self.manifest::<InstancePlan>(&fleet.manifest) {
-            let tasks = vec![SnapshotTask { run_id: run.id.clone(), instance }];
+            let tasks = vec![SnapshotTask { run_id: run.id.clone(), instance, frozen_by: None, why: None }];
             self.aws.invoke(&self.settings, async |context| snapshot::handle(context, tasks).await).await;
         }
         self.aws.complete_all();

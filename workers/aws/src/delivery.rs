@@ -6,8 +6,10 @@
 //! | Later | sent again with a delay, then deleted: waiting never uses up the receive count | heartbeat |
 //! | Retry | comes back after a growing visibility time-out; on the last delivery it becomes Fail | heartbeat |
 //! | Fail | to the dead-letter queue without its token, with the reason, then deleted | failure |
+//! | Declined | deleted: the state machine decides what follows | failure |
 //!
-//! A dead token means that nobody waits any more: nothing is done, and the next discover decides.
+//! A dead token means that nobody waits any more: nothing is done, and the next discover decides. What outlives its run
+//! is done all the same, as if it had been put back by hand.
 //! After the run's deadline a task ends with `OutOfTime`, and leaves no message: the next run makes what is owed.
 // Single-threaded: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
@@ -136,11 +138,18 @@ async fn open<T: DeserializeOwned + Serialize + About>(
     rules: Rules,
     now: DateTime<Utc>,
 ) -> Opened<T> {
-    let message = match Message::<T>::read(&delivery.body) {
+    let mut message = match Message::<T>::read(&delivery.body) {
         Ok(message) => message,
         Err(failure) => return bury_poison(&delivery, &failure, ports).await,
     };
-    let work = Work { delivery, message };
+    let outlives = message.task.outlives_its_run();
+    if outlives {
+        message.deadline = None;
+    }
+    if message.task_token.is_none() {
+        message.task.note_by_hand();
+    }
+    let mut work = Work { delivery, message };
     match &work.message.task_token {
         Some(token) if work.message.deadline.is_some_and(|deadline| now > deadline) => {
             let failure = Failure::new(ErrorName::OutOfTime, "the run's deadline is over: the next run makes it");
@@ -160,6 +169,13 @@ async fn open<T: DeserializeOwned + Serialize + About>(
         }
         Some(token) if rules.acts => match ports.heartbeat(token).await {
             Ok(Token::Alive) => Opened::Work(work),
+            Ok(Token::Dead) if outlives => {
+                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "done for nobody");
+                work.message.task_token = None;
+                work.message.task.note_by_hand();
+                Opened::Work(work)
+            }
+            Err(_) if outlives => Opened::Work(work),
             Ok(Token::Dead) => {
                 tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "nobody waits: dropped");
                 Opened::Finished
@@ -202,6 +218,11 @@ async fn finish<T: Serialize + About>(
     let token = message.task_token.as_deref();
     let about = || format!("{:?}", message.task.about());
     let again = Some(delivery.id.clone());
+    if let (Outcome::Declined(failure), Some(token)) = (&outcome, token) {
+        tracing::warn!(message = delivery.id, about = about(), %failure, "declined");
+        // Not told: the message comes back, and is told again.
+        return if log_lost(&delivery.id, ports.fail(token, failure).await) { None } else { again };
+    }
     match outcome {
         Outcome::Done(result) => {
             tracing::info!(message = delivery.id, about = about(), %result, "done");
@@ -213,11 +234,15 @@ async fn finish<T: Serialize + About>(
             log_lost(&delivery.id, told).then_some(()).map_or(again, |()| None)
         }
         Outcome::Later(seconds) => {
-            if let Some(token) = token
-                && let Ok(Token::Dead) = ports.heartbeat(token).await
+            let mut token = token;
+            if let Some(asked) = token
+                && let Ok(Token::Dead) = ports.heartbeat(asked).await
             {
-                tracing::warn!(message = delivery.id, about = about(), "nobody waits: dropped");
-                return None;
+                if !message.task.outlives_its_run() {
+                    tracing::warn!(message = delivery.id, about = about(), "nobody waits: dropped");
+                    return None;
+                }
+                token = None;
             }
             tracing::info!(message = delivery.id, about = about(), seconds, "later");
             let next = json!({
@@ -246,7 +271,7 @@ async fn finish<T: Serialize + About>(
             }
             again
         }
-        Outcome::Retry(failure) | Outcome::Fail(failure) => {
+        Outcome::Retry(failure) | Outcome::Fail(failure) | Outcome::Declined(failure) => {
             tracing::error!(
                 message = delivery.id, about = about(), error = %failure.name, cause = failure.cause,
                 "to the dead-letter queue"

@@ -172,9 +172,12 @@ fn filters(which: &SnapshotFilter) -> Vec<Vec<Filter>> {
     }
 }
 
+fn tag_list(own: &Tags) -> Vec<types::Tag> {
+    own.iter().map(|(key, value)| types::Tag::builder().key(key).value(value).build()).collect()
+}
+
 fn specification(own: &Tags) -> TagSpecification {
-    let list = own.iter().map(|(key, value)| types::Tag::builder().key(key).value(value).build()).collect();
-    TagSpecification::builder().resource_type(ResourceType::Snapshot).set_tags(Some(list)).build()
+    TagSpecification::builder().resource_type(ResourceType::Snapshot).set_tags(Some(tag_list(own))).build()
 }
 
 fn read_tags(list: &[types::Tag]) -> Tags {
@@ -438,6 +441,13 @@ impl Ec2 for Ec2Client {
     async fn keep_forever(&self, region: &Region, snapshot: &SnapshotId, value: &str) -> Result<(), Ec2Error> {
         let tag = types::Tag::builder().key(tags::KEEP_FOREVER).value(value).build();
         let request = self.client(region).create_tags().resources(snapshot.as_str()).tags(tag);
+        request.send().await.map_err(failed("CreateTags", region))?;
+        Ok(())
+    }
+
+    async fn set_tags(&self, region: &Region, snapshots: &[SnapshotId], own: &Tags) -> Result<(), Ec2Error> {
+        let ids = snapshots.iter().map(ToString::to_string).collect();
+        let request = self.client(region).create_tags().set_resources(Some(ids)).set_tags(Some(tag_list(own)));
         request.send().await.map_err(failed("CreateTags", region))?;
         Ok(())
     }

@@ -12,6 +12,7 @@ mod notifications;
 mod presign;
 mod runtime;
 mod sdk_error;
+mod ssm;
 mod storage;
 mod worker_queue;
 
@@ -20,3 +21,4 @@ pub use ec2::Ec2Client;
 pub use executions::StepFunctions;
 pub use notifications::Topic;
 pub use runtime::{Acts, Aws, Invocation, StartError, creating_worker, direct, queue_worker};
+pub use ssm::SsmClient;

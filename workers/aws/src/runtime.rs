@@ -24,6 +24,7 @@ use crate::{
     ec2::Ec2Client,
     executions::StepFunctions,
     notifications::Topic,
+    ssm::SsmClient,
     storage::Bucket,
     worker_queue::WorkerQueue,
 };
@@ -71,6 +72,11 @@ impl Aws {
         let path_style = env::var("S3_PATH_STYLE").is_ok();
         let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path_style).build();
         Ok(Bucket::new(aws_sdk_s3::Client::from_conf(config), required("REPORT_BUCKET")?))
+    }
+
+    /// SSM Run Command, in the home region.
+    pub fn ssm(&self) -> SsmClient {
+        SsmClient::new(&self.config)
     }
 
     /// Step Functions' record of executions.

@@ -5,7 +5,7 @@
 //! | step | writes | returns |
 //! |---|---|---|
 //! | `StartRun` | the claim of the run | the [`Run`](domain::run::Run), or `InvalidInput`, or `RunInProgress` |
-//! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
+//! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `hooked.jsonl`, `rejected.jsonl` | the manifests, the regions to copy to and to sweep |
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
 //! | `ListFleetAgain` | `fleet-again.json` | nothing |
 //! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `left-REGION.jsonl`, `expire-REGION.jsonl`, `holds/REGION` | the manifest, or why the region is stopped |

@@ -498,3 +498,19 @@ async fn a_doubt_is_decided_by_all_that_look_alike() {
     let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
     assert_eq!(found_now::<Manifest>(&ec2, &storage, event).await.count, 0, "one copy of two that look alike");
 }
+
+#[tokio::test]
+async fn instances_with_a_hook_travel_apart() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
+    ec2.add_instance("i-2", &[("Backup", "Yes"), ("BackupHook", "mine")], &["vol-2"]);
+    let answer = step(&ec2, &storage, DiscoverEvent::DiscoverInstances { run: run(json!({})) }).await.unwrap();
+    let found: FleetFound = serde_json::from_value(answer).unwrap();
+    assert_eq!((found.manifest.count, found.hooked.as_ref().unwrap().count), (1, 1));
+    assert!(found.hooked.as_ref().unwrap().key.ends_with("hooked.jsonl"));
+    let line = &storage.0.borrow()[&found.hooked.unwrap().key];
+    let plan: InstancePlan = serde_json::from_str(line.trim()).unwrap();
+    assert_eq!((plan.instance.as_str(), plan.hook.unwrap().document.as_str()), ("i-2", "mine"));
+    let rejected = storage.0.borrow()[&run(json!({})).key("rejected.jsonl")].clone();
+    assert!(rejected.contains("BackupHook") && rejected.contains("AllowedHookDocuments"), "{rejected}");
+}

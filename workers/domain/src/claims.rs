@@ -8,6 +8,7 @@
 //! | `claims/run/RUN` | the run, for an execution ([`RunClaim`]) |
 //! | `claims/snapshot/RUN/INSTANCE` | an instance's snapshots in a run |
 //! | `claims/copy/DESTINATION/SNAPSHOT` | the copy of a snapshot to a region |
+//! | `claims/hook/RUN/INSTANCE/EXECUTION/SCRIPT` | a script of a hook ([`crate::hooks::claim`]) |
 //!
 //! - An attempt is one invocation of a worker. Its name is random: a task token is a secret, and a message's id changes.
 //! - If EC2 refuses the call, the claim becomes free. If the call succeeds, the ids are written into the claim, and other
@@ -72,6 +73,16 @@ impl Attempt {
     /// No other attempt may have this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
+    }
+
+    /// The same attempt, at something that is done while the hook of this execution id holds an instance frozen.
+    pub fn during(&self, freeze: &str) -> Self {
+        Self(format!("{}/{freeze}", self.0))
+    }
+
+    /// Whether it is one that is done during this freeze.
+    pub fn is_during(&self, freeze: &str) -> bool {
+        self.0.rsplit_once('/').is_some_and(|(_, during)| during == freeze)
     }
 }
 

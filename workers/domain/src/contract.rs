@@ -6,6 +6,10 @@
 //! | `DiscoverInstances` | discover | [`DiscoverEvent::DiscoverInstances`] | [`FleetFound`] |
 //! | `SnapshotInstances` / `Snapshot` | snapshot | [`SnapshotTask`] | [`Begun`] |
 //! | `SnapshotInstances` / `WaitComplete` | wait-complete | [`WaitTask`] | nothing |
+//! | `SnapshotHooked` / `PreHook` | hook | [`HookTask`] | [`PreHooked`] |
+//! | `SnapshotHooked` / `SnapshotFrozen`, `SnapshotUnfrozen` | snapshot | [`SnapshotTask`] | [`Begun`] |
+//! | `SnapshotHooked` / `PostHook`, `Thaw` | hook | [`HookTask`] | nothing |
+//! | `SnapshotHooked` / `WaitHookedComplete` | wait-complete | [`WaitTask`] | nothing |
 //! | `PlanCopies` / `DiscoverCopies` | discover | [`DiscoverEvent::DiscoverCopies`] | [`Manifest`] |
 //! | `CopyToRegions` / `Copy` | copy | [`CopyTask`](crate::copies::CopyTask) | [`Begun`] |
 //! | `CopyToRegions` / `WaitCopyComplete` | wait-complete | [`WaitTask`] | nothing |
@@ -26,6 +30,7 @@ use crate::{
     error::Failure,
     expiry::Expire,
     fleet::Snapshot,
+    hooks::{HookPlan, Script, script::ScriptReport},
     ids::{Region, SnapshotId, VolumeId},
     policy::InstancePlan,
     run::Run,
@@ -62,8 +67,11 @@ pub enum DiscoverEvent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FleetFound {
-    /// [`InstancePlan`] lines.
+    /// [`InstancePlan`] lines, of instances without a hook.
     pub manifest: Manifest,
+    /// The same of those with one. None where an execution of an older definition has dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooked: Option<Manifest>,
     /// The destination regions that tags of instances or snapshots name.
     pub copy_regions: Vec<Region>,
     /// The regions to sweep.
@@ -77,6 +85,66 @@ pub struct SnapshotTask {
     #[serde(rename = "run")]
     pub run_id: String,
     pub instance: InstancePlan,
+    /// The execution id of the hook that has frozen the instance: then it is done at once or declined, since a frozen
+    /// database never waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_by: Option<String>,
+    /// Why the instance is not frozen, though a hook was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<StateError>,
+}
+
+/// The task of the hook worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookTask {
+    /// Which script to run.
+    pub script: Script,
+    #[serde(rename = "run")]
+    /// The run's id.
+    pub run_id: String,
+    /// The instance and its volumes.
+    pub instance: InstancePlan,
+    /// Its hook.
+    pub hook: HookPlan,
+    /// The id of this try, a UUID: the same for its pre-script and its post-script.
+    pub execution_id: String,
+    /// Of a post-script, the snapshots that were begun while the instance was frozen; none where it only thaws.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Begun>,
+    /// Of a post-script, what its pre-script answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre: Option<PreHooked>,
+    /// Whether nobody waits for it: then nothing is frozen, and nothing but thawed.
+    #[serde(skip)]
+    pub by_hand: bool,
+}
+
+/// Whether an instance is frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Frozen {
+    /// It is.
+    Yes,
+    /// It is not, for certain.
+    No,
+    /// It may be: it has to be thawed.
+    Perhaps,
+    /// It is not, and need not be: its snapshots of this run are there.
+    Needless,
+}
+
+/// The result of a pre-script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreHooked {
+    /// Whether the instance is frozen.
+    pub frozen: Frozen,
+    /// Why it is not, or may not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<StateError>,
+    /// What the script reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<ScriptReport>,
 }
 
 /// Snapshots or copies that were begun: the result of the snapshot and the copy worker.
@@ -185,9 +253,12 @@ pub struct ReportEvent {
     /// Why `ListFleetAgain` failed: then nothing was expired.
     #[serde(default)]
     pub fleet_again_failure: Option<StateError>,
-    /// Why the Map over the instances failed.
+    /// Why the Maps over the instances failed.
     #[serde(default)]
     pub snapshot_failure: Option<StateError>,
+    /// How each of them ended: that of the instances without a hook, and that of those with one.
+    #[serde(default)]
+    pub snapshots: Vec<PhaseEnd>,
     /// Why the Map over the destination regions failed.
     #[serde(default)]
     pub copy_failure: Option<StateError>,
@@ -200,6 +271,14 @@ pub struct ReportEvent {
     /// One per swept region.
     #[serde(default)]
     pub expiries: Vec<RegionResult>,
+}
+
+/// How a Map over instances ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseEnd {
+    /// Why it could not run.
+    #[serde(default)]
+    pub failure: Option<StateError>,
 }
 
 /// How a phase ended in one region.
@@ -232,6 +311,11 @@ impl From<Failure> for StateError {
 }
 
 impl StateError {
+    /// As one text: the name and the cause.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.error, self.message())
+    }
+
     /// The cause as text: if a function failed, its error message.
     pub fn message(&self) -> String {
         serde_json::from_str::<Value>(&self.cause)

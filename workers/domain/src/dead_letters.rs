@@ -9,9 +9,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    contract::{ExpireTask, SnapshotTask, WaitTask},
+    contract::{ExpireTask, HookTask, SnapshotTask, WaitTask},
     copies::{CopyTask, LiveInstances, Owed},
     fleet::{Snapshot, SnapshotState},
+    hooks::Script,
     ids::{InstanceId, Region, SnapshotId},
     message::Message,
     ports::{DeadLetter, WorkQueue},
@@ -27,6 +28,10 @@ pub struct Observed {
     pub today: NaiveDate,
     /// The planned instances, and whether all their volumes have a snapshot; `None` without the snapshot phase.
     pub instances: Option<BTreeMap<InstanceId, bool>>,
+    /// The instances that exist and are not being terminated.
+    pub existing: BTreeSet<InstanceId>,
+    /// Those whose post-script has said in this run that they are thawed.
+    pub thawed: BTreeSet<InstanceId>,
     /// The sources of the home region, by id; `None` without the copy phase.
     pub sources: Option<BTreeMap<SnapshotId, Snapshot>>,
     /// Their tags decide where a source is copied to.
@@ -56,6 +61,7 @@ impl Observed {
             WorkQueue::Copy => earlier && task(letter).is_some_and(|task| self.is_copied(&task)),
             WorkQueue::Snapshot => earlier && task(letter).is_some_and(|task| self.is_snapshotted(&task)),
             WorkQueue::Wait => earlier && task(letter).is_some_and(|task| self.is_complete(&task)),
+            WorkQueue::Hook => earlier && task(letter).is_some_and(|task| self.is_thawed(&task)),
             WorkQueue::Expire => earlier && task(letter).is_some_and(|task| self.is_decided_anew(&task)),
         }
     }
@@ -75,6 +81,12 @@ impl Observed {
     /// Whether a later run has snapshotted all volumes, or the instance is not backed up any more.
     fn is_snapshotted(&self, task: &SnapshotTask) -> bool {
         self.instances.as_ref().is_some_and(|planned| planned.get(&task.instance.instance).copied().unwrap_or(true))
+    }
+
+    /// A later run's hook has thawed the instance, or it is gone. A pre-script is never retried: each run begins anew.
+    fn is_thawed(&self, task: &HookTask) -> bool {
+        let instance = &task.instance.instance;
+        task.script == Script::Pre || self.thawed.contains(instance) || !self.existing.contains(instance)
     }
 
     /// Whether all snapshots are completed or gone. A copy in error is owed again.

@@ -75,6 +75,34 @@ error_names! {
     MassExpire,
     /// A manifest or report could not be written or read.
     StorageFailed,
+    /// The document of a hook is not one that may be run.
+    HookNotAllowed,
+    /// The instance of a hook is not managed by Systems Manager: it has no agent, or may not be reached.
+    HookNotManaged,
+    /// The agent of the instance did not take the command in time.
+    HookAgentGone,
+    /// A script of a hook did not end in time.
+    HookTimedOut,
+    /// What is to be frozen is not there, or cannot be frozen.
+    HookNotReady,
+    /// What is to be frozen lies on the root file system, which cannot be frozen safely.
+    DataOnRootVolume,
+    /// A pre-script failed.
+    PreHookFailed,
+    /// A post-script failed, or nothing is known of it: the instance may still be frozen.
+    PostHookFailed,
+    /// An instance had thawed by itself before its post-script came.
+    HookThawedEarly,
+    /// A script found another freeze open, or none.
+    HookOutOfOrder,
+    /// The report of a script is not understood.
+    HookNotUnderstood,
+    /// A frozen instance could not be snapshotted at once: it is thawed, and begun anew.
+    SnapshotNotNow,
+    /// Systems Manager refused a command for a reason that this system does not know.
+    SsmRefused,
+    /// Systems Manager did not answer.
+    SsmUnavailable,
     /// A worker crashed at the last delivery of its message.
     WorkerCrashed,
     /// The run ended, and something is owed.
@@ -197,6 +225,46 @@ impl From<Ec2Error> for Failure {
         let name = match error.reaction() {
             Reaction::Never(name) => name,
             _ => ErrorName::Ec2Unavailable,
+        };
+        Self::new(name, error)
+    }
+}
+
+/// An answer of Systems Manager that is an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {code}: {message}")]
+pub struct SsmError {
+    /// The call, such as `SendCommand`.
+    pub action: &'static str,
+    /// The error's code, or [`LOST_ANSWER`], or [`NOT_SENT`].
+    pub code: String,
+    /// Its message.
+    pub message: String,
+}
+
+impl SsmError {
+    /// What follows from it.
+    ///
+    /// Sources: the Systems Manager API reference, `SendCommand` and "Common Error Types".
+    pub fn reaction(&self) -> Reaction {
+        use Reaction::*;
+        match self.code.as_str() {
+            "ThrottlingException" | "Throttling" | "RequestLimitExceeded" | "TooManyRequestsException" => Later(5),
+            LOST_ANSWER | "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => MayHaveHappened,
+            NOT_SENT | "RequestExpired" | "ExpiredTokenException" => Transient,
+            "InvalidInstanceId" => Never(ErrorName::HookNotManaged),
+            "AccessDeniedException" | "AccessDenied" => Never(ErrorName::AccessDenied),
+            _ => Never(ErrorName::SsmRefused),
+        }
+    }
+}
+
+impl From<SsmError> for Failure {
+    /// The failure of a step that gives up at this error.
+    fn from(error: SsmError) -> Self {
+        let name = match error.reaction() {
+            Reaction::Never(name) => name,
+            _ => ErrorName::SsmUnavailable,
         };
         Self::new(name, error)
     }

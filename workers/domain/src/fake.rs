@@ -7,10 +7,12 @@ mod account;
 mod claims;
 mod ec2;
 mod services;
+mod ssm;
 mod values;
 
 pub use account::Account;
 pub use claims::{ClaimFault, FakeClaims, FakeExecutionStates};
 pub use ec2::{FakeEc2, Fault};
 pub use services::{FakeServices, FakeStorage};
+pub use ssm::{FakeSsm, Sent, ended, exited};
 pub use values::{home, in_state, region, with, without};

@@ -9,16 +9,19 @@
 //! assert_eq!(found[1].volume.as_str(), "vol-2b");
 //! ```
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, SecondsFormat};
 
 use crate::{
     earlier_scripts::described,
+    error::cut,
     fleet::{Attachment, Snapshot, Tags},
-    ids::{InstanceId, Region},
+    hooks::script::{Dump, Level},
+    ids::{InstanceId, Region, VolumeId},
     retention::RetentionDays,
     tags::{
-        AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CREATED_ON, DELETE_ON, DEVICES, KEEP_FOREVER,
-        MAX_TAGS, MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
+        AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CONSISTENCY, CONSISTENCY_REASON, CREATED_ON,
+        DELETE_ON, DEVICES, DUMP_AT, DUMP_PATH, DUMP_SHA256, DUMP_VOLUME, HOOK_EXECUTION, KEEP_FOREVER, MAX_TAGS,
+        MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
         SOURCE_VOLUME_ID, TYPE, keep_forever, tags,
     },
 };
@@ -38,7 +41,66 @@ pub struct SnapshotLabels<'a> {
     pub backup_cross_region: Option<&'a str>,
     pub keep_forever: Option<&'a str>,
     pub devices: &'a [Attachment],
+    /// What is known of its consistency when it is begun, where more was asked for.
+    pub begun: Option<BegunAs<'a>>,
 }
+
+/// What is known of the consistency of a set when it is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BegunAs<'a> {
+    /// By the hook of this execution id the instance is frozen; the post-script has still to say so.
+    Frozen(&'a str),
+    /// It is not, for this reason.
+    Unfrozen(Option<&'a str>),
+}
+
+impl BegunAs<'_> {
+    /// No more than crash-consistent: what is more has to be proven.
+    fn tags(self) -> Tags {
+        let mut tags = tags([(CONSISTENCY, "crash")]);
+        match self {
+            Self::Frozen(execution) => _ = tags.insert(HOOK_EXECUTION.into(), execution.into()),
+            Self::Unfrozen(Some(reason)) => _ = tags.insert(CONSISTENCY_REASON.into(), value(reason)),
+            Self::Unfrozen(None) => {}
+        }
+        tags
+    }
+}
+
+/// A text as the value of a tag: of at most 256 characters, on one line.
+pub fn value(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    cut(&line, MAX_VALUE)
+}
+
+/// What a hook's scripts made of a set, for [`consistency_tags`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency<'a> {
+    /// How good it is.
+    pub level: Level,
+    /// Why not better.
+    pub reason: Option<&'a str>,
+    /// The dump that is in it, and the volume that it is on.
+    pub dump: Option<(&'a Dump, &'a VolumeId)>,
+}
+
+/// The tags that a set gets once the post-script has ended: they replace those that it was begun with.
+pub fn consistency_tags(known: &Consistency<'_>) -> Tags {
+    let mut tags = tags([(CONSISTENCY, known.level.to_string().as_str())]);
+    if let Some(reason) = known.reason {
+        tags.insert(CONSISTENCY_REASON.into(), value(reason));
+    }
+    if let Some((dump, volume)) = known.dump {
+        tags.insert(DUMP_AT.into(), dump.at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        tags.insert(DUMP_VOLUME.into(), volume.to_string());
+        tags.insert(DUMP_PATH.into(), dump.path.clone());
+        tags.insert(DUMP_SHA256.into(), dump.sha256.to_ascii_lowercase());
+    }
+    tags
+}
+
+/// The keys of [`consistency_tags`]: what a role may write that raises a set.
+pub const CONSISTENCY_KEYS: [&str; 6] = [CONSISTENCY, CONSISTENCY_REASON, DUMP_AT, DUMP_VOLUME, DUMP_PATH, DUMP_SHA256];
 
 impl SnapshotLabels<'_> {
     /// The tags, the same for every snapshot of the set.
@@ -61,6 +123,7 @@ impl SnapshotLabels<'_> {
             tags.insert(KEEP_FOREVER.into(), value.into());
         }
         tags.extend(devices_tags(self.devices));
+        tags.extend(self.begun.map(BegunAs::tags).unwrap_or_default());
         tags
     }
 }
@@ -145,7 +208,7 @@ pub fn copy_labels(
     if let Some(device) = device_of(source) {
         ours.insert(SOURCE_DEVICE.into(), device);
     }
-    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION] {
+    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION, HOOK_EXECUTION].into_iter().chain(CONSISTENCY_KEYS) {
         if let Some(value) = source.tags.get(key) {
             ours.insert(key.into(), value.clone());
         }

@@ -4,10 +4,11 @@
 //! Nothing in it reads a clock or the environment; `now` is an argument.
 //!
 //! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
-//! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
-//! are owed), [`expiry`] and [`breaker`] (what may be deleted), [`claims`] (what is being made at this moment), [`report`]
-//! and [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`]
-//! and [`outcome`] (what can go wrong, and what happens then).
+//! [`policy`] (what a tagged instance asks for), [`hooks`] (the scripts that run before and after its snapshots),
+//! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
+//! may be deleted), [`claims`] (what is being made at this moment), [`report`] and [`dead_letters`] (how a run ends),
+//! [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and
+//! what happens then).
 
 pub mod breaker;
 pub mod claims;
@@ -20,6 +21,7 @@ pub mod error;
 pub mod expiry;
 pub mod fake;
 pub mod fleet;
+pub mod hooks;
 pub mod ids;
 pub mod labels;
 pub mod message;

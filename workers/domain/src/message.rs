@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    contract::{Begun, ExpireTask, SnapshotTask},
+    contract::{Begun, ExpireTask, HookTask, SnapshotTask, StateError},
     copies::CopyTask,
     error::{ErrorName, Failure},
+    hooks::Script,
     ids::SnapshotId,
     tags::BACKUP_RUN,
 };
@@ -16,11 +17,48 @@ use crate::{
 pub trait About {
     /// Names and values, at most eight: SQS allows ten attributes, and two are the error and its cause.
     fn about(&self) -> Vec<(&'static str, String)>;
+
+    /// Whether it is done although nobody waits for it any more.
+    fn outlives_its_run(&self) -> bool {
+        false
+    }
+
+    /// Takes note that nobody waits for it: it was put back by hand, or has outlived its run.
+    fn note_by_hand(&mut self) {}
 }
 
 impl About for SnapshotTask {
     fn about(&self) -> Vec<(&'static str, String)> {
         vec![("Run", self.run_id.clone()), ("Instance", self.instance.instance.to_string())]
+    }
+
+    fn note_by_hand(&mut self) {
+        // Whoever had frozen the instance then does not hold it frozen now.
+        if self.frozen_by.take().is_some() || (self.instance.hook.is_some() && self.why.is_none()) {
+            let cause = "the task was put back by hand, and froze nothing".into();
+            self.why = Some(StateError { error: ErrorName::SnapshotNotNow.to_string(), cause });
+        }
+    }
+}
+
+impl About for HookTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Run", self.run_id.clone()),
+            ("Instance", self.instance.instance.to_string()),
+            ("Document", self.hook.document.clone()),
+            ("Script", self.script.to_string()),
+            ("ExecutionId", self.execution_id.clone()),
+        ]
+    }
+
+    /// What is frozen is thawed.
+    fn outlives_its_run(&self) -> bool {
+        self.script == Script::Post
+    }
+
+    fn note_by_hand(&mut self) {
+        self.by_hand = true;
     }
 }
 

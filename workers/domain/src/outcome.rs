@@ -17,6 +17,8 @@ pub enum Outcome {
     Retry(Failure),
     /// The task can never succeed.
     Fail(Failure),
+    /// It was not done, and the state machine decides what follows: nobody has to retry it.
+    Declined(Failure),
 }
 
 /// The longest delay of a message, in seconds (SQS quotas).

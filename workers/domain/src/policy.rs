@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     copies::MIN_COPY_DAYS,
     fleet::{Attachment, Fleet, Instance, Regions, Volume},
+    hooks::{self, HookDocuments, HookPlan},
     ids::{InstanceId, Region, VolumeId},
     protection::{by_id, having},
     retention::RetentionDays,
@@ -59,6 +60,12 @@ pub struct InstancePlan {
     pub copy_regions: Vec<Region>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_forever: Option<String>,
+    /// The hook that is to be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookPlan>,
+    /// Why none is, though the instance asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_hook: Option<String>,
 }
 
 /// A tag, an instance or a setting that cannot be used. Everything else goes on.
@@ -86,10 +93,17 @@ impl fmt::Display for Rejection {
 /// The states in which an instance's volumes are snapshotted.
 const STATES: [&str; 3] = ["running", "stopping", "stopped"];
 
-/// Plans the snapshots of every instance that asks for a backup.
+/// Why no hook is run in a stopped instance: nothing runs there that could be frozen, or could write.
+const STOPPED: &str = "the instance is stopped: no script can run in it, and nothing writes";
+
+/// Plans the snapshots of every instance that asks for a backup; `documents` are those that may be run as hooks.
 ///
 /// A volume that several instances share is snapshotted once, with the first of them by id.
-pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePlan>, Vec<Rejection>) {
+pub fn plan(
+    fleet: &Fleet,
+    default_retention: RetentionDays,
+    documents: &HookDocuments,
+) -> (Vec<InstancePlan>, Vec<Rejection>) {
     let volumes: BTreeMap<&VolumeId, &Volume> = fleet.volumes.iter().map(|volume| (&volume.id, volume)).collect();
     let own_word = |id: &VolumeId| volumes.get(id).and_then(|volume| backup_word(&volume.tags).0);
     let (mut plans, mut rejections, mut taken) = (Vec::new(), rejected_of_volumes(fleet), BTreeSet::new());
@@ -110,6 +124,9 @@ pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePla
         }
         let copy_regions = usable(&read.copy_regions, &fleet.regions, &mut problems);
         problems.extend(short_copies(&read, default_retention).filter(|_| !copy_regions.is_empty()));
+        let (mut hook, of_hook) = hooks::read(&instance.tags, documents);
+        problems.extend(of_hook);
+        let no_hook = hook.take_if(|_| instance.state == "stopped").map(|_| STOPPED.to_owned());
         problems.iter().for_each(|problem| reject(problem));
 
         let (wanted, excluded): (Vec<_>, Vec<_>) =
@@ -136,6 +153,8 @@ pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePla
             backup_cross_region: read.backup_cross_region,
             copy_regions,
             keep_forever: read.keep_forever,
+            hook,
+            no_hook,
         });
     }
     (plans, rejections)
@@ -210,6 +229,10 @@ mod tests {
         }
     }
 
+    fn documents() -> HookDocuments {
+        HookDocuments::read("", Some("nightly")).unwrap()
+    }
+
     fn planned(instances: &[Instance], left_out: &[&str]) -> (Vec<InstancePlan>, Vec<String>) {
         let regions = Regions {
             home: "eu-west-1".parse().unwrap(),
@@ -224,7 +247,7 @@ mod tests {
             by_volume.entry(id).or_insert(new).attached_to.push(instance);
         }
         let fleet = Fleet { regions, instances: instances.to_vec(), volumes: by_volume.into_values().collect() };
-        let (plans, rejections) = plan(&fleet, 7.try_into().unwrap());
+        let (plans, rejections) = plan(&fleet, 7.try_into().unwrap(), &documents());
         (plans, rejections.iter().map(ToString::to_string).collect())
     }
 
@@ -306,6 +329,28 @@ mod tests {
         assert!(rejected(&own[..2]).is_empty(), "no copies are asked for");
         let longer = [own[0], own[1], own[2], ("RetentionCrossRegion", "3")];
         assert!(rejected(&longer).is_empty());
+    }
+
+    #[test]
+    fn a_hook_is_planned_with_what_its_tags_say_and_one_that_is_not_allowed_is_rejected_and_refused_later() {
+        let disks = &[("/dev/sda1", "vol-1")];
+        let asked = |hook: &str| planned(&[instance("i-1", &[("Backup", "Yes"), ("BackupHook", hook)], disks)], &[]);
+        let (plans, rejected) = asked("MySQL");
+        assert_eq!(plans[0].hook.as_ref().unwrap().document, "nightly-mysql");
+        assert!(rejected.is_empty() && plans[0].no_hook.is_none());
+        let (plans, rejected) = asked("AWS-RunShellScript");
+        assert_eq!(plans[0].hook.as_ref().unwrap().document, "AWS-RunShellScript", "its pre-script is refused by name");
+        assert!(rejected[0].starts_with("i-1: BackupHook=\"AWS-RunShellScript\": allowed is one of mariadb"));
+    }
+
+    #[test]
+    fn nothing_is_run_in_a_stopped_instance() {
+        let own = [("Backup", "Yes"), ("BackupHook", "mysql"), ("BackupHookOnError", "skip")];
+        let mut stopped = instance("i-1", &own, &[("/dev/sda1", "vol-1")]);
+        stopped.state = "stopped".into();
+        let (plans, rejected) = planned(&[stopped], &[]);
+        assert!(plans[0].hook.is_none() && rejected.is_empty());
+        assert!(plans[0].no_hook.as_ref().unwrap().contains("is stopped"));
     }
 
     #[test]

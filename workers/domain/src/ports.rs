@@ -9,9 +9,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Ec2Error, Failure},
+    error::{Ec2Error, Failure, SsmError},
     expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
+    hooks::{HookDocument, Script},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
 };
 
@@ -122,6 +123,74 @@ pub trait Ec2 {
 
     /// Sets the tag `KeepForever` of a snapshot.
     async fn keep_forever(&self, region: &Region, snapshot: &SnapshotId, value: &str) -> Result<(), Ec2Error>;
+
+    /// Sets tags of snapshots, the same for all.
+    async fn set_tags(&self, region: &Region, snapshots: &[SnapshotId], tags: &Tags) -> Result<(), Ec2Error>;
+}
+
+/// One `SendCommand`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// The document and what it is.
+    pub document: &'a HookDocument,
+    /// The instance.
+    pub instance: &'a InstanceId,
+    /// The script.
+    pub script: Script,
+    /// The execution id.
+    pub execution_id: &'a str,
+    /// For so long the script may run, in seconds.
+    pub timeout_seconds: u32,
+    /// Shown with the command; at most 100 characters.
+    pub comment: &'a str,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// Its script ended with exit code 0.
+    Success,
+    /// With another one.
+    Failed,
+    /// Its script ran for too long.
+    TimedOut,
+    /// The instance never took it.
+    NotDelivered,
+    /// It was cancelled, or something that this system does not know.
+    Other,
+}
+
+/// A command that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub end: CommandEnd,
+    /// As SSM names it.
+    pub status: String,
+    /// The exit code of its script, where that ended.
+    pub exit: Option<i32>,
+    /// What the script printed.
+    pub output: String,
+    /// What it printed as errors.
+    pub errors: String,
+}
+
+/// What SSM says of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// It has not ended, or is not described yet.
+    Running,
+    /// It has.
+    Ended(Ended),
+}
+
+/// SSM Run Command, in the home region.
+pub trait RunCommand {
+    /// Sends a command; its id. Never repeated by itself.
+    async fn send(&self, command: &Command<'_>) -> Result<String, SsmError>;
+
+    /// Looks at a command.
+    async fn invocation(&self, command: &str, instance: &InstanceId) -> Result<Invocation, SsmError>;
 }
 
 /// The report bucket.
@@ -187,11 +256,13 @@ pub enum WorkQueue {
     Wait,
     Copy,
     Expire,
+    /// Of `HookTask`.
+    Hook,
 }
 
 impl WorkQueue {
     /// Every work queue.
-    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire];
+    pub const ALL: [Self; 5] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire, Self::Hook];
 }
 
 /// A message in a dead-letter queue.

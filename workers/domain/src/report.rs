@@ -18,7 +18,10 @@ pub use expiries::{ExpiryReport, RegionSweep, Swept};
 pub use failures::{Failed, Reason, ReportedFailure, reported_failures};
 pub use names::Names;
 pub use problem::{Named, Problem, ProblemKind, lines};
-pub use snapshots::{Copied, GoneVolume, InstanceReport, VolumeReport, instance_reports, missing, of_run, unprotected};
+pub use snapshots::{
+    ConsistencyReport, Copied, GoneVolume, InstanceReport, VolumeReport, hooked, instance_reports, missing, of_run,
+    unprotected,
+};
 pub use summary::{DeadLettersReport, Summary};
 pub use text::console_link;
 

@@ -7,6 +7,7 @@
 //! | [`FLEET`] | the [`Fleet`] when the run began | `DiscoverInstances` | `DiscoverCopies`, report |
 //! | [`FLEET_AGAIN`] | the [`Fleet`] before anything is expired | `ListFleetAgain` | `DiscoverExpired`, report |
 //! | [`INSTANCES`] | [`InstancePlan`](crate::policy::InstancePlan) lines | `DiscoverInstances` | the Map over the instances, report |
+//! | [`HOOKED`] | the same of instances with a hook | `DiscoverInstances` | the Map over these instances, report |
 //! | [`REJECTED`] | [`Rejection`](crate::policy::Rejection) lines | `DiscoverInstances` | report |
 //! | [`copies`] | [`CopyTask`](crate::copies::CopyTask) lines | `DiscoverCopies` | the Map over the copies, `DiscoverExpired`, report |
 //! | [`verdicts`] | the verdict on each snapshot of the region | `DiscoverExpired` | people |
@@ -29,8 +30,10 @@ use crate::{
 pub const FLEET: &str = "fleet.json";
 /// The fleet before anything is expired. Expiry and the report use it.
 pub const FLEET_AGAIN: &str = "fleet-again.json";
-/// The instances to snapshot.
+/// The instances to snapshot that have no hook.
 pub const INSTANCES: &str = "instances.jsonl";
+/// The instances with a hook, to snapshot between its scripts.
+pub const HOOKED: &str = "hooked.jsonl";
 /// Tags, instances and settings that cannot be used.
 pub const REJECTED: &str = "rejected.jsonl";
 

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ids::Region, retention::RetentionDays};
+use crate::{
+    hooks::{HookDocuments, documents},
+    ids::Region,
+    retention::RetentionDays,
+};
 
 /// The parameters of `template.yaml` that the workers read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Settings {
     pub expire_regions: Vec<Region>,
     /// `DestinationKmsKeys`: the key that all copies to a region are encrypted with.
     pub destination_kms_keys: BTreeMap<Region, String>,
+    /// The documents that may be run as hooks: those of the stack, and `AllowedHookDocuments`.
+    pub hook_documents: HookDocuments,
 }
 
 /// A parameter that cannot be used.
@@ -66,6 +72,10 @@ impl Settings {
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
+            hook_documents: hook_documents(
+                &get("ALLOWED_HOOK_DOCUMENTS").unwrap_or_default(),
+                get("STACK_NAME").as_deref(),
+            )?,
         })
     }
 }
@@ -78,6 +88,14 @@ fn regions(list: &str) -> Result<Vec<Region>, SettingsProblem> {
             Err(SettingsProblem { name: "EXPIRE_REGIONS", value: problem.value, allowed: problem.allowed })
         }
     }
+}
+
+fn hook_documents(list: &str, stack: Option<&str>) -> Result<HookDocuments, SettingsProblem> {
+    HookDocuments::read(list, stack).map_err(|value| SettingsProblem {
+        name: "ALLOWED_HOOK_DOCUMENTS",
+        value,
+        allowed: documents::ALLOWED.into(),
+    })
 }
 
 fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {

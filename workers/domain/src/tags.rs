@@ -28,7 +28,8 @@
 //! assert!("true".parse::<Backup>().is_err()); // reported with what is allowed; it takes no protection away
 //! ```
 //!
-//! On snapshots, dates are `YYYY-MM-DD` in UTC; [`crate::labels`] writes the tags of snapshots.
+//! [`crate::hooks`] reads the tags of hooks. On snapshots, dates are `YYYY-MM-DD` in UTC; [`crate::labels`] writes the
+//! tags of snapshots.
 #![warn(missing_docs)]
 
 use std::fmt;
@@ -52,6 +53,12 @@ pub const RETENTION_CROSS_REGION: &str = "RetentionCrossRegion";
 pub const BACKUP_CROSS_REGION: &str = "BackupCrossRegion";
 /// On instances and snapshots: present or not, with any value.
 pub const KEEP_FOREVER: &str = "KeepForever";
+/// `BackupHook`: see [`crate::hooks`].
+pub const BACKUP_HOOK: &str = "BackupHook";
+/// `BackupHookTimeout`: seconds.
+pub const BACKUP_HOOK_TIMEOUT: &str = "BackupHookTimeout";
+/// `BackupHookOnError`: what follows where the hook fails.
+pub const BACKUP_HOOK_ON_ERROR: &str = "BackupHookOnError";
 /// The name of an instance; its snapshots and copies carry it.
 pub const NAME: &str = "Name";
 /// The day of the snapshot; a copy has the day of its source.
@@ -76,6 +83,20 @@ pub const SOURCE_VOLUME_ID: &str = "SourceVolumeId";
 pub const SOURCE_DEVICE: &str = "SourceDevice";
 /// On snapshots: the devices and volumes of the set, continued in `Devices.2`, ….
 pub const DEVICES: &str = "Devices";
+/// `Consistency`: of snapshots for which a hook was asked, [`crate::hooks::script::Level`].
+pub const CONSISTENCY: &str = "Consistency";
+/// `ConsistencyReason`: why it is less than was asked for.
+pub const CONSISTENCY_REASON: &str = "ConsistencyReason";
+/// `HookExecution`: the execution id of the hook that had frozen the instance when the snapshot was begun.
+pub const HOOK_EXECUTION: &str = "HookExecution";
+/// `DumpAt`: when the dump inside the snapshots was made.
+pub const DUMP_AT: &str = "DumpAt";
+/// `DumpVolume`: the volume that it is on.
+pub const DUMP_VOLUME: &str = "DumpVolume";
+/// `DumpPath`: its file, within the file system of that volume.
+pub const DUMP_PATH: &str = "DumpPath";
+/// `DumpSha256`: the SHA-256 of that file.
+pub const DUMP_SHA256: &str = "DumpSha256";
 
 /// Tags on one resource, at most (EC2 user guide, "Tag restrictions").
 pub const MAX_TAGS: usize = 50;
@@ -173,7 +194,15 @@ impl InstanceTags {
     pub fn read(tags: &Tags) -> (Self, Vec<TagProblem>) {
         let (backup, mut problems) = backup_word(tags);
         if tags.contains_key(BACKUP) {
-            let ours = [RETENTION, RETENTION_CROSS_REGION, BACKUP_CROSS_REGION, KEEP_FOREVER];
+            let ours = [
+                RETENTION,
+                RETENTION_CROSS_REGION,
+                BACKUP_CROSS_REGION,
+                KEEP_FOREVER,
+                BACKUP_HOOK,
+                BACKUP_HOOK_TIMEOUT,
+                BACKUP_HOOK_ON_ERROR,
+            ];
             problems.extend(look_alikes(tags, &ours));
         }
         let mut days = |key: &str| {
@@ -218,7 +247,8 @@ pub fn regions(value: &str) -> (Vec<Region>, Vec<TagProblem>) {
     (found, problems)
 }
 
-fn problem(tag: &str, value: &str, allowed: &str) -> TagProblem {
+/// A tag that cannot be used, and what is allowed.
+pub(crate) fn problem(tag: &str, value: &str, allowed: &str) -> TagProblem {
     TagProblem { tag: tag.into(), value: value.into(), allowed: allowed.into() }
 }
 

@@ -78,9 +78,15 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     };
     let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN, run_files::FLEET]).await?;
     summary.rejected = run_files::read_lines(*storage, run, run_files::REJECTED).await?;
-    let plans: Vec<InstancePlan> = run_files::read_manifest(*storage, &found.manifest).await?;
+    let mut plans: Vec<InstancePlan> = run_files::read_manifest(*storage, &found.manifest).await?;
+    plans.extend(match &found.hooked {
+        Some(manifest) => run_files::read_manifest::<InstancePlan>(*storage, manifest).await?,
+        // An execution that began before there were hooks drops the manifest, and not the file.
+        None => run_files::read_lines(*storage, run, run_files::HOOKED).await?,
+    });
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     observed.living = LiveInstances::of(&fleet.instances);
+    observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
     observed.note_unfinished(home, &sources);
     let known = Known { event, fleet: &fleet, names: &Names::of(&fleet), sources: &sources, failed: &failed };
 
@@ -102,13 +108,18 @@ fn whole_failures(event: &ReportEvent, summary: &mut Summary) {
         true => "nothing was expired, since the fleet could not be listed again",
         false => "the fleet could not be listed again",
     };
-    for (kind, what, error, to_do) in [
+    let of_maps = event
+        .snapshots
+        .iter()
+        .map(|end| (ProblemKind::WholeRun, "the snapshots could not be begun", &end.failure, repair));
+    let of_phases = [
         (ProblemKind::WholeRun, "the fleet could not be listed", &event.fleet_failure, repair),
         (ProblemKind::WholeRun, "the snapshots could not be begun", &event.snapshot_failure, repair),
         (ProblemKind::Copies, "the copies could not be run", &event.copy_failure, again),
         (ProblemKind::Expiry, "the expiry could not be run", &event.expiry_failure, again),
         (ProblemKind::Expiry, not_again, &event.fleet_again_failure, again),
-    ] {
+    ];
+    for (kind, what, error, to_do) in of_phases.into_iter().chain(of_maps) {
         if let Some(StateError { error: name, .. }) = error {
             let message = error.as_ref().map_or_else(String::new, StateError::message);
             let problem = Problem::new(kind, format!("{what}: {name}: {message}"), to_do);

@@ -2,9 +2,10 @@ use domain::{
     copies::surplus_snapshots,
     dead_letters::Observed,
     fleet::Snapshot,
+    hooks::script::Level,
     policy::{InstancePlan, Rejection},
     protection::without_word,
-    report::{Copied, GoneVolume, Summary, instance_reports, missing, of_run, unprotected},
+    report::{Copied, GoneVolume, InstanceReport, Summary, hooked, instance_reports, missing, of_run, unprotected},
 };
 
 use crate::Known;
@@ -39,7 +40,13 @@ pub(crate) fn look(
     summary.notes.extend(surplus_snapshots(&made).into_iter().map(|id| {
         Rejection::new(id, "a second snapshot of its volume in this run: not copied, and expires on its own date")
     }));
-    let (problems, notes) = missing(&summary.instances, known.fleet, known.failed, run);
-    summary.problems.extend(problems);
-    summary.notes.extend(notes);
+    for (problems, notes) in
+        [missing(&summary.instances, known.fleet, known.failed, run), hooked(&summary.instances, known.failed)]
+    {
+        summary.problems.extend(problems);
+        summary.notes.extend(notes);
+    }
+    let is_thawed =
+        |end: &&InstanceReport| end.consistency.as_ref().is_some_and(|known| known.level == Some(Level::Application));
+    observed.thawed = summary.instances.iter().filter(is_thawed).map(|end| end.instance.clone()).collect();
 }

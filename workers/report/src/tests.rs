@@ -6,6 +6,7 @@ use domain::{
         SnapshotState::{Completed, Error, Pending},
         Tags,
     },
+    hooks::HookDocuments,
     ids::Region,
     labels::copy_labels,
     policy::plan,
@@ -69,10 +70,16 @@ async fn night() -> Night {
 
     let nowhere = Manifest { bucket: String::new(), key: String::new(), count: 0 };
     let event = ReportEvent {
-        fleet: Some(FleetFound { manifest: nowhere, copy_regions: vec![east()], expire_regions: vec![home()] }),
+        fleet: Some(FleetFound {
+            manifest: nowhere,
+            hooked: None,
+            copy_regions: vec![east()],
+            expire_regions: vec![home()],
+        }),
         fleet_failure: None,
         fleet_again_failure: None,
         snapshot_failure: None,
+        snapshots: vec![],
         copy_failure: None,
         expiry_failure: None,
         copies: vec![],
@@ -81,7 +88,7 @@ async fn night() -> Night {
     };
     let mut night = Night { ec2, storage: FakeStorage::default(), services: FakeServices::default(), event };
     night.list_fleet("fleet.json");
-    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap());
+    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap(), &HookDocuments::default());
     let plans = night.manifest("instances.jsonl", plans.iter().map(|plan| json!(plan)).collect()).await;
     night.event.fleet.as_mut().unwrap().manifest = plans;
     let copies = night.manifest("copies-us-east-1.jsonl", vec![copy_of(source.id.as_str())]).await;

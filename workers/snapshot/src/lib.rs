@@ -12,21 +12,24 @@
 //! - A volume that is gone, or at a limit of its own: the other volumes are snapshotted one by one.
 //! - An instance that is gone: only its task fails.
 //!
+//! An instance that a hook has frozen is first in its batch, and is tried once: whatever would have to wait, or to be
+//! looked for, is declined at once ([`ErrorName::SnapshotNotNow`]), and the state machine thaws.
+//!
 //! Snapshots in `error` count as absent.
 
 mod create;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    claims::{ClaimDecision, ClaimRequest, Held, Made, snapshot_key, take, takeover},
-    contract::{Begun, SnapshotTask},
+    claims::{Claim, ClaimDecision, ClaimRequest, Held, Made, State, snapshot_key, take, takeover},
+    contract::{Begun, SnapshotTask, StateError},
     creating::Context,
     error::{Ec2Error, ErrorName, Failure, Reaction},
     fleet::{Attachment, Snapshot, oldest_live},
     ids::{InstanceId, VolumeId},
-    labels::SnapshotLabels,
+    labels::{BegunAs, SnapshotLabels},
     outcome::{Outcome, after, spread},
     policy::InstancePlan,
     ports::{Claims, Ec2, SnapshotFilter},
@@ -41,8 +44,10 @@ use create::{Created, create};
 pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<SnapshotTask>) -> Vec<Outcome> {
     let looked = context.began;
     let made = look(context, &tasks).await;
-    let (mut outcomes, mut begun, mut ec2_unavailable) = (Vec::new(), BTreeSet::new(), false);
-    for task in &tasks {
+    let (mut outcomes, mut begun, mut ec2_unavailable) = (BTreeMap::new(), BTreeSet::new(), false);
+    let mut in_order: Vec<(usize, &SnapshotTask)> = tasks.iter().enumerate().collect();
+    in_order.sort_by_key(|(place, task)| (task.frozen_by.is_none(), *place));
+    for (place, task) in in_order {
         let instance = task.instance.instance.as_str();
         let outcome = match &made[task.run_id.as_str()] {
             // The same instance twice in one batch: the next look, or the claim, shows what the first task made.
@@ -55,9 +60,46 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<S
             Err(error) => after(error.clone(), instance, context.now()),
         };
         ec2_unavailable |= matches!(outcome, Outcome::Retry(_));
-        outcomes.push(outcome);
+        let outcome = match (&task.frozen_by, &outcome) {
+            (None, _) => outcome,
+            (Some(freeze), Outcome::Later(_)) if is_delivered_twice(context, task, freeze).await => Outcome::Later(1),
+            (Some(_), _) => at_once(outcome),
+        };
+        outcomes.insert(place, outcome);
     }
-    outcomes
+    outcomes.into_values().collect()
+}
+
+/// For so long another delivery of the same task is waited for, which nobody has to thaw for.
+const TWIN_TAKES: TimeDelta = TimeDelta::seconds(10);
+
+/// Whether the instance is being snapshotted by another delivery of the very same task.
+async fn is_delivered_twice<E, C: Claims>(context: &Context<'_, E, C>, task: &SnapshotTask, freeze: &str) -> bool {
+    let Ok(Some(stored)) = context.claims.stored(&snapshot_key(&task.run_id, &task.instance.instance)).await else {
+        return false;
+    };
+    let claim = Claim::read(&stored);
+    claim.state != State::Free && claim.attempt.is_during(freeze) && context.now() - claim.at < TWIN_TAKES
+}
+
+/// The outcome for an instance that is frozen: it is begun, or the state machine hears at once that it is not.
+fn at_once(outcome: Outcome) -> Outcome {
+    let not_now = |why: &dyn std::fmt::Display| Outcome::Declined(Failure::new(ErrorName::SnapshotNotNow, why));
+    match outcome {
+        Outcome::Later(_) => not_now(&"EC2 could not begin the snapshots at once, and a frozen instance does not wait"),
+        Outcome::Retry(failure) => not_now(&failure),
+        Outcome::Fail(failure) | Outcome::Declined(failure) => Outcome::Declined(failure),
+        Outcome::Done(result) => Outcome::Done(result),
+    }
+}
+
+/// What is known of the consistency of a set; nothing where no hook was asked for.
+fn begun_as<'a>(task: &'a SnapshotTask, why: Option<&'a str>) -> Option<BegunAs<'a>> {
+    match &task.frozen_by {
+        Some(execution) => Some(BegunAs::Frozen(execution)),
+        None if task.instance.hook.is_some() => Some(BegunAs::Unfrozen(why)),
+        None => task.instance.no_hook.as_deref().map(|reason| BegunAs::Unfrozen(Some(reason))),
+    }
 }
 
 /// The snapshots of the instances in the batch that EC2 shows, by run id.
@@ -97,7 +139,11 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
         return Outcome::Done(json!(begun));
     }
     let takeover = takeover(context.settings.retry_seconds);
-    let asking = ClaimRequest { attempt: context.attempt, looked, shown: &shown, takeover };
+    let attempt = match &task.frozen_by {
+        Some(freeze) => &context.attempt.during(freeze),
+        None => context.attempt,
+    };
+    let asking = ClaimRequest { attempt, looked, shown: &shown, takeover };
     let wanted = |made: &[Made]| missing.iter().any(|a| !is_made(a, made));
     let key = snapshot_key(&task.run_id, &plan.instance);
     let mut held = match take(context.claims, key, asking, context.now(), wanted).await {
@@ -116,6 +162,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
     }
     adopt(&mut begun, &missing, held.made());
     let still: Vec<&Attachment> = missing.into_iter().filter(|a| !is_made(a, held.made())).collect();
+    let why = task.why.as_ref().map(StateError::text);
     let labels = SnapshotLabels {
         name: &plan.name,
         instance: &plan.instance,
@@ -126,6 +173,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
         backup_cross_region: plan.backup_cross_region.as_deref(),
         keep_forever: plan.keep_forever.as_deref(),
         devices: &plan.volumes,
+        begun: begun_as(task, why.as_deref()),
     };
     let created = create(context, plan, &still, begun.snapshots.is_empty(), &labels.tags(), looked).await;
     write_down(context, held, &created, plan).await;

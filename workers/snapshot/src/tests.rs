@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use domain::{
     fake::{Account, ClaimFault, FakeEc2, Fault, home},
     fleet::SnapshotState::{Completed, Error},
-    outcome::Outcome::{Done, Fail, Later, Retry},
+    hooks::{HookPlan, OnHookError},
+    outcome::Outcome::{Declined, Done, Fail, Later, Retry},
     settings::Settings,
     tags::tags,
 };
@@ -41,8 +42,10 @@ fn task(id: &str, devices: &[(&str, &str)]) -> SnapshotTask {
         backup_cross_region: None,
         copy_regions: vec![],
         keep_forever: None,
+        hook: None,
+        no_hook: None,
     };
-    SnapshotTask { run_id: RUN.into(), instance }
+    SnapshotTask { run_id: RUN.into(), instance, frozen_by: None, why: None }
 }
 
 fn db() -> SnapshotTask {
@@ -449,4 +452,99 @@ async fn the_description_is_one_that_ec2_takes() {
     handled(&ec2, &[task]).await;
     let made = &ec2.held(&home())[0];
     assert_eq!((made.description.as_str(), made.tags["Name"].as_str()), ("Z?rich-DB - i-1", "Zürich-DB"));
+}
+
+const EXECUTION: &str = "6f1c2a30-0000-4000-8000-000000000001";
+
+/// The task of a hooked instance: frozen, or not for this reason.
+fn hooked(why: Option<&str>) -> SnapshotTask {
+    let hook = HookPlan { document: "d".into(), timeout_seconds: 60, on_error: OnHookError::Snapshot };
+    let mut task = db();
+    task.instance.hook = Some(hook);
+    task.frozen_by = why.is_none().then(|| EXECUTION.to_owned());
+    task.why = why.map(|cause| StateError { error: "PreHookFailed".into(), cause: cause.into() });
+    task
+}
+
+#[tokio::test]
+async fn a_set_of_which_more_is_asked_is_begun_as_crash_consistent_with_what_is_known() {
+    let with = |task: SnapshotTask| async move {
+        let ec2 = account();
+        assert!(matches!(handled(&ec2, &[task]).await[0], Done(_)));
+        let of = |key: &str| ec2.held(&home())[0].tags.get(key).cloned().unwrap_or_default();
+        [of("Consistency"), of("HookExecution"), of("ConsistencyReason")]
+    };
+    assert_eq!(with(hooked(None)).await, ["crash", EXECUTION, ""]);
+    assert_eq!(with(hooked(Some("exit code 201"))).await, ["crash", "", "PreHookFailed: exit code 201"]);
+    let mut stopped = db();
+    stopped.instance.no_hook = Some("the instance is stopped".into());
+    assert_eq!(with(stopped).await, ["crash", "", "the instance is stopped"]);
+    assert_eq!(with(db()).await, ["", "", ""], "nothing is said where nothing is asked");
+}
+
+#[tokio::test]
+async fn a_frozen_instance_is_tried_once_and_never_waits() {
+    for (fault, name) in [
+        (Fault::Refused("RequestLimitExceeded"), ErrorName::SnapshotNotNow),
+        (Fault::Refused("PendingSnapshotLimitExceeded"), ErrorName::SnapshotNotNow),
+        (Fault::AnswerLost, ErrorName::SnapshotNotNow),
+        (Fault::Refused("UnauthorizedOperation"), ErrorName::AccessDenied),
+    ] {
+        let ec2 = account();
+        ec2.fail_next("CreateSnapshots", fault.clone());
+        let outcome = &handled(&ec2, &[hooked(None)]).await[0];
+        assert!(matches!(outcome, Declined(failure) if failure.name == name), "{fault:?}: {outcome:?}");
+        assert_eq!((ec2.count("CreateSnapshots"), ec2.count("CreateSnapshot")), (1, 0));
+    }
+    let ec2 = account();
+    ec2.claims.fail_next("create", ClaimFault::Unavailable);
+    assert!(matches!(&handled(&ec2, &[hooked(None)]).await[0], Declined(f) if f.name == ErrorName::SnapshotNotNow));
+}
+
+#[tokio::test]
+async fn a_frozen_instance_is_first_in_its_batch() {
+    let ec2 = account();
+    ec2.add_instance("i-2", &[], &["vol-3"]);
+    ec2.fail_next("CreateSnapshots", Fault::Spared);
+    ec2.fail_next("CreateSnapshots", Fault::AnswerLost);
+    let outcomes = handled(&ec2, &[task("i-2", &[("/dev/sda1", "vol-3")]), hooked(None)]).await;
+    assert!(matches!(outcomes[0], Retry(_)), "the second call: {outcomes:?}");
+    assert!(matches!(outcomes[1], Done(_)), "the first: {outcomes:?}");
+}
+
+#[tokio::test]
+async fn delivered_twice_a_frozen_instance_has_one_set_and_the_second_is_of_the_same_freeze() {
+    let ec2 = account();
+    let first = handled(&ec2, &[hooked(None)]).await;
+    assert_eq!(handled(&ec2, &[hooked(None)]).await, first);
+    assert_eq!(ec2.count("CreateSnapshots"), 1);
+
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    let outcomes = handled(&ec2, &[hooked(None), hooked(None)]).await;
+    assert!(matches!(outcomes.as_slice(), [Done(_), Later(1)]), "in one batch: {outcomes:?}");
+
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    pace(&ec2);
+    let (tasks, second) = ([hooked(None)], [hooked(None)]);
+    let outcomes = join_all([handled(&ec2, &tasks), handled(&ec2, &second)]).await;
+    assert_eq!(ec2.count("CreateSnapshots"), 1, "{outcomes:?}");
+    assert!(outcomes.iter().flatten().all(|o| matches!(o, Done(_) | Later(1))), "nobody thaws for it: {outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_instance_does_not_wait_for_what_an_earlier_try_may_have_made() {
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    ec2.fail_next("CreateSnapshots", Fault::AnswerLost);
+    assert!(matches!(handled(&ec2, &[hooked(None)]).await[0], Declined(_)));
+    let mut next = hooked(None);
+    next.frozen_by = Some("6f1c2a30-0000-4000-8000-000000000002".into());
+    ec2.pass(5);
+    assert!(matches!(&handled(&ec2, &[next]).await[0], Declined(f) if f.name == ErrorName::SnapshotNotNow));
+    ec2.pass(100);
+    let unfrozen = handled(&ec2, &[hooked(Some("not now"))]).await;
+    assert_eq!((begun(&unfrozen[0]).snapshots.len(), ec2.count("CreateSnapshots")), (2, 1), "adopted as it is");
+    assert_eq!(ec2.held(&home())[0].tags["HookExecution"], EXECUTION, "and of the freeze that it was begun in");
 }

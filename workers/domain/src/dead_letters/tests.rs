@@ -155,3 +155,22 @@ fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
         assert!(!observed.is_settled(&poison), "{queue:?}");
     }
 }
+
+#[test]
+fn a_hooks_letter_is_settled_when_a_later_run_has_thawed_the_instance_or_it_is_gone() {
+    let of = |script: &str, instance: &str| {
+        let hook = json!({"document": "d", "timeoutSeconds": 60, "onError": "snapshot"});
+        let plan = json!({"instance": instance, "name": "db", "volumes": [], "retention": 7});
+        let task = json!({"script": script, "run": "r", "executionId": "e", "instance": plan, "hook": hook});
+        letter(WorkQueue::Hook, &task)
+    };
+    let mut observed = observed();
+    observed.existing = ["i-1", "i-2"].map(|id| id.parse().unwrap()).into();
+    observed.thawed = ["i-1"].map(|id| id.parse().unwrap()).into();
+    assert!(observed.is_settled(&of("pre-script", "i-2")), "every run begins anew");
+    assert!(observed.is_settled(&of("post-script", "i-1")));
+    assert!(observed.is_settled(&of("post-script", "i-3")), "it is gone");
+    assert!(!observed.is_settled(&of("post-script", "i-2")), "nobody has said that it is thawed");
+    let tonight = DeadLetter { sent: observed.started, ..of("post-script", "i-1") };
+    assert!(!observed.is_settled(&tonight), "what failed tonight stays to be read");
+}

@@ -355,4 +355,14 @@ impl Ec2 for FakeEc2 {
         });
         self.answer("CreateTags", region, lost, ())
     }
+
+    async fn set_tags(&self, region: &Region, snapshots: &[SnapshotId], own: &Tags) -> Result<(), Ec2Error> {
+        let lost = self.enter("CreateTags", region)?;
+        self.change(|held| {
+            if snapshots.contains(&held.id) {
+                held.tags.extend(own.clone());
+            }
+        });
+        self.answer("CreateTags", region, lost, ())
+    }
 }

@@ -16,6 +16,8 @@ use crate::{
 
 /// The label of the Map over the instances.
 pub const SNAPSHOTS: &str = "Snapshots";
+/// The label of the Map over the instances with a hook.
+pub const HOOKED: &str = "Hooked";
 /// The label of the Maps over the copies of a region.
 pub const COPIES: &str = "Copies";
 /// The label of the Maps over the batches of a region.

@@ -16,6 +16,8 @@ use crate::{
 pub enum ProblemKind {
     /// The fleet is not known, or no snapshot could be begun.
     WholeRun,
+    /// A post-script failed: the instance may still be frozen.
+    StillFrozen,
     /// A volume exists and has backups, but no word.
     Unprotected,
     /// A planned volume has no completed snapshot of the run.
@@ -60,6 +62,8 @@ impl ProblemKind {
             Self::Expiry => format!("{count} regions: expiry"),
             Self::Unreadable if one => "cannot be read".into(),
             Self::Unreadable => format!("{count} regions cannot be read"),
+            Self::StillFrozen if one => "it may still be frozen".into(),
+            Self::StillFrozen => format!("{count} instances may still be frozen"),
             Self::Unprotected if one => "it has backups, and no tag says whether it is backed up".into(),
             Self::Unprotected => format!("{count} volumes have backups, and no tag says whether they are backed up"),
             Self::NoSnapshot if one => "no completed snapshot of this run".into(),
@@ -281,6 +285,11 @@ pub(super) fn advice(error: &str, otherwise: &str) -> String {
         Some(ErrorName::OutOfTime) => {
             return "The next run makes them; if it happens again, raise RunHours or CopyConcurrency".into();
         }
+        Some(ErrorName::HookNotAllowed) => "Name an allowed document, or list this one in AllowedHookDocuments",
+        Some(ErrorName::HookNotManaged | ErrorName::HookAgentGone) => "Look at the instance's SSM agent and its role",
+        Some(ErrorName::HookTimedOut) => "See why the script takes so long, or raise BackupHookTimeout",
+        Some(ErrorName::DataOnRootVolume) => "Move the data to a volume of its own, or use a dump",
+        Some(ErrorName::PreHookFailed | ErrorName::HookNotReady) => "Mend what the script complains of",
         Some(ErrorName::AccessDenied) => "Grant the permission",
         Some(ErrorName::KeyNotAccessible) => "Correct the key's policy, or DestinationKmsKeys",
         Some(ErrorName::RegionNotEnabled) => "Enable the region, or remove it from the tag",

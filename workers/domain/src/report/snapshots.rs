@@ -6,18 +6,22 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    failures::{Failed, SNAPSHOTS},
+    failures::{Failed, HOOKED, SNAPSHOTS},
     problem::{Named, Problem, ProblemKind, advice, at, input_time},
 };
 use crate::{
     copies::is_source,
     error::ErrorName,
     fleet::{Fleet, Instance, Snapshot, SnapshotState, Volume, oldest_live},
+    hooks::script::Level,
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::{InstancePlan, Rejection},
     protection::{Gone, Unprotected},
     run::Run,
-    tags::{BACKUP_RUN, Backup, InstanceTags, SnapshotTags, backup_word},
+    tags::{
+        BACKUP_RUN, Backup, CONSISTENCY, CONSISTENCY_REASON, DUMP_AT, DUMP_PATH, DUMP_VOLUME, HOOK_EXECUTION,
+        InstanceTags, SnapshotTags, backup_word,
+    },
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,9 @@ pub struct InstanceReport {
     /// The instance's name, or its id.
     pub name: String,
     pub volumes: Vec<VolumeReport>,
+    /// How consistent its snapshots are; none where no hook was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<ConsistencyReport>,
 }
 
 impl InstanceReport {
@@ -40,6 +47,24 @@ impl InstanceReport {
             name: Some(self.name.clone()).filter(|name| *name != self.instance.as_str()),
         }
     }
+}
+
+/// How consistent an instance's snapshots are, where a hook was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsistencyReport {
+    /// The document of the hook; none where it was not to be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    /// What the worst of the set says of itself; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// Why it is less than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The dump that is in the set: when it was made, and its volume and file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,9 +143,60 @@ pub fn instance_reports(
             instance: plan.instance.clone(),
             name: plan.name.clone(),
             volumes: plan.volumes.iter().map(volume_end).collect(),
+            consistency: consistency_of(plan, &made),
         }
     };
     plans.iter().map(end_of).collect()
+}
+
+/// What the snapshots of an instance say of themselves; none where no hook was asked for.
+fn consistency_of(plan: &InstancePlan, made: &BTreeMap<&VolumeId, Vec<&Snapshot>>) -> Option<ConsistencyReport> {
+    if plan.hook.is_none() && plan.no_hook.is_none() {
+        return None;
+    }
+    let of = |volume: &VolumeId| oldest_live(made.get(volume).into_iter().flatten().copied());
+    let set: Vec<&Snapshot> = plan.volumes.iter().filter_map(|attachment| of(&attachment.volume)).collect();
+    let said = |key: &str| set.iter().find_map(|snapshot| snapshot.tags.get(key)).cloned();
+    let is_application = |snapshot: &&Snapshot| {
+        snapshot.tags.get(CONSISTENCY).is_some_and(|level| *level == Level::Application.to_string())
+    };
+    // A part of a set is no state that the application was ever in; nor are parts of two freezes.
+    let freezes: BTreeSet<_> = set.iter().map(|snapshot| snapshot.tags.get(HOOK_EXECUTION)).collect();
+    let is_whole = set.len() == plan.volumes.len() && freezes.len() == 1;
+    let level = match set.is_empty() {
+        true => None,
+        false if is_whole && set.iter().all(is_application) => Some(Level::Application),
+        false => Some(Level::Crash),
+    };
+    let dump = said(DUMP_PATH).zip(said(DUMP_VOLUME)).zip(said(DUMP_AT));
+    Some(ConsistencyReport {
+        document: plan.hook.as_ref().map(|hook| hook.document.clone()),
+        level,
+        reason: said(CONSISTENCY_REASON).filter(|_| level != Some(Level::Application)),
+        dump: dump.map(|((path, volume), at)| format!("{path} on {volume}, of {at}")),
+    })
+}
+
+/// What is said of the instances with a hook: problems where one may still be frozen, notes where its snapshots are less
+/// than was asked for.
+pub fn hooked(ends: &[InstanceReport], failed: &Failed) -> (Vec<Problem>, Vec<Rejection>) {
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    let loud = ErrorName::PostHookFailed.as_str();
+    for end in ends {
+        let Some(known) = &end.consistency else { continue };
+        let failure = failed.instance(&end.instance).filter(|reason| reason.error == loud);
+        let tagged = known.reason.as_ref().filter(|reason| reason.starts_with(loud));
+        if let Some(reason) = failure.map(|reason| reason.cause.clone()).or_else(|| tagged.cloned()) {
+            let to_do =
+                "Look at it now, and thaw it: see \"An instance that may still be frozen\" in docs/operations.md";
+            let problem = Problem::new(ProblemKind::StillFrozen, reason, to_do);
+            problems.push(Problem { instances: vec![end.named()], error: Some(loud.into()), ..problem });
+        } else if known.level == Some(Level::Crash) {
+            let reason = known.reason.as_deref().unwrap_or("nothing says why: see the log of the hook function");
+            notes.push(Rejection::new(end.named(), format!("crash-consistent, though a hook was asked for: {reason}")));
+        }
+    }
+    (problems, notes)
 }
 
 /// The snapshots of the home region that a run made.
@@ -194,6 +270,14 @@ impl<'a> Later<'a> {
     }
 }
 
+/// The label of the Map that an instance was in.
+fn label_of(end: &InstanceReport) -> &'static str {
+    match &end.consistency {
+        Some(ConsistencyReport { document: Some(_), .. }) => HOOKED,
+        _ => SNAPSHOTS,
+    }
+}
+
 fn no_snapshot(end: &InstanceReport, volume: &VolumeReport, failed: &Failed, run: &Run) -> Problem {
     let shown = volume.snapshot.as_ref().map_or_else(String::new, SnapshotId::to_string);
     let (error, reason) = match (volume.state, failed.instance(&end.instance)) {
@@ -207,8 +291,8 @@ fn no_snapshot(end: &InstanceReport, volume: &VolumeReport, failed: &Failed, run
             (String::new(), format!("{shown} is still pending{since}"))
         }
         (Some(_), _) => (String::new(), format!("{shown} is in the Recycle Bin")),
-        (None, _) if failed.is_unread(SNAPSHOTS) => {
-            (String::new(), "the reason could not be read: see the Map Run Snapshots".into())
+        (None, _) if failed.is_unread(label_of(end)) => {
+            (String::new(), format!("the reason could not be read: see the Map Run {}", label_of(end)))
         }
         (None, _) => (String::new(), "no failure is known: see the log of the snapshot function".into()),
     };

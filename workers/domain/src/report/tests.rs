@@ -71,6 +71,8 @@ fn plan(id: &str, volumes: &[&str]) -> InstancePlan {
         backup_cross_region: None,
         copy_regions: vec![],
         keep_forever: None,
+        hook: None,
+        no_hook: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     snapshots::InstanceReport,
     summary::{DeadLettersReport, Summary},
 };
-use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState};
+use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState, hooks::script::Level};
 
 /// Characters in an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
 const MAX_CAUSE: usize = 1_000;
@@ -143,6 +143,12 @@ impl Summary {
             let (planned, completed) = self.volumes();
             let instances = counted(self.instances.len(), "instance", "instances");
             all.push(format!("Snapshots: {completed} of {} of {instances}", counted(planned, "volume", "volumes")));
+            let hooked: Vec<_> = self.instances.iter().filter_map(|end| end.consistency.as_ref()).collect();
+            if !hooked.is_empty() {
+                let well = hooked.iter().filter(|known| known.level == Some(Level::Application)).count();
+                let asked = counted(hooked.len(), "instance that asks", "instances that ask");
+                all.push(format!("Application-consistent: {well} of {asked} for it"));
+            }
         }
         if !self.copies.is_empty() && !run.dry_run {
             let (made, owed) = self.copies.iter().fold((0, 0), |(made, owed), c| (made + c.made, owed + c.owed));
@@ -232,7 +238,7 @@ impl Summary {
     }
 
     fn instance_lines(&self, end: &InstanceReport) -> Vec<String> {
-        let mut all = vec![end.named().to_string()];
+        let mut all = vec![format!("{}{}", end.named(), consistency(end, self.run.dry_run))];
         for volume in &end.volumes {
             let mut line = format!("  {} {}", volume.volume, volume.device);
             if !self.run.dry_run {
@@ -253,6 +259,23 @@ impl Summary {
         }
         all
     }
+}
+
+/// How an instance was snapshotted, where a hook was asked for.
+fn consistency(end: &InstanceReport, dry_run: bool) -> String {
+    let Some(known) = &end.consistency else { return String::new() };
+    let hook = known.document.as_ref().map_or_else(String::new, |document| format!(" (hook {document})"));
+    if dry_run {
+        return hook;
+    }
+    let level = match known.level {
+        Some(Level::Application) => ", application-consistent",
+        Some(Level::Crash) => ", crash-consistent only",
+        None => "",
+    };
+    let reason = known.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let dump = known.dump.as_ref().map_or_else(String::new, |dump| format!("; dump {dump}"));
+    format!("{hook}{level}{reason}{dump}")
 }
 
 /// How many were deleted, and how many are left. Broken snapshots were never backups, and are counted apart.

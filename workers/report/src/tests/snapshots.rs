@@ -97,3 +97,38 @@ async fn why_a_snapshot_is_missing_comes_from_the_map_run() {
     let text = night.written("summary.txt");
     assert!(text.contains("\n  Snapshots: SnapshotLimitExceeded: CreateSnapshots: no more: i-1 (web)\n"), "{text}");
 }
+
+#[tokio::test]
+async fn a_night_with_a_hook_that_less_came_of_is_complete_and_says_so() {
+    let mut night = night().await;
+    night.ec2.instances.borrow_mut()[0].tags.insert("BackupHook".into(), "mine".into());
+    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap(), &HookDocuments::default());
+    let (none, hooked) = (vec![], plans.iter().map(|plan| json!(plan)).collect());
+    night.event.fleet.as_mut().unwrap().manifest = night.manifest("instances.jsonl", none).await;
+    let manifest = night.manifest("hooked.jsonl", hooked).await;
+    night.ec2.change(|snapshot| {
+        snapshot.tags.insert("Consistency".into(), "crash".into());
+        snapshot.tags.insert("ConsistencyReason".into(), "HookNotManaged: no agent".into());
+    });
+    for listed in [Some(manifest), None] {
+        night.event.fleet.as_mut().unwrap().hooked = listed;
+        let answer = night.report().await.unwrap();
+        assert!(answer.complete, "{answer:?}");
+        assert_eq!(
+            night.notes(),
+            ["i-1 (web): crash-consistent, though a hook was asked for: HookNotManaged: no agent"]
+        );
+        assert!(night.written("summary.txt").contains("Application-consistent: 0 of 1 instance"));
+    }
+    night.ec2.change(|snapshot| _ = snapshot.tags.insert("ConsistencyReason".into(), "PostHookFailed: busy".into()));
+    let answer = night.report().await.unwrap();
+    assert!(answer.cause.starts_with("i-1 (web): it may still be frozen: PostHookFailed: busy"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_map_over_instances_that_could_not_run_concerns_the_whole_run() {
+    let mut night = night().await;
+    night.event.snapshots = vec![Default::default(), domain::contract::PhaseEnd { failure: Some(timed_out()) }];
+    let answer = night.report().await.unwrap();
+    assert!(answer.cause.starts_with("the snapshots could not be begun: States.Timeout: too slow"), "{answer:?}");
+}

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::tags::TagProblem;
+use crate::{hooks::script::Level, tags::TagProblem};
 
 use SnapshotState::{Completed, Error, Other, Pending};
 
@@ -158,4 +158,102 @@ fn an_unprotected_volume_is_told_with_its_last_backup_and_the_three_words() {
           backups expire) or Backup=Hold (keep the last one, and do not report it)"
         ]
     );
+}
+
+/// A plan with a hook, and its two snapshots with these tags.
+fn hooked_night(own: &[(&str, &str)], second: &[(&str, &str)]) -> (Vec<InstanceReport>, Vec<Snapshot>) {
+    let mut plan = plan("i-1", &["vol-1", "vol-2"]);
+    let hook = json!({"document": "nightly-mysql", "timeoutSeconds": 60, "onError": "snapshot"});
+    plan.hook = serde_json::from_value(hook).unwrap();
+    let made: Vec<Snapshot> = [("snap-1", "vol-1", own), ("snap-2", "vol-2", second)]
+        .map(|(id, volume, own)| {
+            let mut one = snapshot(id, volume, Completed);
+            one.tags.extend(tags(own.iter().copied()));
+            one
+        })
+        .into();
+    (instance_reports(&[plan], RUN, &made, &Copied::new()), made)
+}
+
+#[test]
+fn a_set_is_application_consistent_only_as_a_whole_and_of_one_freeze() {
+    let well = [("Consistency", "application"), ("HookExecution", "e1")];
+    let other = [("Consistency", "application"), ("HookExecution", "e2")];
+    let crash = [("Consistency", "crash"), ("HookExecution", "e1"), ("ConsistencyReason", "HookThawedEarly: too late")];
+    for (first, second, level) in [
+        (&well[..], &well[..], Level::Application),
+        (&well, &other, Level::Crash),
+        (&well, &crash, Level::Crash),
+        (&well, &[], Level::Crash),
+        (&crash, &crash, Level::Crash),
+    ] {
+        let (ends, _) = hooked_night(first, second);
+        assert_eq!(ends[0].consistency.as_ref().unwrap().level, Some(level), "{first:?} {second:?}");
+        let (problems, notes) = hooked(&ends, &Failed::default());
+        assert!(problems.is_empty(), "it is less, and not owed: {problems:?}");
+        assert_eq!(notes.len(), usize::from(level == Level::Crash));
+    }
+    let (ends, _) = hooked_night(&crash, &crash);
+    let (_, notes) = hooked(&ends, &Failed::default());
+    assert_eq!(
+        notes[0].to_string(),
+        "i-1 (web): crash-consistent, though a hook was asked for: HookThawedEarly: too late"
+    );
+    assert_eq!(instance_reports(&[plan("i-1", &["vol-1"])], RUN, &[], &Copied::new())[0].consistency, None);
+}
+
+/// The Map over instances with a hook, with this failure of `i-1`.
+fn failed_of(error: &str, cause: &str) -> Failed {
+    Failed::of(&[map_run("Hooked", vec![item(json!({"instance": {"instance": "i-1"}}), error, cause)])])
+}
+
+#[test]
+fn an_instance_that_may_still_be_frozen_is_the_first_problem_whichever_way_it_is_told() {
+    let reason = "PostHookFailed: i-1 may still be frozen: device busy";
+    let tagged =
+        hooked_night(&[("Consistency", "crash"), ("ConsistencyReason", reason)], &[("Consistency", "crash")]).0;
+    let untagged = hooked_night(&[("Consistency", "crash")], &[("Consistency", "crash")]).0;
+    let told = failed_of("PostHookFailed", "i-1 may still be frozen");
+    for (ends, failed) in [(&tagged, Failed::default()), (&untagged, told)] {
+        let (problems, notes) = hooked(ends, &failed);
+        assert!(notes.is_empty());
+        assert_eq!(problems[0].kind, ProblemKind::StillFrozen);
+        let line = shown(&problems).remove(0);
+        assert!(line.starts_with("i-1 (web): it may still be frozen: "), "{line}");
+        assert!(line.contains("Look at it now"), "{line}");
+    }
+    assert!(ProblemKind::StillFrozen < ProblemKind::Unprotected);
+}
+
+#[test]
+fn an_instance_that_is_skipped_since_its_hook_failed_owes_its_volumes_and_says_why() {
+    let mut plan = plan("i-1", &["vol-1"]);
+    plan.hook = serde_json::from_value(json!({"document": "d", "timeoutSeconds": 60, "onError": "skip"})).unwrap();
+    let ends = instance_reports(&[plan], RUN, &[], &Copied::new());
+    let failed = failed_of("HookNotManaged", "no agent");
+    let fleet = fleet(&[instance("i-1", "running", &["vol-1"])], &[]);
+    let (problems, _) = missing(&ends, &fleet, &failed, &run());
+    let line = shown(&problems).remove(0);
+    assert!(line.contains("HookNotManaged: no agent") && line.contains("SSM agent and its role"), "{line}");
+}
+
+#[test]
+fn the_text_says_how_an_instance_was_snapshotted() {
+    let dump = [
+        ("Consistency", "application"),
+        ("DumpAt", "2026-11-22T03:00:05Z"),
+        ("DumpPath", "/d/all.sql.gz"),
+        ("DumpVolume", "vol-2"),
+    ];
+    let mut summary = summary();
+    summary.instances = hooked_night(&dump, &dump).0;
+    let text = summary.text();
+    let line =
+        "i-1 (web) (hook nightly-mysql), application-consistent; dump /d/all.sql.gz on vol-2, of 2026-11-22T03:00:05Z";
+    assert!(text.contains(line), "{text}");
+    assert!(text.contains("Application-consistent: 1 of 1 instance that asks for it"), "{text}");
+    summary.instances = hooked_night(&[("Consistency", "crash"), ("ConsistencyReason", "why")], &[]).0;
+    assert!(summary.text().contains("i-1 (web) (hook nightly-mysql), crash-consistent only: why"));
+    summary.run.dry_run = true;
+    assert!(summary.text().contains("i-1 (web) (hook nightly-mysql)\n"));
 }
