@@ -45,12 +45,12 @@ MODE = {
     "mode": {
         "description": "lock or dump; empty is what the instance's file says, else lock.",
         "default": "",
-        "values": ["", "lock", "dump"],
+        "pattern": "(^$)|^(lock|dump)$",
     }
 }
 PATHS = {
     "paths": {
-        "description": "Folders whose file systems are frozen, with commas between; empty is what the instance's file says.",
+        "description": "Folders whose file systems are frozen, with commas; empty is what the instance's file says.",
         "default": "",
         "pattern": "^[0-9A-Za-z_./, -]*$",
     }
