@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-from hooks import HookTest, Writer, mounted, needs_mounts, wait_until
+from hooks import HookTest, Writer, mounted, needs, needs_mounts, wait_until
 
 
 class FrozenTest(HookTest):
@@ -64,6 +64,14 @@ class Freeze(FrozenTest):
         if done.returncode == 0:
             subprocess.run(["fsfreeze", "--unfreeze", mount], check=True)
         return "busy" in done.stderr
+
+    @needs(("mkfs.xfs", "xfsprogs"))
+    def test_xfs(self):
+        with mounted(self.own / "second", 320, "xfs") as second:
+            self.assertIn(", xfs)", self.pre(paths=str(second)).out)
+            self.assertTrue(self.is_frozen(second))
+            self.post()
+            self.assertFalse(self.is_frozen(second))
 
     def test_it_thaws_by_itself_when_nobody_comes(self):
         with self.writer() as writer:

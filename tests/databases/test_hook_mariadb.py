@@ -201,6 +201,23 @@ class Dump(HookTest):
         self.assertEqual(thawed.said["dump"], expected)
         self.assertIn("nothing was frozen", thawed.out)
 
+    def test_the_volume_is_named_where_the_device_shows_it(self):
+        programs = self.own / "programs"
+        programs.mkdir()
+        self.environment["PATH"] = f"{programs}:{self.environment['PATH']}"
+        nitro, other = "disk vol0123456789abcdef0", "disk vol0fedcba9876543210"
+        for shown, volume in (
+            (f"part\n{nitro}", "vol-0123456789abcdef0"),
+            (f"lvm\n{nitro}\n{nitro}", "vol-0123456789abcdef0"),
+            (f"raid0\n{nitro}\n{other}", ""),
+            (f"lvm\n{nitro}\ndisk", ""),
+        ):
+            (programs / "lsblk").write_text(f"#!/bin/sh\nprintf '{shown}\\n'\n")
+            (programs / "lsblk").chmod(0o755)
+            self.execution = str(uuid.uuid4())
+            self.assertEqual(self.pre().said["dump"]["volume"], volume)
+            self.post()
+
     def test_a_folder_that_its_own_file_names(self):
         config = self.own / "conf"
         config.write_text(f'# dumps\nDB_BACKUP_KEEP_DAYS=3\nDB_BACKUP_FOLDER="{self.dumps}"\n')

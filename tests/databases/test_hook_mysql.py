@@ -9,7 +9,7 @@ import sys
 from hooks import HookTest, mounted, needs_mounts, wait_until
 
 CLIENT = """#!PYTHON
-import json, os, pathlib, subprocess, sys
+import json, os, pathlib, subprocess, sys, time
 
 folder = pathlib.Path(os.environ["STAND_IN"])
 server = json.loads((folder / "server").read_text())
@@ -34,6 +34,8 @@ for line in sys.stdin:
     statements = [each.strip() for each in line.strip().rstrip(";").split(";")]
     for statement in statements[:-1]:
         note(statement)
+        if "slow" in server and statement.startswith("FLUSH"):
+            time.sleep(server["slow"])
         if statement == server.get("refuses"):
             print("ERROR 1227 (42000): Access denied; you need RELOAD", file=sys.stderr)
             sys.exit(1)
@@ -104,6 +106,13 @@ class MySql(HookTest):
         self.refused(201, "you need RELOAD")
         subprocess.run(["fsfreeze", "--freeze", self.data], check=True)
         subprocess.run(["fsfreeze", "--unfreeze", self.data], check=True)
+
+    def test_a_lock_that_comes_too_late_for_the_pre_script_is_given_back_at_once(self):
+        self.server(slow=3)
+        self.refused(201, "nothing was frozen within 1 s", executionTimeout="3")
+        wait_until(lambda: ["UNLOCK TABLES", False] in self.calls(), "the lock is given back")
+        wait_until(lambda: self.remembered("state") in ("failed", "thawed"), "it has ended")
+        (self.data / "written").write_text("at once")
 
     def test_other_servers_are_refused(self):
         for variables, words in (

@@ -56,10 +56,11 @@ volume_of() {
 }
 
 describe_file_systems() {
-    local mount source
+    local mount source volume
     for mount in "${MOUNTS[@]}"; do
         source=$(mount_of "$mount" SOURCE)
-        say "$1 $mount ($source, $(mount_of "$mount" FSTYPE)) $(volume_of "${source%%\[*}")"
+        volume=$(volume_of "${source%%\[*}")
+        say "$1 $mount ($source, $(mount_of "$mount" FSTYPE)${volume:+, $volume})"
     done
 }
 

@@ -42,7 +42,7 @@ hold() {
     if ! make_ready || [[ -e $FOLDER/thaw-wanted ]] || ! take_lock || ! freeze_all; then
         local state=failed
         if [[ -e $FOLDER/thaw-wanted ]]; then
-            REASON='its post-script came before anything was frozen'
+            REASON='it was called off before anything was frozen'
         fi
         thaw_all || state=stuck REASON+="; $STUCK"
         release_lock || true

@@ -77,7 +77,7 @@ first_program() {
 main() {
     trap unforeseen EXIT
     local program
-    for program in findmnt flock fsfreeze lsblk readlink stat sync timeout; do
+    for program in awk find findmnt flock fsfreeze lsblk readlink stat sync tac timeout; do
         first_program "$program" >/dev/null || refuse "$NOT_READY" "the program $program is not installed"
     done
     ((EUID == 0)) || refuse "$NOT_READY" "this runs as user $EUID; allowed: root, as the SSM agent does"
