@@ -19,7 +19,7 @@ pub const HOME: &str = "eu-west-1";
 
 /// The home regions of the stacks, and their parameters.
 const STACKS: [(&str, &str); 4] = [
-    (HOME, ""),
+    (HOME, "AllowedHookDocuments=arn:aws:ssm:eu-west-1:123456789012:document/story-hook"),
     ("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3"),
     ("eu-central-1", "ExpireRegions=eu-central-1"),
     ("ap-southeast-2", "DestinationKmsKeys=us-east-1=arn:aws:kms:us-east-1:123456789012:key/0a"),

@@ -12,6 +12,7 @@ mod backup;
 mod copies;
 mod exactly_once;
 mod expiry;
+mod hooks;
 mod input;
 mod limits;
 mod nights;

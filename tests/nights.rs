@@ -117,6 +117,7 @@ impl Account {
             fleet_failure: None,
             fleet_again_failure: None,
             snapshot_failure: None,
+            snapshots: vec![],
             copy_failure: None,
             expiry_failure: None,
             copies,

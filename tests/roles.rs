@@ -74,6 +74,44 @@ fn snapshot_creates_only_what_is_labelled_and_only_of_tagged_instances() {
 }
 
 #[test]
+fn hook_runs_only_allowed_documents_on_tagged_instances_and_writes_only_how_consistent_a_snapshot_is() {
+    let document =
+        |name: &str| -> &'static str { format!("arn:aws:ssm:eu-west-1:000000000000:document/{name}").leak() };
+    let instance = "arn:aws:ec2:eu-west-1:000000000000:instance/i-0a";
+    let tagged = |value: &str| json!({"ssm:resourceTag/Backup": value});
+    let labels = |keys: Value, own: &str| json!({"aws:ResourceTag/Type": own, "aws:TagKeys": keys});
+    judge(
+        "HookRole",
+        &[
+            ("ssm:SendCommand", document("ebs-snapshots-eu-west-1-mariadb"), json!({}), true),
+            ("ssm:SendCommand", document("ebs-snapshots-eu-west-1-filesystem"), json!({}), true),
+            ("ssm:SendCommand", "arn:aws:ssm:eu-west-1:123456789012:document/story-hook", json!({}), true),
+            ("ssm:SendCommand", document("ebs-snapshots-us-east-1-mariadb"), json!({}), false),
+            ("ssm:SendCommand", document("mariadb"), json!({}), false),
+            ("ssm:SendCommand", "arn:aws:ssm:eu-west-1::document/AWS-RunShellScript", json!({}), false),
+            ("ssm:SendCommand", instance, tagged("Yes"), true),
+            ("ssm:SendCommand", instance, tagged("yes"), true),
+            ("ssm:SendCommand", instance, tagged("YES"), true),
+            ("ssm:SendCommand", instance, tagged("No"), false),
+            ("ssm:SendCommand", instance, json!({}), false),
+            ("ssm:SendCommand", "arn:aws:ssm:eu-west-1:000000000000:managed-instance/mi-0a", tagged("Yes"), false),
+            ("ssm:GetCommandInvocation", "*", json!({}), true),
+            ("ssm:CancelCommand", "*", json!({}), false),
+            ("ssm:GetParameter", "arn:aws:ssm:eu-west-1:000000000000:parameter/a", json!({}), false),
+            ("ssm:StartSession", instance, tagged("Yes"), false),
+            ("ec2:DescribeSnapshots", "*", json!({}), true),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency", "ConsistencyReason"]), "Automated"), true),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency", "DumpAt", "DumpSha256"]), "Automated"), true),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency", "DeleteOn"]), "Automated"), false),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["KeepForever"]), "Automated"), false),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency"]), "Manual"), false),
+            ("ec2:CreateSnapshots", instance, json!({"aws:ResourceTag/Backup": "Yes"}), false),
+            ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+        ],
+    );
+}
+
+#[test]
 fn copy_makes_labelled_copies_and_sets_nothing_but_keep_forever() {
     let retag = |keys: Value, own: &str| json!({"aws:ResourceTag/Type": own, "aws:TagKeys": keys});
     judge(
@@ -160,6 +198,13 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
         ("CopyRole", "s3", "put_object", at("claims/a"), "ok"),
         ("CopyRole", "s3", "get_object", at("claims/a"), "ok"),
         ("CopyRole", "s3", "delete_object", at("claims/a"), "AccessDenied"),
+        ("HookRole", "s3", "put_object", at("claims/a"), "ok"),
+        ("HookRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
+        ("HookRole", "s3", "get_object", object(), "AccessDenied"),
+        ("HookRole", "sqs", "receive_message", queue("HookQueue"), "ok"),
+        ("HookRole", "sqs", "send_message", message("HookDeadLetterQueue"), "ok"),
+        ("HookRole", "sqs", "send_message", message("SnapshotQueue"), "AccessDenied"),
+        ("SnapshotRole", "sqs", "send_message", message("HookQueue"), "AccessDenied"),
         ("ExpireRole", "s3", "put_object", at("claims/a"), "AccessDenied"),
         ("WaitCompleteRole", "s3", "get_object", at("claims/a"), "AccessDenied"),
         // A hold is made and ended by discover alone.

@@ -80,6 +80,7 @@ pub struct FleetFound {
 
 /// The task of the snapshot worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct SnapshotTask {
     #[serde(rename = "run")]
@@ -327,7 +328,27 @@ impl StateError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn the_tasks_of_hooked_instances_are_read_as_the_state_machine_writes_them() {
+        let instance = json!({"instance": "i-1", "name": "db", "volumes": [], "retention": 7});
+        let hook = json!({"document": "d", "timeoutSeconds": 60, "onError": "skip"});
+        let frozen: SnapshotTask =
+            serde_json::from_value(json!({"run": "r", "instance": instance, "frozenBy": "e"})).unwrap();
+        assert_eq!(frozen.frozen_by.as_deref(), Some("e"));
+        let why = json!({"Error": "HookTimedOut", "Cause": "slow"});
+        let not: SnapshotTask = serde_json::from_value(json!({"run": "r", "instance": instance, "why": why})).unwrap();
+        assert_eq!(not.why.unwrap().text(), "HookTimedOut: slow");
+        let begun = json!({"region": "eu-west-1", "snapshots": [], "started": "2026-11-22T03:00:00Z"});
+        let post: HookTask = serde_json::from_value(json!({"script": "post-script", "run": "r", "executionId": "e",
+            "instance": instance, "hook": hook, "begun": begun, "pre": {"frozen": "yes"}}))
+        .unwrap();
+        assert_eq!((post.script, post.pre.unwrap().frozen), (Script::Post, Frozen::Yes));
+        assert!(post.begun.is_some() && post.execution_id == "e" && !post.by_hand);
+    }
 
     #[test]
     fn a_functions_error_is_shown_as_its_message() {

@@ -13,7 +13,7 @@ use domain::{
     tags::tags,
 };
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 
@@ -449,13 +449,4 @@ async fn a_batch_of_many_instances_is_sent_whole_and_one_that_fails_leaves_the_o
     let outcomes = site.handled(&tasks).await;
     assert_eq!(outcomes.iter().filter(|o| **o == Later(2)).count(), 9, "{outcomes:?}");
     assert_eq!(site.ssm.sent.borrow().len(), 9);
-}
-
-#[test]
-fn a_task_is_read_as_the_state_machine_writes_it() {
-    let body: Value = json!({"script": "post-script", "run": RUN, "instance": pre().instance, "hook": pre().hook,
-        "executionId": EXECUTION, "begun": {"region": "eu-west-1", "snapshots": [], "started": "2026-11-22T03:00:00Z"},
-        "pre": {"frozen": "yes"}});
-    let read: HookTask = serde_json::from_value(body).unwrap();
-    assert!(read.script == Script::Post && read.pre.unwrap().frozen == Frozen::Yes && !read.by_hand);
 }
