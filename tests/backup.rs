@@ -14,7 +14,7 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
         "KeepForever": "audit", "CostCenter": "7"});
     let ids = cloud.add_instances(HOME, &json!([tagged(own, 2)]));
     let (instance, volumes) = &ids[0];
-    // Any time of the last day names the run; every date comes from the clock at the act.
+    // Any time of the last day can name the run; the dates in tags come from the clock.
     let ended = cloud.run(&stack, &json!({"scheduledTime": format!("{}T00:00:00Z", day(0))}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 fn definition() -> (String, Value) {
     let text = fs::read_to_string("statemachine/backup.asl.json").unwrap();
-    // The substitutions that stand for numbers are unquoted.
-    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}", "${RetrySeconds}"];
+    // Substitutions for numbers have no quotes.
+    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}"];
     let substituted = numbers.iter().fold(text.clone(), |text, number| text.replace(number, "1"));
     let parsed = serde_json::from_str(&substituted).expect("JSON once its numbers are substituted");
     (text, parsed)
@@ -96,7 +96,7 @@ fn every_error_name_is_one_that_the_code_has() {
         let thrown = state.get("Error").filter(|_| state["Type"] == "Fail");
         seen.extend(caught.chain(thrown).map(|name| name.as_str().unwrap()));
     }
-    // Step Functions' own, and those of the services it calls.
+    // Error names of Step Functions itself, and of the services that it calls.
     let foreign = ["States.", "Lambda.", "SQS."];
     for name in seen.iter().filter(|name| !foreign.iter().any(|prefix| name.starts_with(prefix))) {
         assert!(known.contains(name), "{name} is not in domain::error");

@@ -1,4 +1,4 @@
-//! The input of an execution, and what comes into a queue from elsewhere.
+//! The input of an execution, and messages from elsewhere in a queue.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn a_bad_input_fails_at_once_and_names_the_field() {
 fn a_setting_that_cannot_be_read_is_named_in_the_executions_cause() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
-    // The template refuses it; a hand in the console does not.
+    // The template refuses this value; the console does not.
     let before = cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", "eu-west1");
     let ended = cloud.run(&stack, &json!({}));
     cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", &before);

@@ -1,6 +1,6 @@
 //! Many nights in one process: the workers' own code, an EC2 in memory, and a clock that the story sets.
 //!
-//! The state machine's order is played by hand: what is told here are decisions over weeks, not how they travel.
+//! The story calls the workers in the order of the state machine: it tests decisions over weeks, not the queues between.
 
 use std::cell::Cell;
 
@@ -31,7 +31,7 @@ struct Account {
     runs: Cell<u32>,
 }
 
-/// What a run left behind.
+/// The results of a run.
 struct Night {
     complete: bool,
     cause: String,
@@ -69,7 +69,7 @@ impl Account {
         self.storage.0.borrow()[&manifest.key].lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The run of a night, each task carried out at once.
+    /// The run of a night. Every task is carried out immediately.
     async fn night(&self, day: NaiveDate, input: Value) -> Night {
         self.aws.set_now(at(day));
         self.runs.set(self.runs.get() + 1);
@@ -183,7 +183,7 @@ async fn a_fleet_that_loses_its_tags_keeps_a_backup_of_each_volume_in_each_regio
     }
     assert_eq!((account.backups(HOME), account.backups(AWAY)), (vec![1; 40], vec![1; 40]), "what is due goes");
 
-    // Somebody gives all of it up: that is too much at once, in each region.
+    // Somebody gives all backups up: that is too much at once, in each region.
     account.say(Some("No"));
     for input in [json!({}), json!({"allowMassExpire": [AWAY]})] {
         let night = account.night(day, input.clone()).await;

@@ -1,4 +1,4 @@
-//! The functions' deployed roles allow what the workers do, and nothing that must never happen.
+//! The functions' deployed roles allow the calls of the workers, and none that must never happen.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn expire_deletes_only_what_is_automated_and_not_kept_for_ever() {
                 json!({"aws:ResourceTag/Type": "Automated", "aws:ResourceTag/KeepForever": ""}),
                 false,
             ),
-            // It looks again before it deletes: at the snapshot, and at the volume whose last one it may be.
+            // Before it deletes a snapshot it reads it again, and its volume.
             ("ec2:DescribeSnapshots", "*", json!({}), true),
             ("ec2:DescribeInstances", "*", json!({}), true),
             ("ec2:DescribeVolumes", "*", json!({}), true),
@@ -161,7 +161,7 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
     let object = || at("runs/a/b/summary.json");
     let cases = [
         ("ExpireRole", "sqs", "receive_message", queue("ExpireQueue"), "ok"),
-        // There is no such receipt, and it may say so.
+        // There is no such receipt, and SQS may say so.
         ("ExpireRole", "sqs", "delete_message", receipt("ExpireQueue"), "ReceiptHandleIsInvalid"),
         ("ExpireRole", "sqs", "send_message", message("ExpireQueue"), "ok"),
         ("ExpireRole", "sqs", "send_message", message("ExpireDeadLetterQueue"), "ok"),
@@ -181,18 +181,18 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
             json!({"stateMachineArn": "{BackupStateMachine}"}),
             "AccessDeniedException",
         ),
-        // The same bucket, and a role that may write to it: it is the role that decides.
+        // Another role may write to the same bucket: so the role decides.
         ("DiscoverRole", "s3", "put_object", object(), "ok"),
         ("DiscoverRole", "s3", "get_object", object(), "ok"),
         ("DiscoverRole", "s3", "delete_object", object(), "AccessDenied"),
         ("ReportRole", "s3", "get_object", object(), "ok"),
         ("CopyRole", "s3", "get_object", object(), "AccessDenied"),
-        // Who reads may list: what is missing says so.
+        // A role that may read may also list: only then is a missing object a 404.
         ("DiscoverRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
         ("ReportRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
         ("SnapshotRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
         ("CopyRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
-        // A claim is made and changed by who acts, and ends by itself.
+        // The workers that make something write claims; the bucket deletes claims by itself.
         ("DiscoverRole", "s3", "put_object", at("claims/a"), "ok"),
         ("SnapshotRole", "s3", "put_object", at("claims/a"), "ok"),
         ("CopyRole", "s3", "put_object", at("claims/a"), "ok"),
@@ -207,7 +207,7 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
         ("SnapshotRole", "sqs", "send_message", message("HookQueue"), "AccessDenied"),
         ("ExpireRole", "s3", "put_object", at("claims/a"), "AccessDenied"),
         ("WaitCompleteRole", "s3", "get_object", at("claims/a"), "AccessDenied"),
-        // A hold is made and ended by discover alone.
+        // Only discover writes and removes holds.
         ("DiscoverRole", "s3", "put_object", at("holds/a"), "ok"),
         ("ReportRole", "s3", "get_object", at("holds/a"), "AccessDenied"),
         ("ReportRole", "s3", "delete_object", at("holds/a"), "AccessDenied"),

@@ -1,5 +1,5 @@
-//! What became of the items of an execution: its Map Runs, and their children that failed.
-// Single-threaded: the futures need not be `Send`.
+//! The Map Runs of an execution, and their children that failed.
+// The workers have one thread: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
 
 use aws_sdk_sfn::{
@@ -13,10 +13,10 @@ use domain::{
 
 use crate::sdk_error::failed;
 
-/// Failed children that are described per report, in all: DescribeExecution has a bucket of 250, refilled by 10 a second
-/// (Step Functions quotas), and what they have in common shows in fewer.
+/// Failed children that a report describes in all. DescribeExecution has a bucket of 250 tokens, refilled with 10 a second
+/// (Step Functions quotas), and 100 are enough to show what the failures have in common.
 const MAX_CHILDREN: usize = 100;
-/// After so many children that could not be described no more are asked for: it would only take time.
+/// After this many failed calls, no more children are described: it would only take time.
 const MAX_MISSES: usize = 3;
 
 /// The Map Runs of executions.
@@ -32,11 +32,9 @@ impl Executions for StepFunctions {
 trait Calls {
     /// The ARNs of an execution's Map Runs.
     async fn map_runs_of(&self, execution: &str) -> Result<Vec<String>, Failure>;
-    /// What a Map Run counts.
     async fn counts(&self, map_run: &str) -> Result<Counts, Failure>;
-    /// The ARNs of children of a Map Run that ended in this way; so many at most.
+    /// The ARNs of `most` children of a Map Run that ended in this way.
     async fn children(&self, map_run: &str, ended: &ExecutionStatus, most: usize) -> Result<Vec<String>, Failure>;
-    /// A child that failed.
     async fn child(&self, execution: &str) -> Result<FailedItem, Failure>;
 }
 
@@ -55,9 +53,9 @@ impl Counts {
     }
 }
 
-/// Reads the Map Runs, and of their failures as many as one report may.
+/// Reads the Map Runs, and up to [`MAX_CHILDREN`] of their failures.
 ///
-/// What cannot be read of one is missing there, and nowhere else.
+/// If one Map Run cannot be read, the others are still read.
 async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failure> {
     let mut found: Vec<(String, Counts, MapRun)> = Vec::new();
     for arn in calls.map_runs_of(execution).await? {
@@ -71,7 +69,7 @@ async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failur
             MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
         found.push((arn, counts, map_run));
     }
-    // Those with few failures first: what they leave of their shares is for those with many.
+    // Map Runs with few failures come first: the rest of their shares is left for those with many.
     let mut with_failures: Vec<usize> = (0..found.len()).filter(|at| found[*at].2.failed > 0).collect();
     with_failures.sort_by_key(|at| found[*at].2.failed);
     let (mut room, mut misses) = (MAX_CHILDREN, 0);
@@ -165,7 +163,7 @@ impl Calls for Client {
         Ok(FailedItem {
             execution: execution.to_owned(),
             input: child.input.unwrap_or_default(),
-            // One that was stopped has neither.
+            // A child that was stopped has neither error nor cause.
             error: child.error.unwrap_or_else(|| child.status.as_str().to_owned()),
             cause: child.cause.unwrap_or_default(),
         })

@@ -1,7 +1,7 @@
-//! The system's ways of talking to AWS. No other crate names an `aws-sdk-*` crate.
+//! All calls of AWS. No other crate names an `aws-sdk-*` crate.
 //!
-//! Clients and settings are built once per process, in [`Aws::connect`]; the workers' `main.rs` hand their `handle`
-//! function to [`direct`] (invoked by the state machine) or [`queue_worker`] (invoked by SQS).
+//! Clients and settings are built once per process, in [`Aws::connect`]. A worker's `main.rs` passes its `handle` to
+//! [`direct`] (invoked by the state machine), [`queue_worker`] or [`creating_worker`] (invoked by SQS).
 
 mod claims;
 mod dead_letters;
@@ -12,6 +12,7 @@ mod notifications;
 mod presign;
 mod runtime;
 mod sdk_error;
+mod sqs_event;
 mod ssm;
 mod storage;
 mod worker_queue;

@@ -22,11 +22,11 @@ type DeadLetter = (String, Vec<(String, String)>);
 /// A queue, its dead-letter queue and a state machine in memory.
 #[derive(Debug, Default)]
 struct WorkerQueue {
-    /// The tokens that nobody waits for.
+    /// The dead tokens.
     dead: BTreeSet<&'static str>,
     /// The calls that fail.
     down: BTreeSet<&'static str>,
-    /// What the state machine heard, in order.
+    /// The answers that the state machine got, in order.
     told: RefCell<Vec<String>>,
     sent_later: RefCell<Vec<(String, u32)>>,
     dead_letters: RefCell<Vec<DeadLetter>>,
@@ -112,7 +112,7 @@ fn delivery(number: usize, body: String) -> Delivery {
 const ACTS: Rules = Rules { acts: true, max_receives: 5, retry_seconds: 60 };
 const LOOKS: Rules = Rules { acts: false, max_receives: 5, retry_seconds: 60 };
 
-/// Delivers a batch at ten past three; returns what is delivered again, and how many tasks were worked on.
+/// Delivers a batch at ten past three. Returns the ids to deliver again, and the number of tasks that were handled.
 async fn batch(line: &WorkerQueue, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outcome]) -> (Vec<String>, usize) {
     let mut worked_on = 0;
     let again = deliver(batch, line, rules, at("2026-11-22T03:10:00Z"), async |tasks: Vec<Task>| {
@@ -249,7 +249,7 @@ async fn what_could_not_be_passed_on_is_delivered_again() {
     for (down, outcome) in [("send_later", Later(60)), ("success", Done(json!({}))), ("send_dead", Fail(refused()))] {
         let line = WorkerQueue { down: [down].into(), ..WorkerQueue::default() };
         assert_eq!(one(&line, LOOKS, outcome).await, (again(), 1), "{down}");
-        assert!(!line.told().contains("failure"), "not told before it is safe: {}", line.told());
+        assert!(!line.told().contains("failure"), "no answer before the dead letter is sent: {}", line.told());
     }
     let line = WorkerQueue { down: ["send_dead"].into(), ..WorkerQueue::default() };
     let poison = json!({"taskToken": "t"}).to_string();
@@ -303,7 +303,7 @@ async fn after_the_deadline_of_its_run_a_task_ends_and_leaves_no_letter() {
         assert_eq!(line.told(), "failure t OutOfTime");
         assert!(line.was_left_alone());
         let line = WorkerQueue { down: ["failure"].into(), ..WorkerQueue::default() };
-        assert_eq!(batch(&line, rules, vec![late], &[]).await, (again(), 0), "it is told again");
+        assert_eq!(batch(&line, rules, vec![late], &[]).await, (again(), 0), "the answer is sent again");
 
         let line = WorkerQueue::default();
         let in_time = delivery(0, due("2026-11-22T03:10:00Z").to_string());
