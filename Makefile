@@ -75,7 +75,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check-local check databases check-cloud stories ## Run every check and every test; CI runs this.
+test: format lint unit check-local check check-cloud stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
 
 .PHONY: format
@@ -148,11 +148,6 @@ check: environments ## Check the template, the state machine's definition and th
 .PHONY: documents
 documents: ## Write the SSM documents of the template from their scripts in databases/documents.
 	@python3 tests/local/hook_documents.py
-
-.PHONY: databases
-databases: ## Test the database scripts and hooks against real servers, where these are installed.
-	$(call say,Databases (some tests need root and mariadb-server or postgresql; those that cannot run are counted as skipped))
-	@cd tests/databases && python3 -m unittest
 
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.

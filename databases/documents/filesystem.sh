@@ -1,5 +1,6 @@
 #!/bin/bash
 # Freezes file systems for a snapshot.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 
 readonly COMMAND='{{ command }}'
@@ -11,7 +12,6 @@ readonly PARAMETER_PATHS='{{ paths }}'
 readonly KIND=filesystem
 readonly MODES='freeze' DEFAULT_MODE=freeze
 
-# shellcheck source-path=SCRIPTDIR
 source shared/hook.bash
 source shared/settings.bash
 source shared/state.bash

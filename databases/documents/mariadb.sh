@@ -1,5 +1,6 @@
 #!/bin/bash
 # Makes MariaDB's data ready for a snapshot: holds its commits and freezes its file systems, or dumps it.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 
 readonly COMMAND='{{ command }}'
@@ -11,7 +12,6 @@ readonly PARAMETER_PATHS=
 readonly KIND=mariadb PRODUCT=MariaDB
 readonly MODES='lock dump' DEFAULT_MODE=lock
 
-# shellcheck source-path=SCRIPTDIR
 source shared/hook.bash
 source shared/settings.bash
 source shared/state.bash

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Makes MySQL's data ready for a snapshot: holds a read lock and freezes its file systems, or dumps it.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 
 readonly COMMAND='{{ command }}'
@@ -11,7 +12,6 @@ readonly PARAMETER_PATHS=
 readonly KIND=mysql PRODUCT=MySQL
 readonly MODES='lock dump' DEFAULT_MODE=lock
 
-# shellcheck source-path=SCRIPTDIR
 source shared/hook.bash
 source shared/settings.bash
 source shared/state.bash

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Makes PostgreSQL's data ready for a snapshot: a checkpoint, and then its file systems are frozen.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 
 readonly COMMAND='{{ command }}'
@@ -11,7 +12,6 @@ readonly PARAMETER_PATHS=
 readonly KIND=postgresql
 readonly MODES='freeze' DEFAULT_MODE=freeze
 
-# shellcheck source-path=SCRIPTDIR
 source shared/hook.bash
 source shared/settings.bash
 source shared/state.bash

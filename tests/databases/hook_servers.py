@@ -5,15 +5,16 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from hooks import PATH, PATIENCE, wait_until
 
 
-def owner(name):
+def owner(name: str) -> str:
     return name if name in {user.pw_name for user in pwd.getpwall()} else "nobody"
 
 
-def postgres_programs():
+def postgres_programs() -> Path:
     """Debian has them outside of PATH, a folder for each version."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
     return folders[-1] if folders else Path()
@@ -22,7 +23,7 @@ def postgres_programs():
 class MariaDb:
     """On a socket in `folder`, with its data in `data`; commits are on disk before they are answered."""
 
-    def __init__(self, folder, data, *options):
+    def __init__(self, folder: Path, data: Path, *options: str) -> None:
         self.socket, self.log, self.data = folder / "socket", folder / "log", data / "mariadb"
         self.environment = {**os.environ, "PATH": PATH}
         user = owner("mysql")
@@ -55,25 +56,25 @@ class MariaDb:
         if self.process.poll() is not None:
             raise AssertionError(self.log.read_text()[-2000:])
 
-    def run(self, command, **more):
-        return subprocess.run(command, check=True, capture_output=True, env=self.environment, **more)
+    def run(self, command: list[str], **more: Any) -> None:
+        subprocess.run(command, check=True, capture_output=True, env=self.environment, **more)
 
-    def client(self, *arguments):
+    def client(self, *arguments: str) -> list[str]:
         return ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root", "--batch", "-N", *arguments]
 
-    def answers(self):
+    def answers(self) -> bool:
         return (
             subprocess.run(self.client("--execute=SELECT 1"), capture_output=True, env=self.environment).returncode == 0
         )
 
-    def sql(self, text):
+    def sql(self, text: str) -> list[list[str]]:
         """The rows, as lists of strings."""
         done = subprocess.run(self.client(), input=text, capture_output=True, text=True, env=self.environment)
         if done.returncode:
             raise AssertionError(done.stderr)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
-    def stop(self):
+    def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(PATIENCE)
@@ -82,7 +83,7 @@ class MariaDb:
 class Postgres:
     """On a socket in `folder`, with its data in `data`."""
 
-    def __init__(self, folder, data, is_new=True):
+    def __init__(self, folder: Path, data: Path, is_new: bool = True) -> None:
         self.folder, self.data, self.programs = folder, data, postgres_programs()
         self.user = owner("postgres")
         shutil.chown(folder, self.user)
@@ -114,27 +115,27 @@ class Postgres:
             self.log.close()
             raise AssertionError((folder / "log").read_text()[-2000:])
 
-    def as_user(self, *command):
+    def as_user(self, *command: Path | str) -> list[str]:
         user = pwd.getpwnam(self.user)
         return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *map(str, command)]
 
-    def run(self, *command, **more):
-        return subprocess.run(self.as_user(*command), check=True, capture_output=True, cwd="/", **more)
+    def run(self, *command: Path | str, **more: Any) -> None:
+        subprocess.run(self.as_user(*command), check=True, capture_output=True, cwd="/", **more)
 
-    def psql(self, *arguments):
+    def psql(self, *arguments: str) -> list[str]:
         options = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-U", "postgres"]
         return ["psql", *options, "-d", "postgres", *arguments]
 
-    def answers(self):
+    def answers(self) -> bool:
         return subprocess.run(self.psql("-c", "SELECT 1"), capture_output=True).returncode == 0
 
-    def sql(self, text):
+    def sql(self, text: str) -> list[list[str]]:
         done = subprocess.run(self.psql(), input=text, capture_output=True, text=True)
         if done.returncode:
             raise AssertionError(done.stderr)
         return [line.split("|") for line in done.stdout.splitlines()]
 
-    def stop(self):
+    def stop(self) -> None:
         # Fast shutdown: sessions are ended.
         if self.process.poll() is None:
             self.process.send_signal(2)
@@ -145,7 +146,7 @@ class Postgres:
 class Session:
     """One open client session, in which statements are carried out one after another."""
 
-    def __init__(self, command):
+    def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -156,14 +157,14 @@ class Session:
             env={**os.environ, "PATH": PATH},
         )
 
-    def sql(self, text, answer="done"):
+    def sql(self, text: str, answer: str = "done") -> None:
         """Carries out a statement that answers nothing, and waits for it."""
         self.process.stdin.write(f"{text}; SELECT '{answer}';\n")
         line = self.process.stdout.readline().strip()
         if line != answer:
             raise AssertionError(f"{text}: {line or 'the session has ended'}")
 
-    def close(self):
+    def close(self) -> None:
         self.process.stdin.close()
         self.process.wait(PATIENCE)
         self.process.stdout.close()

@@ -12,7 +12,9 @@ import threading
 import time
 import unittest
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/local"))
@@ -24,7 +26,7 @@ PATIENCE = 60
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
 
-def can_mount():
+def can_mount() -> str:
     """Whether this machine lets a test mount and freeze a file system of its own; else why not."""
     if os.geteuid() != 0:
         return "not root: no file systems can be mounted and frozen"
@@ -41,7 +43,7 @@ def can_mount():
 
 
 @contextlib.contextmanager
-def mounted(folder, megabytes, kind="ext4"):
+def mounted(folder: Path, megabytes: int, kind: str = "ext4") -> Iterator[Path]:
     """A file system in a file; at the end it is thawed and unmounted, and its loop device goes with it."""
     image, mount = folder / "image", folder / "data"
     mount.mkdir(parents=True)
@@ -60,12 +62,12 @@ WHY_NOT = can_mount()
 needs_mounts = unittest.skipIf(WHY_NOT, WHY_NOT)
 
 
-def needs(*programs):
+def needs(*programs: tuple[str, str]) -> Callable[[Any], Any]:
     missing = [package for program, package in programs if not shutil.which(program, path=PATH)]
     return unittest.skipIf(missing, f"not installed: {', '.join(missing)}")
 
 
-def wait_until(condition, what):
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         if time.monotonic() > deadline:
@@ -75,7 +77,7 @@ def wait_until(condition, what):
 
 
 class Answer:
-    def __init__(self, code, out, err):
+    def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
         self.said = json.loads(out.splitlines()[-1])
         self.consistency, self.reason = self.said["consistency"], self.said.get("reason", "")
@@ -85,14 +87,14 @@ class HookTest(unittest.TestCase):
     """Gives each test a state folder, and leaves nothing frozen and no process behind."""
 
     kind = "filesystem"
-    settings = {}
+    settings: ClassVar[dict[str, str]] = {}
 
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         cls.base = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="hook-")))
         cls.base.chmod(0o755)
 
-    def setUp(self):
+    def setUp(self) -> None:
         self.own = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="hook-state-")))
         self.state = self.own / "state"
         self.execution = str(uuid.uuid4())
@@ -104,7 +106,7 @@ class HookTest(unittest.TestCase):
         }
         self.addCleanup(self.end_holders)
 
-    def end_holders(self):
+    def end_holders(self) -> None:
         """Whatever a test has left frozen is thawed. A holder is no child of this process: its folder tells of it."""
         for folder in self.folders():
             if self.read(folder, "state") in ("preparing", "frozen"):
@@ -113,7 +115,7 @@ class HookTest(unittest.TestCase):
             # Processes of the hook have this folder in their environment; they end by themselves.
             wait_until(lambda: not self.processes(), "all processes of the hook have ended")
 
-    def processes(self):
+    def processes(self) -> list[str]:
         wanted = f"HOOK_STATE_FOLDER={self.state}".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
@@ -122,18 +124,18 @@ class HookTest(unittest.TestCase):
                     found.append(process.name)
         return found
 
-    def folders(self):
+    def folders(self) -> list[Path]:
         return [each for each in self.state.glob("*") if each.is_dir()]
 
-    def read(self, folder, name):
+    def read(self, folder: Path, name: str) -> str:
         with contextlib.suppress(FileNotFoundError):
             return (folder / name).read_text().strip()
         return ""
 
-    def remembered(self, name, execution=None):
+    def remembered(self, name: str, execution: str | None = None) -> str:
         return self.read(self.state / (execution or self.execution), name)
 
-    def start(self, command, execution=None, **parameters):
+    def start(self, command: str, execution: str | None = None, **parameters: str) -> subprocess.Popen[str]:
         """As the agent starts it, in a process group of its own."""
         values = {"executionTimeout": "30", "freezeSeconds": "30", "mode": "", "paths": "", **parameters}
         values.update(command=command, executionId=execution or self.execution)
@@ -156,32 +158,34 @@ class HookTest(unittest.TestCase):
         self.addCleanup(self.end, process)
         return process
 
-    def end(self, process):
+    def end(self, process: subprocess.Popen[str]) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
 
-    def finish(self, process):
+    def finish(self, process: subprocess.Popen[str]) -> Answer:
         out, err = process.communicate(timeout=PATIENCE)
         return Answer(process.returncode, out, err)
 
-    def run_hook(self, command, execution=None, **parameters):
+    def run_hook(self, command: str, execution: str | None = None, **parameters: str) -> Answer:
         return self.finish(self.start(command, execution, **parameters))
 
-    def pre(self, execution=None, **parameters):
+    def pre(self, execution: str | None = None, **parameters: str) -> Answer:
         """A pre-script that has to succeed."""
         answer = self.run_hook("pre-script", execution, **parameters)
         self.assertEqual((answer.code, answer.consistency, answer.err), (0, "application", ""))
         return answer
 
-    def refused(self, code, *words, command="pre-script", execution=None, **parameters):
+    def refused(
+        self, code: int, *words: str, command: str = "pre-script", execution: str | None = None, **parameters: str
+    ) -> Answer:
         answer = self.run_hook(command, execution, **parameters)
         self.assertEqual((answer.code, answer.consistency), (code, "crash"), answer.reason)
         for word in words:
             self.assertIn(word, answer.reason)
         return answer
 
-    def post(self, code=0, consistency="application", execution=None):
+    def post(self, code: int = 0, consistency: str = "application", execution: str | None = None) -> Answer:
         answer = self.run_hook("post-script", execution)
         self.assertEqual((answer.code, answer.consistency), (code, consistency), answer.reason)
         return answer
@@ -190,23 +194,25 @@ class HookTest(unittest.TestCase):
 class Writer:
     """Calls `write` with 1, 2, 3 … in a thread, and knows which calls have returned, and when."""
 
-    def __init__(self, write):
-        self.write, self.done, self.failure = write, [], None
+    def __init__(self, write: Callable[[int], None]) -> None:
+        self.write = write
+        self.done: list[tuple[int, float]] = []
+        self.failure: Exception | None = None
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.go, daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> "Writer":
         self.thread.start()
         wait_until(lambda: self.done or self.failure, "the writer writes")
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stopped.set()
         self.thread.join(PATIENCE)
         if self.failure:
             raise self.failure
 
-    def go(self):
+    def go(self) -> None:
         number = 0
         while not self.stopped.is_set():
             number += 1
@@ -217,14 +223,14 @@ class Writer:
                 return
             self.done.append((number, time.monotonic()))
 
-    def count(self):
+    def count(self) -> int:
         return len(self.done)
 
-    def goes_on(self):
+    def goes_on(self) -> None:
         before = self.count()
         wait_until(lambda: self.count() > before + 1 or self.failure, "the writer goes on")
 
-    def waits(self, seconds=0.4):
+    def waits(self, seconds: float = 0.4) -> bool:
         """Whether it has written nothing, once the write that was under way has returned or waits."""
         time.sleep(0.1)
         before = self.count()
