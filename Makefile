@@ -26,6 +26,7 @@ CARGO_DENY := $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(VENVS)/tools/bin:$$PATH" sam
 RUFF := $(VENVS)/tools/bin/ruff
+SHFMT := $(VENVS)/tools/bin/shfmt
 comma := ,
 say = @printf '\n== %s\n' "$(1)"
 
@@ -75,19 +76,24 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check-local check check-cloud stories ## Run every check and every test; CI runs this.
+test: format lint unit check-local check check-cloud databases stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
 
 .PHONY: format
 format: environments ## Check the formatting.
 	$(call say,Formatting)
 	@cargo fmt --all --check
-	@$(RUFF) format --check --quiet tests/local
+	@$(RUFF) format --check --quiet tests/local tests/databases
 
 .PHONY: lint
-lint: environments $(CARGO_DENY) ## Run clippy and ruff; warnings are errors.
+lint: environments $(CARGO_DENY) ## Run clippy, ruff and shellcheck; warnings are errors.
 	$(call say,Ruff)
-	@$(RUFF) check --quiet tests/local
+	@$(RUFF) check --quiet tests/local tests/databases
+	$(call say,shellcheck and shfmt)
+	@# What is sourced is checked with what sources it.
+	@scripts=$$($(SHFMT) --find .ci databases tests) && \
+		$(SHFMT) --indent 4 --case-indent --diff $$scripts && \
+		$(VENVS)/tools/bin/shellcheck --external-sources --check-sourced $$(grep --files-with-matches '^#!' $$scripts)
 	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
 	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
 	$(call say,Rust documentation)
@@ -158,6 +164,16 @@ check-cloud: environments build ## Run the commands that `make cloud` prints.
 check-local: environments ## Test the local cloud and the checks of the template.
 	$(call say,The local cloud itself and the checks of the template)
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
+
+.PHONY: databases
+databases: ## Test the scripts that dump databases (CLASS=test_faults.Faults: a class of them).
+	$(call say,The scripts that dump databases$(comma) on real servers)
+	@python3 tests/databases/run.py $(CLASS)
+
+.PHONY: databases-load
+databases-load: ## Dump, verify and restore 200 MB while others write (some 2 minutes).
+	$(call say,200 MB under a load of writers)
+	@DATABASES_LOAD=200 python3 tests/databases/run.py test_load
 
 .PHONY: stories
 stories: build ## Run the end-to-end stories on the local cloud (STORY=expiry: those whose name has this part).
