@@ -145,6 +145,10 @@ check: environments ## Check the template, the state machine's definition and th
 	@$(VENVS)/tools/bin/python tests/local/check_imports.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
 
+.PHONY: documents
+documents: ## Write the SSM documents of the template from their scripts in databases/documents.
+	@python3 tests/local/hook_documents.py
+
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.
 	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))

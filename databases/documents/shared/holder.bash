@@ -1,0 +1,111 @@
+# Who holds a freeze: a process of its own, which outlives the pre-script and thaws when the post-script says so, when
+# the time is over, or when the database's session has ended, whichever is first.
+# A hook with a session defines open_session, take_lock and release_lock.
+# shellcheck shell=bash disable=SC2034,SC2153 # The parts of a script share variables.
+
+# In a process group of its own: the agent kills that of a script whose time is over.
+start_holder() {
+    remember dump "$DUMP_JSON"
+    OWN=
+    set -m
+    guard </dev/null >>"$FOLDER/log" 2>&1 &
+    set +m
+}
+
+# Stands behind the holder, should that be killed.
+guard() {
+    trap - EXIT
+    trap '' HUP PIPE
+    set +e
+    be_actor
+    hold &
+    wait "$!" 2>/dev/null
+    case $(recall state) in
+        preparing | frozen) give_up 'the process that held it was ended' ;;
+    esac
+}
+
+# give_up REASON thaws for somebody who is gone.
+give_up() {
+    local state=thawed reason=$1
+    thaw_all || state=stuck reason="$1; $STUCK"
+    remember by watchdog
+    remember reason "$reason"
+    remember state "$state"
+}
+
+hold() {
+    local event begun by=watchdog
+    REASON='the time was over before anything was frozen'
+    trap 'give_up "it was stopped by a signal"; exit' TERM INT
+    exec {EVENTS}<>"$FOLDER/events"
+    if ! make_ready || [[ -e $FOLDER/thaw-wanted ]] || ! take_lock || ! freeze_all; then
+        local state=failed
+        if [[ -e $FOLDER/thaw-wanted ]]; then
+            REASON='it was called off before anything was frozen'
+        fi
+        thaw_all || state=stuck REASON+="; $STUCK"
+        release_lock || true
+        remember by holder
+        remember reason "$REASON"
+        remember state "$state"
+        return
+    fi
+    begun=$(date +%s.%N)
+    remember deadline "$((${begun%.*} + FREEZE_SECONDS))"
+    remember state frozen
+    if ! read -r -t "$FREEZE_SECONDS" -u "$EVENTS" event; then
+        event='time'
+    fi
+    end_hold "$event" "$begun"
+}
+
+# end_hold EVENT BEGUN
+end_hold() {
+    local event=$1 begun=$2 by=watchdog state=thawed reason='' consistency=application
+    thaw_all || state=stuck
+    case $event in
+        post) by=post ;;
+        time) reason="nobody came within $FREEZE_SECONDS s, and it was thawed" ;;
+        session) reason='the session that held the lock had ended, and it was thawed' ;;
+    esac
+    if ! release_lock && [[ ! $reason ]]; then
+        consistency=crash
+        reason='the lock was lost before the file systems were thawed'
+    fi
+    if [[ $state == stuck ]]; then
+        reason=$STUCK
+    fi
+    remember by "$by"
+    remember reason "$reason"
+    remember consistency "$consistency"
+    remember words "thawed after $(awk -v a="$begun" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}') s"
+    remember state "$state"
+}
+
+# The post-script's part.
+thaw_execution() {
+    if [[ $(recall mode) == dump ]]; then
+        remember consistency application
+        remember words 'nothing was frozen; the dump was made by the pre-script'
+        end_execution thawed '' post
+        return
+    fi
+    want_thaw
+    if ! wait_for_state 'thawed failed stuck' "$((EXECUTION_SECONDS - 2))"; then
+        if is_attended "$FOLDER"; then
+            # It does not answer; nothing stays frozen for that.
+            give_up 'the process that holds it did not thaw in time'
+        else
+            give_up 'the process that held it was gone'
+        fi
+    fi
+}
+
+# Hooks without a session.
+take_lock() {
+    :
+}
+release_lock() {
+    :
+}
