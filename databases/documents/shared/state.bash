@@ -9,7 +9,8 @@ open_state() {
     [[ $EXECUTION =~ ^[0-9a-fA-F-]{36}$ ]] ||
         refuse "$NOT_READY" "executionId is \"$EXECUTION\"; allowed for a $COMMAND: a UUID"
     # A folder that somebody else has put there is not written to.
-    [[ -e $STATE_FOLDER ]] || mkdir --mode=0700 -- "$STATE_FOLDER"
+    # Two commands may come at the same moment, and one of them makes it.
+    mkdir --mode=0700 -- "$STATE_FOLDER" 2>/dev/null || true
     [[ -O $STATE_FOLDER && ! -L $STATE_FOLDER ]] ||
         refuse "$NOT_READY" "$STATE_FOLDER is no folder of root's; allowed: a folder that root alone can write"
     chmod 0700 -- "$STATE_FOLDER"
