@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName};
+use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName, hooks::documents::SHIPPED};
 use serde_json::{Value, json};
 
 fn definition() -> (String, Value) {
@@ -203,4 +203,18 @@ fn another_try_is_made_after_errors_that_the_code_has_and_three_times_at_most() 
     let is_known =
         |name: &&Value| ErrorName::ALL.iter().any(|known| known.as_str() == **name) || **name == "States.Timeout";
     assert!(names.iter().all(is_known), "{names:?}");
+}
+
+#[test]
+fn the_documents_that_the_code_allows_are_those_of_the_template_and_of_the_hook_role() {
+    let template = fs::read_to_string("template.yaml").unwrap();
+    let named = |before: &'static str| -> BTreeSet<String> {
+        let lines = template.lines().filter_map(move |line| line.trim().strip_prefix(before));
+        lines.map(|name| name.trim_start_matches("${AWS::StackName}-").to_owned()).collect()
+    };
+    let shipped: BTreeSet<String> = SHIPPED.iter().map(|name| (*name).to_owned()).collect();
+    let documents = named("Name: !Sub ").into_iter().filter(|name| name != "backup").collect();
+    assert_eq!(shipped, documents);
+    let arn = "- !Sub arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document/";
+    assert_eq!(shipped, named(arn));
 }

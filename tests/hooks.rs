@@ -6,7 +6,8 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    io::Write,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
@@ -386,6 +387,76 @@ fn a_dry_run_freezes_nothing_and_a_repeated_run_freezes_nothing_for_snapshots_th
         assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
         assert_eq!(server.story(&cloud), ["pre-script", "CreateSnapshots", "post-script"]);
     }
+}
+
+/// A file system of its own, as the data of a database server should have; none where that takes rights that are missing.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(folder: &Path) -> Option<Self> {
+        let (image, point) = (folder.join("image"), folder.join("mount"));
+        fs::create_dir_all(&point).unwrap();
+        File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let did = |program: &str, arguments: &[&str]| {
+            Command::new(program).args(arguments).output().is_ok_and(|done| done.status.success())
+        };
+        let (image, place) = (image.to_str().unwrap(), point.to_str().unwrap());
+        let made = did("mkfs.ext4", &["-q", image]) && did("mount", &["-o", "loop", image, place]);
+        made.then_some(Self(point))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.0).output();
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn the_documents_of_the_stack_freeze_a_real_file_system_and_refuse_the_one_that_the_system_is_on() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    let server = Server::new(&cloud, 60, json!({"BackupHook": "FileSystem", "BackupHookTimeout": "30"}));
+    let agent = |server: &Server, paths: &Path| {
+        let environment = json!({"HOOK_PATHS": paths, "HOOK_STATE_FOLDER": server.folder.join("hook")});
+        let agent = json!({"region": HOME, "instance": server.instance, "environment": environment});
+        cloud.control("agents", Some(&agent));
+    };
+    let Some(mount) = Mount::new(&server.folder) else {
+        println!("skipped: it takes root, mkfs.ext4 and loop devices to mount a file system");
+        return;
+    };
+    agent(&server, &mount.0);
+    let on_root = Server::new(&cloud, 60, json!({"BackupHook": "filesystem"}));
+    agent(&on_root, Path::new("/etc"));
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (told, path) = (stop.clone(), mount.0.join("commits"));
+    let thread = thread::spawn(move || {
+        let (mut file, mut commits) = (File::create(path).unwrap(), Vec::new());
+        while !told.load(Ordering::Relaxed) {
+            file.write_all(b"commit\n").unwrap();
+            file.sync_data().unwrap();
+            commits.push(now());
+            thread::sleep(Duration::from_millis(5));
+        }
+        commits
+    });
+    let ended = cloud.run(&stack, &json!({"phases": ["snapshot"]}));
+    let (_, (before, after)) = Writer { stop, thread }.stop();
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(server.consistency(&cloud), ("application".into(), String::new()));
+    let begun =
+        cloud.calls("").iter().filter_map(|call| server.event(call)).find(|(what, _)| what == "CreateSnapshots");
+    let begun = begun.unwrap().1;
+    assert!(before < begun && begun < after && after - before < 5.0, "{before} {begun} {after}");
+    let sent = cloud.calls("SendCommand");
+    let mine = sent.iter().find(|call| call["params"]["InstanceIds"][0] == server.instance.as_str()).unwrap();
+    assert_eq!(mine["params"]["Parameters"]["executionTimeout"], json!(["30"]), "both of SSM's time-outs are set");
+    assert_eq!(mine["params"]["TimeoutSeconds"], 30);
+    let (level, reason) = on_root.consistency(&cloud);
+    assert!(level == "crash" && reason.starts_with("DataOnRootVolume: "), "{level} {reason}");
 }
 
 /// The task of a script for the one hooked instance, as the state machine sends it.

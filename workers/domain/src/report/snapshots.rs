@@ -192,7 +192,7 @@ pub fn hooked(ends: &[InstanceReport], failed: &Failed) -> (Vec<Problem>, Vec<Re
             let problem = Problem::new(ProblemKind::StillFrozen, reason, to_do);
             problems.push(Problem { instances: vec![end.named()], error: Some(loud.into()), ..problem });
         } else if known.level == Some(Level::Crash) {
-            let reason = known.reason.as_deref().unwrap_or("nothing says why: see the log of the hook function");
+            let reason = known.reason.as_deref().unwrap_or("no post-script has said more");
             notes.push(Rejection::new(end.named(), format!("crash-consistent, though a hook was asked for: {reason}")));
         }
     }
