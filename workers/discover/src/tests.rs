@@ -357,7 +357,7 @@ async fn too_much_at_once_stops_the_region_until_an_execution_allows_it() {
     assert_eq!(read_lines::<Value>(&storage, "verdicts-eu-west-1.jsonl").len(), 20);
     assert!(!storage.0.borrow().keys().any(|key| key.contains("expire-")), "and no work is written down");
 
-    // Some nights later less is due, and it stays all the same.
+    // Some nights later less is due, but the hold stays.
     for _ in 0..18 {
         let newest = ec2.held(&home()).pop().unwrap().id;
         domain::ports::Ec2::delete(&ec2, &home(), &newest).await.unwrap();

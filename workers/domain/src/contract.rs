@@ -197,8 +197,8 @@ pub struct Expiring {
 
 /// The result of `DiscoverExpired`.
 ///
-/// A stopped region is a result and no error of the function: else the alarm of the function's errors would repeat what
-/// the report says.
+/// A stopped region is a result and no error of the function: otherwise the alarm of the function's errors would repeat
+/// what the report says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SweepPlan {

@@ -195,7 +195,7 @@ fn a_holder_claims_anew_at_half_the_age_and_knows_when_it_is_too_late() {
     assert_eq!(stored(&claims).at, at(0));
     assert!(now_of(held.renew(&claims, at(91), takeover(RETRY_SECONDS))).unwrap());
     assert_eq!(stored(&claims).at, at(91));
-    assert_eq!(others(ask(&claims, "two", 200, &[])), [], "it begins anew for the others, too");
+    assert_eq!(others(ask(&claims, "two", 200, &[])), [], "a renewed claim counts from its new time");
     mine(ask(&claims, "two", 271, &[]));
     assert!(!now_of(held.renew(&claims, at(272), takeover(RETRY_SECONDS))).unwrap());
     assert_eq!(stored(&claims).attempt, attempt("two"));
