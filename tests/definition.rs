@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 fn definition() -> (String, Value) {
     let text = fs::read_to_string("statemachine/backup.asl.json").unwrap();
     // Substitutions for numbers have no quotes.
-    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}"];
+    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}", "${RetrySeconds}"];
     let substituted = numbers.iter().fold(text.clone(), |text, number| text.replace(number, "1"));
     let parsed = serde_json::from_str(&substituted).expect("JSON once its numbers are substituted");
     (text, parsed)
