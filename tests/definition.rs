@@ -200,8 +200,10 @@ fn another_try_is_made_after_errors_that_the_code_has_and_three_times_at_most() 
     assert_eq!(conditions[0]["NumericLessThan"], 3);
     let names = values(&conditions[1], "StringEquals");
     assert!(names.len() > 5 && names.contains(&&json!("SnapshotNotNow")));
-    let is_known =
-        |name: &&Value| ErrorName::ALL.iter().any(|known| known.as_str() == **name) || **name == "States.Timeout";
+    let is_known = |name: &&Value| {
+        ErrorName::ALL.iter().any(|known| known.as_str() == **name)
+            || ["States.Timeout", "States.HeartbeatTimeout"].iter().any(|known| known == *name)
+    };
     assert!(names.iter().all(is_known), "{names:?}");
 }
 

@@ -32,12 +32,12 @@ pub(crate) async fn handle<E: Ec2, C: Claims, S: RunCommand>(hooks: &Hooks<'_, E
     let context = hooks.context;
     let (key, found) = claim_of(context.claims, task).await;
     let mut there = match found {
-        Err(failure) => return Outcome::Retry(failure),
+        Err(failure) => return thaw_unclaimed(hooks, task, failure).await,
         Ok(None) => {
             return match StoredHookClaim::create(context.claims, &key, context.attempt, hooks.now()).await {
                 Ok(Some(mine)) => send(hooks, task, mine).await,
                 Ok(None) => look_again(),
-                Err(failure) => Outcome::Retry(failure),
+                Err(failure) => thaw_unclaimed(hooks, task, failure).await,
             };
         }
         Ok(Some(there)) => there,
@@ -51,8 +51,25 @@ pub(crate) async fn handle<E: Ec2, C: Claims, S: RunCommand>(hooks: &Hooks<'_, E
     match there.take(context.claims, context.attempt, hooks.now()).await {
         Ok(true) => send(hooks, task, there).await,
         Ok(false) => look_again(),
-        Err(failure) => Outcome::Retry(failure),
+        Err(failure) => thaw_unclaimed(hooks, task, failure).await,
     }
+}
+
+/// Sends the post-script although the claims cannot be read or written: to thaw twice does no harm, not to thaw does.
+///
+/// The message comes back, and the script is followed as soon as the claims answer.
+async fn thaw_unclaimed<E: Ec2, C: Claims, S: RunCommand>(
+    hooks: &Hooks<'_, E, C, S>,
+    task: &HookTask,
+    failure: Failure,
+) -> Outcome {
+    tracing::warn!(instance = %task.instance.instance, %failure, "the post-script is sent without a claim");
+    if let Ok(document) = hooks.document(&task.hook)
+        && let Err(error) = hooks.send(task, &document).await
+    {
+        tracing::error!(instance = %task.instance.instance, %error, "the post-script could not be sent");
+    }
+    Outcome::Retry(failure)
 }
 
 async fn send<E: Ec2, C: Claims, S: RunCommand>(
@@ -182,6 +199,8 @@ async fn raise<E: Ec2, C: Claims, S: RunCommand>(
         Some(said.reason.clone().unwrap_or_else(|| "the scripts say no more".into()))
     } else if !begun.snapshots.iter().all(of_this_freeze) {
         Some("not all of the set was begun while this hook held the instance frozen".into())
+    } else if let Some(outside) = [pre, report].into_iter().flatten().find_map(|said| outside_the_set(said, task)) {
+        Some(outside)
     } else {
         found.as_ref().and_then(|found| found.as_ref().err().cloned())
     };
@@ -216,6 +235,17 @@ async fn label<E: Ec2, C, S>(hooks: &Hooks<'_, E, C, S>, begun: &Begun, tags: &T
     }
 }
 
+/// What a script froze and the set does not hold.
+fn outside_the_set(said: &ScriptReport, task: &HookTask) -> Option<String> {
+    let volumes = &task.instance.volumes;
+    if let Some(volume) = said.volumes.iter().find(|volume| !volumes.iter().any(|a| a.volume == **volume)) {
+        return Some(format!("{volume} was frozen, and is not snapshotted with this instance"));
+    }
+    let is_in_set = |device: &&String| volumes.iter().any(|a| is_same_device(&a.device, device));
+    let outside = said.unknown_devices.iter().find(|device| !is_in_set(device))?;
+    Some(format!("{outside} was frozen, and is none of the volumes that EC2 knows"))
+}
+
 /// The volume that a dump is on; why it cannot be found again, else.
 fn place_of(dump: &Dump, task: &HookTask) -> Result<VolumeId, String> {
     if dump.path.chars().count() > MAX_VALUE {
@@ -223,10 +253,9 @@ fn place_of(dump: &Dump, task: &HookTask) -> Result<VolumeId, String> {
     }
     let volumes = &task.instance.volumes;
     let told = dump.volume.clone();
-    let found = told.or_else(|| match volumes.as_slice() {
-        [only] => Some(only.volume.clone()),
-        _ => volumes.iter().find(|a| is_same_device(&a.device, &dump.device)).map(|a| a.volume.clone()),
-    });
+    // A disk of the instance store has no volume: that the instance has a single one does not mean that it is the dump's.
+    let by_device = || volumes.iter().find(|a| is_same_device(&a.device, &dump.device)).map(|a| a.volume.clone());
+    let found = told.or_else(by_device);
     match found {
         None => Err(format!("its dump is on {:?}, which is none of the volumes that EC2 knows", dump.device)),
         Some(volume) if volumes.iter().any(|a| a.volume == volume) => Ok(volume),

@@ -22,7 +22,11 @@ pub(crate) async fn handle<E: Ec2, C: Claims, S: RunCommand>(hooks: &Hooks<'_, E
     }
     let (key, found) = claim_of(hooks.context.claims, task).await;
     match found {
-        Err(failure) => Outcome::Retry(failure),
+        // The instance may be frozen: a retry would come a minute later. The state's time-out ends this.
+        Err(failure) => {
+            tracing::warn!(instance = %task.instance.instance, %failure, "the claim cannot be read");
+            look_again()
+        }
         Ok(None) => begin(hooks, task, &key).await,
         Ok(Some(there)) => match there.claim.command() {
             Some(command) => follow(hooks, task, &there, command).await,

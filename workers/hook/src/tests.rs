@@ -263,7 +263,7 @@ async fn nothing_is_frozen_for_a_run_whose_snapshots_are_there() {
 async fn without_the_bucket_or_ec2_nothing_is_frozen() {
     let site = site();
     site.account.claims.fail_next("stored", ClaimFault::Unavailable);
-    assert!(matches!(&site.handled(&[pre()]).await[0], Retry(f) if f.name == ErrorName::StorageFailed));
+    assert_eq!(site.handled(&[pre()]).await[0], Later(2), "it may be frozen already: a minute is too long");
     site.account.claims.fail_next("create", ClaimFault::Unavailable);
     assert!(matches!(site.handled(&[pre()]).await[0], Retry(_)));
     site.fail_next("DescribeSnapshots", Fault::Refused("RequestLimitExceeded"));
@@ -272,6 +272,51 @@ async fn without_the_bucket_or_ec2_nothing_is_frozen() {
     // The command is known to nobody then: whatever it does is undone.
     site.account.claims.fail_next("replace", ClaimFault::Unavailable);
     assert_eq!(frozen(&site.handled(&[pre()]).await[0]), (Frozen::Perhaps, "StorageFailed".into()));
+}
+
+#[tokio::test]
+async fn a_thaw_does_not_wait_for_the_claims() {
+    for call in ["stored", "create"] {
+        let site = site();
+        let task = post(&site);
+        site.account.claims.fail_next(call, ClaimFault::Unavailable);
+        let outcomes = site.handled(std::slice::from_ref(&task)).await;
+        assert!(matches!(&outcomes[0], Retry(f) if f.name == ErrorName::StorageFailed), "{call}: {outcomes:?}");
+        assert_eq!(site.ssm.scripts(), ["post-script"], "{call}: it is thawed at once");
+        assert_eq!(site.to_the_end(&task).await, Done(json!({})), "{call}: and followed when the claims answer");
+    }
+}
+
+#[tokio::test]
+async fn what_was_frozen_and_is_not_in_the_set_makes_it_crash_consistent() {
+    for (more, part) in [
+        (json!({"volumes": ["vol-1", "vol-2"]}), None),
+        (json!({"unknownDevices": ["/dev/xvdf"]}), None),
+        (json!({"volumes": ["vol-9"]}), Some("vol-9 was frozen")),
+        (json!({"unknownDevices": ["/dev/nvme3n1"]}), Some("/dev/nvme3n1 was frozen")),
+    ] {
+        let site = site();
+        let mut task = post(&site);
+        let mut said = json!({"consistency": "application"});
+        said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        task.pre.as_mut().unwrap().report = Some(serde_json::from_value(said).unwrap());
+        site.to_the_end(&task).await;
+        let own = site.labels();
+        assert_eq!(own["Consistency"], if part.is_some() { "crash" } else { "application" }, "{more}");
+        assert!(part.is_none_or(|part| own["ConsistencyReason"].contains(part)), "{own:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dump_on_a_disk_without_a_volume_is_not_taken_to_be_on_the_only_one() {
+    let site = site();
+    let mut task = post(&site);
+    task.instance.volumes.truncate(1);
+    let dump = json!({"at": "2026-11-22T03:09:58Z", "device": "/dev/nvme1n1", "path": "/d/all.sql.gz", "sha256": HASH});
+    let said = json!({"consistency": "application", "dump": dump});
+    task.pre.as_mut().unwrap().report = Some(serde_json::from_value(said).unwrap());
+    site.to_the_end(&task).await;
+    assert!(site.labels()["ConsistencyReason"].contains("none of the volumes"), "{:?}", site.labels());
 }
 
 #[tokio::test]

@@ -92,6 +92,12 @@ pub struct ScriptReport {
     /// The dump that it has made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dump: Option<Dump>,
+    /// The volumes that it froze, if it can tell them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeId>,
+    /// The devices that it froze and that are no EBS volumes, or cannot be told to be.
+    #[serde(rename = "unknownDevices", default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_devices: Vec<String>,
 }
 
 /// SSM shows so many characters of an output (`GetCommandInvocation` documentation).
