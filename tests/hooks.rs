@@ -424,7 +424,7 @@ fn the_documents_of_the_stack_freeze_a_real_file_system_and_refuse_the_one_that_
         cloud.control("agents", Some(&agent));
     };
     let Some(mount) = Mount::new(&server.folder) else {
-        println!("skipped: it takes root, mkfs.ext4 and loop devices to mount a file system");
+        eprintln!("skipped: it takes root, mkfs.ext4 and loop devices to mount a file system");
         return;
     };
     agent(&server, &mount.0);

@@ -1,6 +1,6 @@
 //! Hook: runs the scripts of an instance's hook, before and after its snapshots are begun.
 //!
-//! Task: [`HookTask`]. Result of a pre-script: [`PreHooked`]; of a post-script: nothing.
+//! Task: [`HookTask`]. Result of a pre-script: [`PreHooked`](domain::contract::PreHooked); of a post-script: nothing.
 //!
 //! A script is a command of SSM. It is claimed, sent, and looked at every two seconds by the same message, until it ends
 //! ([`domain::hooks::claim`]); what it said is read in [`domain::hooks::script`]. After a post-script the snapshots are

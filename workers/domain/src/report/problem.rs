@@ -130,7 +130,7 @@ pub struct Problem {
     /// One of [`ErrorName`], or an error of AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Empty if it is not known; at most [`MAX_REASON`] characters.
+    /// Empty if it is not known; at most `MAX_REASON` characters.
     pub reason: String,
     pub what_to_do: String,
 }
