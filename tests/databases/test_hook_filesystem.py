@@ -198,6 +198,15 @@ class Refusals(FrozenTest):
         self.post()
         config.write_text("HOOK_PATH=/data\n")
         self.refused(206, "line 1", "HOOK_PATHS", command="dry-run")
+        for line, shown in (
+            ("HOOK_PASSWORD=s3cret", "line 1 (HOOK_PASSWORD) is no setting"),
+            ("password = s3cret", "line 1 (password) is no setting"),
+            ("password s3cret", "line 1 is no setting"),
+            ("s3cret==", "line 1 is no setting"),
+        ):
+            config.write_text(line + "\n")
+            answer = self.refused(206, shown, command="dry-run")
+            self.assertNotIn("s3cret", answer.out + answer.err)
         config.chmod(0o666)
         self.refused(206, "chmod", command="dry-run")
 
