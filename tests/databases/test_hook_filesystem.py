@@ -167,6 +167,57 @@ class Death(FrozenTest):
             writer.goes_on()
 
 
+# As fsfreeze where the mount and the command are those that the test names, while its file is there.
+SLOW = """#!/bin/bash
+real() { PATH=${PATH#*:} fsfreeze "$@"; }
+if [[ -e $STAND_IN/fails && $* == "$(cat "$STAND_IN/fails")" ]]; then
+    echo "$3: Input/output error" >&2
+    exit 1
+fi
+if [[ -e $STAND_IN/hangs && $* == "$(cat "$STAND_IN/hangs")" ]]; then
+    : > "$STAND_IN/hung"
+    while [[ -e $STAND_IN/hangs ]]; do sleep 0.05; done
+fi
+real "$@"
+"""
+
+
+@needs_mounts
+class Partly(FrozenTest):
+    """Two file systems of which one is slow to freeze, or does not thaw."""
+
+    def setUp(self):
+        super().setUp()
+        self.second = self.enterContext(mounted(self.own / "second", 16))
+        self.paths = {"paths": f"{self.data},{self.second}"}
+        program = self.own / "programs/fsfreeze"
+        program.parent.mkdir()
+        program.write_text(SLOW)
+        program.chmod(0o755)
+        self.environment.update(PATH=f"{program.parent}:{self.environment['PATH']}", STAND_IN=str(self.own))
+
+    def say(self, name, words):
+        file = self.own / name
+        file.write_text(words)
+        return file
+
+    def test_what_the_watchdog_thawed_in_part_is_not_application_consistent_after_the_rest(self):
+        fails = self.say("fails", f"--unfreeze -- {self.second}")
+        self.pre(freezeSeconds="1", **self.paths)
+        wait_until(lambda: self.remembered("state") == "stuck", "the watchdog has thawed one of two")
+        self.assertIn("Input/output error", self.post(202, "crash").reason)
+        fails.unlink()
+        answer = self.post(203, "crash")
+        self.assertIn("nobody came within 1 s", answer.reason)
+
+    def test_what_the_post_script_thawed_in_part_is_not_application_consistent_after_the_rest(self):
+        fails = self.say("fails", f"--unfreeze -- {self.second}")
+        self.pre(**self.paths)
+        self.assertIn("Input/output error", self.post(202, "crash").reason)
+        fails.unlink()
+        self.assertIn("a later post-script", self.post(203, "crash").reason)
+
+
 @needs_mounts
 class Refusals(FrozenTest):
     def test_the_root_file_system_is_never_frozen(self):

@@ -73,8 +73,12 @@ end_hold() {
         consistency=crash
         reason='the lock was lost before the file systems were thawed'
     fi
+    # What was thawed in part, or by nobody's wish, is not held, whoever thaws the rest.
+    if [[ $event != post || $state == stuck ]]; then
+        consistency=crash
+    fi
     if [[ $state == stuck ]]; then
-        reason=$STUCK
+        reason="${reason:+$reason; }$STUCK"
     fi
     remember by "$by"
     remember reason "$reason"
@@ -86,9 +90,8 @@ end_hold() {
 # The post-script's part.
 thaw_execution() {
     if [[ $(recall mode) == dump ]]; then
-        remember consistency application
         remember words 'nothing was frozen; the dump was made by the pre-script'
-        end_execution thawed '' post
+        end_execution thawed "$(recall reason)" post
         return
     fi
     want_thaw

@@ -122,9 +122,11 @@ run_pre() {
     if [[ $MODE == dump ]]; then
         make_dump
         remember dump "$DUMP_JSON"
+        remember consistency "$DUMP_CONSISTENCY"
+        remember reason "$DUMP_REASON"
         remember deadline "$(($(date +%s) + FREEZE_SECONDS))"
         remember state frozen
-        answer 0 application
+        answer 0 "$DUMP_CONSISTENCY" "$DUMP_REASON"
     fi
     start_holder
     answer_when_frozen
@@ -135,7 +137,12 @@ answer_when_frozen() {
     wait_for_state 'frozen thawed failed stuck' "$((EXECUTION_SECONDS - 2))" || true
     DUMP_JSON=$(recall dump)
     case $(recall state) in
-        frozen) answer 0 application ;;
+        frozen)
+            if [[ $(recall mode) == dump ]]; then
+                answer 0 "$(recall consistency)" "$(recall reason)"
+            fi
+            answer 0 application
+            ;;
         thawed | failed)
             OWN=
             refuse "$PRE_FAILED" "nothing is frozen: $(recall reason)"
@@ -162,8 +169,9 @@ run_post() {
             thaw_execution
             ;;
         stuck)
-            give_up "thawed by a second post-script"
-            remember by post
+            # Part of it was thawed earlier, perhaps before the snapshot.
+            remember consistency crash
+            give_up "a later post-script thawed the rest; before that: $(recall reason)"
             ;;
         '')
             # Should its pre-script come after it, then it freezes nothing.
