@@ -29,11 +29,20 @@ class FrozenTest(HookTest):
 
         return Writer(write)
 
+    def is_frozen(self, mount):
+        """A second freeze is refused as busy, and a first one is taken back."""
+        done = subprocess.run(["fsfreeze", "--freeze", mount], capture_output=True, text=True)
+        if done.returncode == 0:
+            subprocess.run(["fsfreeze", "--unfreeze", mount], check=True)
+        return "busy" in done.stderr
+
     def holder(self, execution=None):
         """The process that stands behind the one that holds the freeze, and that one."""
         guard = int(self.remembered("actor", execution).split()[0])
-        children = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
-        return guard, *(int(child) for child in children)
+        children = Path(f"/proc/{guard}/task/{guard}/children")
+        # While it is being frozen there are short-lived ones beside it.
+        wait_until(lambda: len(children.read_text().split()) == 1, "what holds the freeze is its only child")
+        return guard, int(children.read_text())
 
 
 @needs_mounts
@@ -57,13 +66,6 @@ class Freeze(FrozenTest):
             self.post()
             for mount in (self.data, second):
                 self.assertFalse(self.is_frozen(mount), mount)
-
-    def is_frozen(self, mount):
-        """A second freeze is refused as busy, and a first one is taken back."""
-        done = subprocess.run(["fsfreeze", "--freeze", mount], capture_output=True, text=True)
-        if done.returncode == 0:
-            subprocess.run(["fsfreeze", "--unfreeze", mount], check=True)
-        return "busy" in done.stderr
 
     @needs(("mkfs.xfs", "xfsprogs"))
     def test_xfs(self):
@@ -216,6 +218,33 @@ class Partly(FrozenTest):
         self.assertIn("Input/output error", self.post(202, "crash").reason)
         fails.unlink()
         self.assertIn("a later post-script", self.post(203, "crash").reason)
+
+    def test_a_freeze_that_hangs_is_answered_as_perhaps_frozen_and_the_rest_is_thawed(self):
+        hangs = self.say("hangs", f"--freeze -- {self.second}")
+        self.addCleanup(hangs.unlink, missing_ok=True)
+        with self.writer() as writer:
+            answer = self.refused(202, "may still be frozen", executionTimeout="4", **self.paths)
+            self.assertIn("not everything was frozen within 2 s", answer.reason)
+            self.assertTrue((self.own / "hung").exists())
+            writer.goes_on()
+        hangs.unlink()
+        wait_until(lambda: self.remembered("state") == "failed", "what was frozen late is thawed")
+        self.assertFalse(self.is_frozen(self.second))
+        self.refused(205, "called off", command="post-script")
+
+    def test_a_freeze_that_hangs_is_thawed_when_the_time_is_over_though_the_pre_script_waits(self):
+        hangs = self.say("hangs", f"--freeze -- {self.second}")
+        self.addCleanup(hangs.unlink, missing_ok=True)
+        process = self.start("pre-script", freezeSeconds="1", **self.paths)
+        with self.writer() as writer:
+            writer.goes_on()
+        answer = self.finish(process)
+        self.assertEqual((answer.code, answer.consistency), (202, "crash"))
+        self.assertIn(f"{self.second} may still be about to freeze", answer.reason)
+        self.post(203, "crash")
+        hangs.unlink()
+        wait_until(lambda: not self.processes(), "the hook has ended")
+        self.assertFalse(self.is_frozen(self.second))
 
 
 @needs_mounts

@@ -77,6 +77,8 @@ freeze_all() {
     local mount words
     for mount in "${MOUNTS[@]}"; do
         printf '%s\n' "$mount" >>"$FOLDER/mounts"
+        # Asked after that, so that whoever calls it off, and then finds no mount, can say that nothing is frozen.
+        may_go_on || return 1
         words=$(fsfreeze --freeze -- "$mount" 2>&1) || {
             REASON="$mount could not be frozen: $words"
             return 1

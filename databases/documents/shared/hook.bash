@@ -154,8 +154,11 @@ answer_when_frozen() {
             ;;
     esac
     # What comes of it later is thawed at once.
-    want_thaw
+    call_off
     OWN=
+    if [[ -e $FOLDER/mounts || -e $FOLDER/locked ]]; then
+        refuse "$POST_FAILED" "it may still be frozen: not everything was frozen within $((EXECUTION_SECONDS - 2)) s"
+    fi
     refuse "$PRE_FAILED" "nothing was frozen within $((EXECUTION_SECONDS - 2)) s, and what comes later is thawed at once"
 }
 

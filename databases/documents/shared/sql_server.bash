@@ -98,6 +98,7 @@ take_lock() {
         "${CLIENT[@]}" --unbuffered 2>"$FOLDER/session"
         printf 'session\n' 1<>"$FOLDER/events"
     }
+    remember client "$(identity "$SESSION_PID")"
     exec {ASK}>&"${SESSION[1]}" {HEAR}<&"${SESSION[0]}"
     # One copy of its input is left, so that closing it ends the session.
     eval "exec ${SESSION[1]}>&-"
@@ -106,6 +107,15 @@ take_lock() {
         REASON="the lock was not got within $LOCK_SECONDS s: ${words:-the session does not answer}"
         return 1
     fi
+}
+
+# For the guard, which has no part in the session.
+end_session() {
+    local session children=()
+    session=$(recall client)
+    [[ $session && $(identity "${session%% *}") == "$session" ]] || return 0
+    read -r -a children 2>/dev/null <"/proc/${session%% *}/task/${session%% *}/children" || true
+    kill -TERM "${children[@]}" 2>/dev/null || true
 }
 
 release_lock() {
