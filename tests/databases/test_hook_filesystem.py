@@ -57,6 +57,30 @@ class Freeze(FrozenTest):
         self.assertRegex(thawed.out, r"thawed after \d+\.\d s")
         self.assertEqual(thawed.said, {"version": 1, "consistency": "application"})
 
+    def test_the_volumes_are_named_and_the_devices_that_show_none(self):
+        device = subprocess.run(["findmnt", "-n", "-o", "SOURCE", self.data], capture_output=True, text=True)
+        both = [self.start("pre-script", **self.paths) for _ in range(2)]
+        for answer in map(self.finish, both):
+            self.assertEqual((answer.said["volumes"], answer.said["unknownDevices"]), ([], [device.stdout.strip()]))
+        self.assertNotIn("volumes", self.post().said)
+        programs = self.own / "programs"
+        programs.mkdir()
+        self.environment["PATH"] = f"{programs}:{self.environment['PATH']}"
+        part, nitro, other = "/dev/p part", "/dev/n disk vol0b", "/dev/m disk vol-0a"
+        for shown, volumes, unknown in (
+            (f"{part}\\n{nitro}", ["vol-0b"], []),
+            (f"/dev/r raid0\\n{nitro}\\n{other}\\n{nitro}", ["vol-0a", "vol-0b"], []),
+            (f"/dev/l lvm\\n{nitro}\\n/dev/xvdf disk", ["vol-0b"], ["/dev/xvdf"]),
+            (f"{nitro}\\n/dev/i disk AWS0123", ["vol-0b"], ["/dev/i"]),
+            ("", [], [device.stdout.strip()]),
+        ):
+            (programs / "lsblk").write_text(f"#!/bin/sh\nprintf '{shown}\\n'\n")
+            (programs / "lsblk").chmod(0o755)
+            self.execution = str(uuid.uuid4())
+            said = self.pre(**self.paths).said
+            self.assertEqual((said["volumes"], said["unknownDevices"]), (volumes, unknown), shown)
+            self.post()
+
     def test_two_file_systems_are_frozen_and_thawed(self):
         with mounted(self.own / "second", 16) as second:
             self.pre(paths=f"{self.data},{second}/lost+found, {second}")

@@ -6,6 +6,7 @@
 # In a process group of its own: the agent kills that of a script whose time is over.
 start_holder() {
     remember dump "$DUMP_JSON"
+    remember disks "$DISKS_JSON"
     OWN=
     set -m
     guard </dev/null >>"$FOLDER/log" 2>&1 &

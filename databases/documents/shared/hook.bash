@@ -12,6 +12,7 @@ readonly PRE_FAILED=201 POST_FAILED=202 THAWED_BY_ITSELF=203 ENDED_OR_OTHER_OPEN
 
 ANSWERED=
 DUMP_JSON=
+DISKS_JSON=
 
 say() {
     printf '%s\n' "$*"
@@ -26,6 +27,17 @@ json() {
     printf '"%s"' "$text"
 }
 
+# json_list TEXT… in order, each on its own.
+json_list() {
+    local item list=''
+    if (($#)); then
+        while IFS= read -r item; do
+            list+=${list:+,}$(json "$item")
+        done < <(printf '%s\n' "$@" | sort)
+    fi
+    printf '[%s]' "$list"
+}
+
 # answer CODE CONSISTENCY REASON ends the script with the line that its caller reads.
 answer() {
     local code=$1 consistency=$2 reason=${3-}
@@ -36,6 +48,9 @@ answer() {
     fi
     if [[ $DUMP_JSON ]]; then
         printf ',"dump":%s' "$DUMP_JSON"
+    fi
+    if [[ $DISKS_JSON && $COMMAND == pre-script ]]; then
+        printf ',%s' "$DISKS_JSON"
     fi
     printf '}\n'
     exit "$code"
@@ -128,6 +143,7 @@ run_pre() {
         remember state frozen
         answer 0 "$DUMP_CONSISTENCY" "$DUMP_REASON"
     fi
+    find_disks
     start_holder
     answer_when_frozen
 }
@@ -135,7 +151,7 @@ run_pre() {
 # Frozen, or not, within the time that the command has.
 answer_when_frozen() {
     wait_for_state 'frozen thawed failed stuck' "$((EXECUTION_SECONDS - 2))" || true
-    DUMP_JSON=$(recall dump)
+    DUMP_JSON=$(recall dump) DISKS_JSON=$(recall disks)
     case $(recall state) in
         frozen)
             if [[ $(recall mode) == dump ]]; then
