@@ -26,20 +26,29 @@ check_file() {
     fi
 }
 
+# name_of LINE prints the name in a line, and nothing of a line without one: it may be a password, and what is said here
+# goes into mails and tags. A value that is "=" alone is the end of a word in base 64.
+name_of() {
+    if [[ $1 =~ ^[[:space:]]*([A-Za-z0-9_-]+)[[:space:]]*=[[:space:]]*[^=[:space:]] ]]; then
+        printf '%s' "${BASH_REMATCH[1]:0:40}"
+    fi
+}
+
 # The file is read line by line, not sourced: it is run by root, and nothing in it is a command.
 read_config_file() {
-    local file=$1 line name value number=0
+    local file=$1 line name value shown number=0
     while IFS= read -r line || [[ $line ]]; do
         number=$((number + 1))
         [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
+        shown=$(name_of "$line")
         [[ $line =~ ^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]] ||
-            refuse "$file, line $number: not NAME=value: $line"
+            refuse "$file, line $number: not NAME=value${shown:+ ($shown)}"
         name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
         value=${value%"${value##*[![:space:]]}"}
         if [[ $value =~ ^\"(.*)\"$ || $value =~ ^\'(.*)\'$ ]]; then
             value=${BASH_REMATCH[1]}
         fi
-        is_setting "$name" || refuse "$file, line $number: $name is no setting; allowed: ${SETTINGS[*]}"
+        is_setting "$name" || refuse "$file, line $number: ${shown:-this} is no setting; allowed: ${SETTINGS[*]}"
         [[ ${!name+set} ]] || printf -v "$name" '%s' "$value"
     done <"$file"
 }

@@ -193,6 +193,18 @@ class Settings(MySqlTest):
         file = self.written("third", f"DB_BACKUP_FOLDER={other}\n", 0o600)
         self.assertEqual(self.run_script("--config", str(file)), (0, "", ""))
 
+    def test_a_value_is_never_said(self):
+        for line, shown in (
+            ("DB_BACKUP_PASSWORD=s3cret", "line 1: DB_BACKUP_PASSWORD is no setting"),
+            ("pass-word = s3cret", "line 1: not NAME=value (pass-word)"),
+            ("password s3cret", "line 1: not NAME=value\n"),
+            ("s3cret==", "line 1: this is no setting"),
+            ("x" * 50 + "=s3cret", "line 1: " + "x" * 40 + " is no setting"),
+        ):
+            self.config(line + "\n")
+            self.refused(shown)
+            self.assertNotIn("s3cret", self.run_script()[2])
+
     def test_the_file_is_no_program(self):
         self.config(f"DB_BACKUP_USER=$(touch {self.base}/run)`touch {self.base}/run`\n")
         self.dump()

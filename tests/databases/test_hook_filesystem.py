@@ -29,11 +29,20 @@ class FrozenTest(HookTest):
 
         return Writer(write)
 
+    def is_frozen(self, mount):
+        """A second freeze is refused as busy, and a first one is taken back."""
+        done = subprocess.run(["fsfreeze", "--freeze", mount], capture_output=True, text=True)
+        if done.returncode == 0:
+            subprocess.run(["fsfreeze", "--unfreeze", mount], check=True)
+        return "busy" in done.stderr
+
     def holder(self, execution=None):
         """The process that stands behind the one that holds the freeze, and that one."""
         guard = int(self.remembered("actor", execution).split()[0])
-        children = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
-        return guard, *(int(child) for child in children)
+        children = Path(f"/proc/{guard}/task/{guard}/children")
+        # While it is being frozen there are short-lived ones beside it.
+        wait_until(lambda: len(children.read_text().split()) == 1, "what holds the freeze is its only child")
+        return guard, int(children.read_text())
 
 
 @needs_mounts
@@ -48,6 +57,30 @@ class Freeze(FrozenTest):
         self.assertRegex(thawed.out, r"thawed after \d+\.\d s")
         self.assertEqual(thawed.said, {"version": 1, "consistency": "application"})
 
+    def test_the_volumes_are_named_and_the_devices_that_show_none(self):
+        device = subprocess.run(["findmnt", "-n", "-o", "SOURCE", self.data], capture_output=True, text=True)
+        both = [self.start("pre-script", **self.paths) for _ in range(2)]
+        for answer in map(self.finish, both):
+            self.assertEqual((answer.said["volumes"], answer.said["unknownDevices"]), ([], [device.stdout.strip()]))
+        self.assertNotIn("volumes", self.post().said)
+        programs = self.own / "programs"
+        programs.mkdir()
+        self.environment["PATH"] = f"{programs}:{self.environment['PATH']}"
+        part, nitro, other = "/dev/p part", "/dev/n disk vol0b", "/dev/m disk vol-0a"
+        for shown, volumes, unknown in (
+            (f"{part}\\n{nitro}", ["vol-0b"], []),
+            (f"/dev/r raid0\\n{nitro}\\n{other}\\n{nitro}", ["vol-0a", "vol-0b"], []),
+            (f"/dev/l lvm\\n{nitro}\\n/dev/xvdf disk", ["vol-0b"], ["/dev/xvdf"]),
+            (f"{nitro}\\n/dev/i disk AWS0123", ["vol-0b"], ["/dev/i"]),
+            ("", [], [device.stdout.strip()]),
+        ):
+            (programs / "lsblk").write_text(f"#!/bin/sh\nprintf '{shown}\\n'\n")
+            (programs / "lsblk").chmod(0o755)
+            self.execution = str(uuid.uuid4())
+            said = self.pre(**self.paths).said
+            self.assertEqual((said["volumes"], said["unknownDevices"]), (volumes, unknown), shown)
+            self.post()
+
     def test_two_file_systems_are_frozen_and_thawed(self):
         with mounted(self.own / "second", 16) as second:
             self.pre(paths=f"{self.data},{second}/lost+found, {second}")
@@ -57,13 +90,6 @@ class Freeze(FrozenTest):
             self.post()
             for mount in (self.data, second):
                 self.assertFalse(self.is_frozen(mount), mount)
-
-    def is_frozen(self, mount):
-        """A second freeze is refused as busy, and a first one is taken back."""
-        done = subprocess.run(["fsfreeze", "--freeze", mount], capture_output=True, text=True)
-        if done.returncode == 0:
-            subprocess.run(["fsfreeze", "--unfreeze", mount], check=True)
-        return "busy" in done.stderr
 
     @needs(("mkfs.xfs", "xfsprogs"))
     def test_xfs(self):
@@ -167,6 +193,84 @@ class Death(FrozenTest):
             writer.goes_on()
 
 
+# As fsfreeze where the mount and the command are those that the test names, while its file is there.
+SLOW = """#!/bin/bash
+real() { PATH=${PATH#*:} fsfreeze "$@"; }
+if [[ -e $STAND_IN/fails && $* == "$(cat "$STAND_IN/fails")" ]]; then
+    echo "$3: Input/output error" >&2
+    exit 1
+fi
+if [[ -e $STAND_IN/hangs && $* == "$(cat "$STAND_IN/hangs")" ]]; then
+    : > "$STAND_IN/hung"
+    while [[ -e $STAND_IN/hangs ]]; do sleep 0.05; done
+fi
+real "$@"
+"""
+
+
+@needs_mounts
+class Partly(FrozenTest):
+    """Two file systems of which one is slow to freeze, or does not thaw."""
+
+    def setUp(self):
+        super().setUp()
+        self.second = self.enterContext(mounted(self.own / "second", 16))
+        self.paths = {"paths": f"{self.data},{self.second}"}
+        program = self.own / "programs/fsfreeze"
+        program.parent.mkdir()
+        program.write_text(SLOW)
+        program.chmod(0o755)
+        self.environment.update(PATH=f"{program.parent}:{self.environment['PATH']}", STAND_IN=str(self.own))
+
+    def say(self, name, words):
+        file = self.own / name
+        file.write_text(words)
+        return file
+
+    def test_what_the_watchdog_thawed_in_part_is_not_application_consistent_after_the_rest(self):
+        fails = self.say("fails", f"--unfreeze -- {self.second}")
+        self.pre(freezeSeconds="1", **self.paths)
+        wait_until(lambda: self.remembered("state") == "stuck", "the watchdog has thawed one of two")
+        self.assertIn("Input/output error", self.post(202, "crash").reason)
+        fails.unlink()
+        answer = self.post(203, "crash")
+        self.assertIn("nobody came within 1 s", answer.reason)
+
+    def test_what_the_post_script_thawed_in_part_is_not_application_consistent_after_the_rest(self):
+        fails = self.say("fails", f"--unfreeze -- {self.second}")
+        self.pre(**self.paths)
+        self.assertIn("Input/output error", self.post(202, "crash").reason)
+        fails.unlink()
+        self.assertIn("a later post-script", self.post(203, "crash").reason)
+
+    def test_a_freeze_that_hangs_is_answered_as_perhaps_frozen_and_the_rest_is_thawed(self):
+        hangs = self.say("hangs", f"--freeze -- {self.second}")
+        self.addCleanup(hangs.unlink, missing_ok=True)
+        with self.writer() as writer:
+            answer = self.refused(202, "may still be frozen", executionTimeout="4", **self.paths)
+            self.assertIn("not everything was frozen within 2 s", answer.reason)
+            self.assertTrue((self.own / "hung").exists())
+            writer.goes_on()
+        hangs.unlink()
+        wait_until(lambda: self.remembered("state") == "failed", "what was frozen late is thawed")
+        self.assertFalse(self.is_frozen(self.second))
+        self.refused(205, "called off", command="post-script")
+
+    def test_a_freeze_that_hangs_is_thawed_when_the_time_is_over_though_the_pre_script_waits(self):
+        hangs = self.say("hangs", f"--freeze -- {self.second}")
+        self.addCleanup(hangs.unlink, missing_ok=True)
+        process = self.start("pre-script", freezeSeconds="1", **self.paths)
+        with self.writer() as writer:
+            writer.goes_on()
+        answer = self.finish(process)
+        self.assertEqual((answer.code, answer.consistency), (202, "crash"))
+        self.assertIn(f"{self.second} may still be about to freeze", answer.reason)
+        self.post(203, "crash")
+        hangs.unlink()
+        wait_until(lambda: not self.processes(), "the hook has ended")
+        self.assertFalse(self.is_frozen(self.second))
+
+
 @needs_mounts
 class Refusals(FrozenTest):
     def test_the_root_file_system_is_never_frozen(self):
@@ -198,6 +302,15 @@ class Refusals(FrozenTest):
         self.post()
         config.write_text("HOOK_PATH=/data\n")
         self.refused(206, "line 1", "HOOK_PATHS", command="dry-run")
+        for line, shown in (
+            ("HOOK_PASSWORD=s3cret", "line 1 (HOOK_PASSWORD) is no setting"),
+            ("password = s3cret", "line 1 (password) is no setting"),
+            ("password s3cret", "line 1 is no setting"),
+            ("s3cret==", "line 1 is no setting"),
+        ):
+            config.write_text(line + "\n")
+            answer = self.refused(206, shown, command="dry-run")
+            self.assertNotIn("s3cret", answer.out + answer.err)
         config.chmod(0o666)
         self.refused(206, "chmod", command="dry-run")
 

@@ -154,7 +154,12 @@ cat > "$DB_BACKUP_FOLDER/db-2026-11-22.sql.gz.json" <<END
   "sha256": "0a1b",
   "bytes": 5,
   "endedAt": "2026-11-22T02:00:01Z",
-  "serverHost": "db1"
+  "serverHost": "db1",
+  "consistency": "${CONSISTENCY:-single-transaction}",
+  "databases": [
+    {"name": "shop", "tables": 1}${MORE-}
+  ],
+  "nonTransactionalTables": [${TABLES-}]
 }
 END
 exit "${CODE:-0}"
@@ -226,6 +231,25 @@ class Dump(HookTest):
         self.environment["DB_BACKUP_CONFIG"] = str(config)
         self.assertEqual(self.pre().said["dump"]["sha256"], "0a1b")
         self.post()
+
+    def test_tables_without_transactions_make_it_crash_consistent_unless_they_were_locked(self):
+        more, table = ',\n    {"name": "accounts", "tables": 1}', '"shop.log"'
+        for tables, consistency, others, expected in (
+            ("", "single-transaction", more, "application"),
+            (table, "single-transaction", "", "crash"),
+            (table, "lock-tables", "", "application"),
+            (table, "lock-tables", more, "crash"),
+            (table, "lock-all-tables", more, "application"),
+        ):
+            with self.subTest(tables=tables, consistency=consistency, others=others):
+                self.environment.update(TABLES=tables, CONSISTENCY=consistency, MORE=others)
+                self.execution = str(uuid.uuid4())
+                reason = "tables without transactions may have changed while they were dumped"
+                for command in ("pre-script", "pre-script", "post-script"):
+                    answer = self.run_hook(command)
+                    self.assertEqual((answer.code, answer.consistency), (0, expected), answer.err)
+                    self.assertEqual(answer.reason, reason if expected == "crash" else "")
+                    self.assertEqual(answer.said["dump"]["sha256"], "0a1b")
 
     def test_a_dump_that_fails_is_too_slow_or_is_not_complete(self):
         for words, more in (

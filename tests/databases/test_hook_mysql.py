@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from hooks import HookTest, mounted, needs_mounts, wait_until
 
@@ -113,6 +114,25 @@ class MySql(HookTest):
         wait_until(lambda: ["UNLOCK TABLES", False] in self.calls(), "the lock is given back")
         wait_until(lambda: self.remembered("state") in ("failed", "thawed"), "it has ended")
         (self.data / "written").write_text("at once")
+
+    def test_a_freeze_that_hangs_keeps_neither_the_lock_nor_its_writers_waiting(self):
+        hangs = self.own / "hangs"
+        hangs.touch()
+        self.addCleanup(hangs.unlink, missing_ok=True)
+        program = self.own / "programs/fsfreeze"
+        program.write_text(
+            "#!/bin/bash\n"
+            f"while [[ $1 == --freeze && $2 == -- && -e {hangs} ]]; do sleep 0.05; done\n"
+            'PATH=${PATH#*:} fsfreeze "$@"\n'
+        )
+        program.chmod(0o755)
+        self.refused(202, "may still be frozen", executionTimeout="4")
+        client = int(self.read(self.own, "client"))
+        wait_until(lambda: not Path(f"/proc/{client}").exists(), "the session has ended")
+        self.assertTrue(hangs.exists())
+        hangs.unlink()
+        wait_until(lambda: self.remembered("state") == "failed", "what was frozen late is thawed")
+        self.refused(205, "called off", command="post-script")
 
     def test_other_servers_are_refused(self):
         for variables, words in (

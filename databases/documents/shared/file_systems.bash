@@ -55,6 +55,44 @@ volume_of() {
     fi
 }
 
+# Sets DISKS_JSON to the volumes that the mounts are on, and to the devices that do not show one, as two fields.
+find_disks() {
+    local mount source name type serial found
+    local -A volumes=() unknown=()
+    for mount in "${MOUNTS[@]}"; do
+        while IFS= read -r source; do
+            source=${source%%\[*} found=
+            while read -r name type serial; do
+                [[ $name ]] || continue
+                case $type in
+                    part | lvm | crypt | dm | mpath | md | linear | raid*) continue ;;
+                esac
+                found=yes
+                if [[ $type == disk && $serial =~ ^vol-?([0-9a-f]+)$ ]]; then
+                    volumes["vol-${BASH_REMATCH[1]}"]=yes
+                else
+                    unknown[$name]=yes
+                fi
+            done < <(lsblk --inverse --noheadings --list --paths --output NAME,TYPE,SERIAL -- "$source" 2>/dev/null || true)
+            [[ $found ]] || unknown[$source]=yes
+        done < <(devices_of "$mount")
+    done
+    DISKS_JSON="\"volumes\":$(json_list "${!volumes[@]}"),\"unknownDevices\":$(json_list "${!unknown[@]}")"
+}
+
+# A file system of btrfs may be on several devices, of which one is its source.
+devices_of() {
+    local device several=/sys/fs/btrfs/
+    several+=$(mount_of "$1" UUID)/devices
+    if [[ $(mount_of "$1" FSTYPE) == btrfs && -d $several ]]; then
+        for device in "$several"/*; do
+            printf '/dev/%s\n' "${device##*/}"
+        done
+    else
+        mount_of "$1" SOURCE
+    fi
+}
+
 describe_file_systems() {
     local mount source volume
     for mount in "${MOUNTS[@]}"; do
@@ -77,6 +115,8 @@ freeze_all() {
     local mount words
     for mount in "${MOUNTS[@]}"; do
         printf '%s\n' "$mount" >>"$FOLDER/mounts"
+        # Asked after that, so that whoever calls it off, and then finds no mount, can say that nothing is frozen.
+        may_go_on || return 1
         words=$(fsfreeze --freeze -- "$mount" 2>&1) || {
             REASON="$mount could not be frozen: $words"
             return 1

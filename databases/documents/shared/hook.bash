@@ -12,6 +12,7 @@ readonly PRE_FAILED=201 POST_FAILED=202 THAWED_BY_ITSELF=203 ENDED_OR_OTHER_OPEN
 
 ANSWERED=
 DUMP_JSON=
+DISKS_JSON=
 
 say() {
     printf '%s\n' "$*"
@@ -26,6 +27,17 @@ json() {
     printf '"%s"' "$text"
 }
 
+# json_list TEXT… in order, each on its own.
+json_list() {
+    local item list=''
+    if (($#)); then
+        while IFS= read -r item; do
+            list+=${list:+,}$(json "$item")
+        done < <(printf '%s\n' "$@" | sort)
+    fi
+    printf '[%s]' "$list"
+}
+
 # answer CODE CONSISTENCY REASON ends the script with the line that its caller reads.
 answer() {
     local code=$1 consistency=$2 reason=${3-}
@@ -36,6 +48,9 @@ answer() {
     fi
     if [[ $DUMP_JSON ]]; then
         printf ',"dump":%s' "$DUMP_JSON"
+    fi
+    if [[ $DISKS_JSON && $COMMAND == pre-script ]]; then
+        printf ',%s' "$DISKS_JSON"
     fi
     printf '}\n'
     exit "$code"
@@ -122,10 +137,13 @@ run_pre() {
     if [[ $MODE == dump ]]; then
         make_dump
         remember dump "$DUMP_JSON"
+        remember consistency "$DUMP_CONSISTENCY"
+        remember reason "$DUMP_REASON"
         remember deadline "$(($(date +%s) + FREEZE_SECONDS))"
         remember state frozen
-        answer 0 application
+        answer 0 "$DUMP_CONSISTENCY" "$DUMP_REASON"
     fi
+    find_disks
     start_holder
     answer_when_frozen
 }
@@ -133,9 +151,14 @@ run_pre() {
 # Frozen, or not, within the time that the command has.
 answer_when_frozen() {
     wait_for_state 'frozen thawed failed stuck' "$((EXECUTION_SECONDS - 2))" || true
-    DUMP_JSON=$(recall dump)
+    DUMP_JSON=$(recall dump) DISKS_JSON=$(recall disks)
     case $(recall state) in
-        frozen) answer 0 application ;;
+        frozen)
+            if [[ $(recall mode) == dump ]]; then
+                answer 0 "$(recall consistency)" "$(recall reason)"
+            fi
+            answer 0 application
+            ;;
         thawed | failed)
             OWN=
             refuse "$PRE_FAILED" "nothing is frozen: $(recall reason)"
@@ -147,8 +170,11 @@ answer_when_frozen() {
             ;;
     esac
     # What comes of it later is thawed at once.
-    want_thaw
+    call_off
     OWN=
+    if [[ -e $FOLDER/mounts || -e $FOLDER/locked ]]; then
+        refuse "$POST_FAILED" "it may still be frozen: not everything was frozen within $((EXECUTION_SECONDS - 2)) s"
+    fi
     refuse "$PRE_FAILED" "nothing was frozen within $((EXECUTION_SECONDS - 2)) s, and what comes later is thawed at once"
 }
 
@@ -162,8 +188,9 @@ run_post() {
             thaw_execution
             ;;
         stuck)
-            give_up "thawed by a second post-script"
-            remember by post
+            # Part of it was thawed earlier, perhaps before the snapshot.
+            remember consistency crash
+            give_up "a later post-script thawed the rest; before that: $(recall reason)"
             ;;
         '')
             # Should its pre-script come after it, then it freezes nothing.

@@ -98,6 +98,7 @@ take_lock() {
         "${CLIENT[@]}" --unbuffered 2>"$FOLDER/session"
         printf 'session\n' 1<>"$FOLDER/events"
     }
+    remember client "$(identity "$SESSION_PID")"
     exec {ASK}>&"${SESSION[1]}" {HEAR}<&"${SESSION[0]}"
     # One copy of its input is left, so that closing it ends the session.
     eval "exec ${SESSION[1]}>&-"
@@ -106,6 +107,15 @@ take_lock() {
         REASON="the lock was not got within $LOCK_SECONDS s: ${words:-the session does not answer}"
         return 1
     fi
+}
+
+# For the guard, which has no part in the session.
+end_session() {
+    local session children=()
+    session=$(recall client)
+    [[ $session && $(identity "${session%% *}") == "$session" ]] || return 0
+    read -r -a children 2>/dev/null <"/proc/${session%% *}/task/${session%% *}/children" || true
+    kill -TERM "${children[@]}" 2>/dev/null || true
 }
 
 release_lock() {
@@ -141,7 +151,7 @@ find_dump_program() {
             'allowed: in /usr/local/sbin, /usr/local/bin, /opt/ebs-snapshots/databases, or as HOOK_DUMP_PROGRAM says'
 }
 
-# Sets DUMP_JSON to what the dump's own manifest says.
+# Sets DUMP_JSON, DUMP_CONSISTENCY and DUMP_REASON to what the dump's own manifest says.
 make_dump() {
     local words manifest limit=$((EXECUTION_SECONDS - 4)) path mount source root volume
     : >"$FOLDER/begun"
@@ -170,6 +180,21 @@ make_dump() {
     DUMP_JSON=$(printf '{"at":%s,"volume":%s,"device":%s,"path":%s,"sha256":%s,"bytes":%s}' \
         "$(json "$(field "$manifest" endedAt)")" "$(json "$volume")" "$(json "$source")" \
         "$(json "${root%/}$path")" "$(json "$(field "$manifest" sha256)")" "$(field "$manifest" bytes)")
+    DUMP_CONSISTENCY=application DUMP_REASON=
+    if ! is_whole "$manifest"; then
+        DUMP_CONSISTENCY=crash DUMP_REASON='tables without transactions may have changed while they were dumped'
+    fi
+}
+
+# Whether all in a dump is as of one moment: it has no tables without transactions, or they were locked. The lock on
+# tables is one database's at a time, and a manifest that does not say it is believed nothing.
+is_whole() {
+    grep --quiet '^  "nonTransactionalTables": \[\],\{0,1\}$' -- "$1" && return
+    case $(field "$1" consistency) in
+        lock-all-tables) ;;
+        lock-tables) (($(grep --count '^    {"name": ' -- "$1") == 1)) ;;
+        *) return 1 ;;
+    esac
 }
 
 # The newest manifest that this run has written, in the folder that the dump program's settings name.

@@ -101,9 +101,14 @@ wait_for_state() {
     done
 }
 
-# Whoever holds the freeze thaws now, or as soon as it has frozen.
+# want_thaw [EVENT]: whoever holds the freeze thaws now, or as soon as it has frozen.
 want_thaw() {
     : >"$FOLDER/thaw-wanted"
     # Opened for both, so that nobody waits for a reader that is gone.
-    printf 'post\n' 1<>"$FOLDER/events"
+    printf '%s\n' "${1:-post}" 1<>"$FOLDER/events"
+}
+
+# What is not frozen by now is not to be; and should it be frozen at this moment, it is thawed, and was not held.
+call_off() {
+    want_thaw off
 }
