@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     io::Write,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -419,7 +420,15 @@ fn the_documents_of_the_stack_freeze_a_real_file_system_and_refuse_the_one_that_
     let stack = cloud.stack(HOME);
     let server = Server::new(&cloud, 60, json!({"BackupHook": "FileSystem", "BackupHookTimeout": "30"}));
     let agent = |server: &Server, paths: &Path| {
-        let environment = json!({"HOOK_PATHS": paths, "HOOK_STATE_FOLDER": server.folder.join("hook")});
+        // The disk of a loop device has no serial: an instance's says its volume.
+        let programs = server.folder.join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        let serial = server.volumes[1].replace('-', "");
+        let lsblk = format!("#!/bin/sh\ncase \"$*\" in *NAME,*) printf '/dev/sdf ' ;; esac\necho disk {serial}\n");
+        fs::write(programs.join("lsblk"), lsblk).unwrap();
+        fs::set_permissions(programs.join("lsblk"), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let environment = json!({"HOOK_PATHS": paths, "HOOK_STATE_FOLDER": server.folder.join("hook"), "PATH": path});
         let agent = json!({"region": HOME, "instance": server.instance, "environment": environment});
         cloud.control("agents", Some(&agent));
     };
