@@ -9,11 +9,15 @@ MAKEFLAGS += --no-builtin-rules
 .NOTPARALLEL:
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ebs-snapshots
-VENVS := $(CACHE)/venvs
+# One set of Python environments for each set of pinned versions, so that checkouts of different ones share the cache.
+VENVS := $(CACHE)/venvs-$(shell cat tests/local/requirements/*.txt | sha256sum | cut -c 1-12)
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 # As SAM names architectures. The local cloud runs the functions as processes of this machine, so they are built from a
 # copy of the template that names its architecture; it lies beside the template, whose paths are relative.
 LOCAL_TEMPLATE := .template-local.yaml
+# Apart from .aws-sam/build, so that `sam deploy` never takes what was built for the tests.
+BUILT := .aws-sam/local
+BINARIES = $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/debug
 ARCHITECTURE := $(if $(filter aarch64%,$(TARGET)),arm64,x86_64)
 # The whole workspace, or one crate of it. What the SDK is compiled with is the same for both.
 CARGO_FLAGS := --locked $(if $(CRATE),--package $(CRATE),--workspace)
@@ -22,6 +26,7 @@ CARGO_DENY := $(CACHE)/cargo-deny-0.20.2/bin/cargo-deny
 
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(VENVS)/tools/bin:$$PATH" sam
 RUFF := $(VENVS)/tools/bin/ruff
+SHFMT := $(VENVS)/tools/bin/shfmt
 comma := ,
 say = @printf '\n== %s\n' "$(1)"
 
@@ -33,6 +38,11 @@ help: ## Show this list.
 demo: environments build ## Run the whole system on this machine, on a sample fleet.
 	$(call say,The demo: a local cloud with a deployed stack and a sample fleet)
 	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS)
+
+.PHONY: cloud
+cloud: environments build ## Keep a local cloud with the deployed stack up, to try things by hand.
+	$(call say,A local cloud$(comma) until Ctrl-C)
+	@$(VENVS)/moto/bin/python tests/local/playground.py --venvs $(VENVS)
 
 .PHONY: measure
 measure: environments build ## Print what a fault-free run costs in calls and transitions.
@@ -66,19 +76,32 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check-local build check stories ## Run every check and every test; CI runs this.
+test: format lint unit check build ## Run every check and every test; CI runs this.
+	$(call say,Beside the stories: the tests of the local cloud$(comma) of `make cloud`$(comma) and of the database scripts)
+	@# The stories wait most of the time. What runs beside them is shown when they have ended.
+	@log=$$(mktemp); $(MAKE) --no-print-directory beside > $$log 2>&1 & beside=$$!; \
+	result=0; $(MAKE) --no-print-directory stories || result=1; \
+	wait $$beside || result=1; cat $$log; rm $$log; exit $$result
 	$(call say,All checks and tests passed)
+
+.PHONY: beside
+beside: check-local check-cloud databases
 
 .PHONY: format
 format: environments ## Check the formatting.
 	$(call say,Formatting)
 	@cargo fmt --all --check
-	@$(RUFF) format --check --quiet tests/local
+	@$(RUFF) format --check --quiet tests/local tests/databases
 
 .PHONY: lint
-lint: environments $(CARGO_DENY) ## Run clippy and ruff; warnings are errors.
+lint: environments $(CARGO_DENY) ## Run clippy, ruff and shellcheck; warnings are errors.
 	$(call say,Ruff)
-	@$(RUFF) check --quiet tests/local
+	@$(RUFF) check --quiet tests/local tests/databases
+	$(call say,shellcheck and shfmt)
+	@# What is sourced is checked with what sources it.
+	@scripts=$$($(SHFMT) --find .ci databases tests) && \
+		$(SHFMT) --indent 4 --case-indent --diff $$scripts && \
+		$(VENVS)/tools/bin/shellcheck --external-sources --check-sourced $$(grep --files-with-matches '^#!' $$scripts)
 	$(call say,Clippy (the first time it reads the AWS SDK: some 5 minutes))
 	@cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- --deny warnings
 	$(call say,Rust documentation)
@@ -98,17 +121,25 @@ unit: ## Run unit and property tests (CRATE=copy: of one crate).
 	@$(if $(filter-out domain,$(CRATE)),,cargo test --locked --package domain --doc --quiet)
 
 .PHONY: build
-build: environments ## Build the functions for this machine, without optimisation, into .aws-sam/build.
+build: environments $(BUILT)/template.yaml ## Build the functions for this machine, without optimisation, into .aws-sam/local.
 	$(call say,Building the functions (the first time they compile the AWS SDK: some 10 minutes))
-	@# The binaries of the workspace first, in one go: sam build then asks cargo for one after the other.
-	@cargo build $(CARGO_FLAGS) --bins --quiet
-	@# Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
+	@cargo build --workspace --locked --bins --quiet
+	@# As SAM would copy them; it is asked only where the template has changed, since it takes a while.
+	@for function in $(BUILT)/*/; do \
+		binary=$$(basename $$function Function | sed 's/\(.\)\([A-Z]\)/\1-\2/g' | tr '[:upper:]' '[:lower:]'); \
+		cmp --silent $(BINARIES)/$$binary $$function/bootstrap || install $(BINARIES)/$$binary $$function/bootstrap; \
+	done
+
+# Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
+$(BUILT)/template.yaml: template.yaml samconfig.toml Makefile | environments
+	$(call say,Building the template with SAM (the first time it compiles the AWS SDK: some 10 minutes))
+	@cargo build --workspace --locked --bins --quiet
 	@trap 'rm -f $(LOCAL_TEMPLATE) .aws-sam.log' EXIT; \
 	sed 's/^\( *Architectures: \)\[arm64\]$$/\1[$(ARCHITECTURE)]/' template.yaml > $(LOCAL_TEMPLATE); \
 	grep -q '^ *Architectures: \[$(ARCHITECTURE)\]$$' $(LOCAL_TEMPLATE) || \
 		{ echo 'template.yaml has no line "Architectures: [arm64]" to replace'; exit 1; }; \
 	CARGO_LAMBDA_COMPILER=cargo SAM_BUILD_MODE=debug $(SAM) build --template-file $(LOCAL_TEMPLATE) \
-		> .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
+		--build-dir $(BUILT) > .aws-sam.log 2>&1 || { cat .aws-sam.log; exit 1; }
 
 .PHONY: release
 release: environments ## Build the functions as they are deployed (arm64, optimised), and show their sizes.
@@ -121,21 +152,41 @@ release: environments ## Build the functions as they are deployed (arm64, optimi
 	done
 
 .PHONY: check
-check: environments ## Check the template and the state machine's definition.
-	$(call say,Template and state machine)
+check: environments ## Check the template, the state machine's definition and the imports.
+	$(call say,Template$(comma) state machine and imports)
 	@$(SAM) validate --lint
 	@$(VENVS)/tools/bin/python tests/local/check_template.py
+	@$(VENVS)/tools/bin/python tests/local/check_imports.py
 	@PATH="$(VENVS)/tools/bin:$$PATH" $(VENVS)/tools/bin/python tests/local/check_definition.py
+
+.PHONY: documents
+documents: ## Write the SSM documents of the template from their scripts in databases/documents.
+	@python3 tests/local/hook_documents.py
+
+.PHONY: check-cloud
+check-cloud: environments build ## Run the commands that `make cloud` prints.
+	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
+	@$(VENVS)/moto/bin/python tests/local/check_playground.py --venvs $(VENVS)
 
 .PHONY: check-local
 check-local: environments ## Test the local cloud and the checks of the template.
 	$(call say,The local cloud itself and the checks of the template)
 	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
 
+.PHONY: databases
+databases: ## Test the scripts that dump databases (CLASS=test_faults.Faults: a class of them).
+	$(call say,The scripts that dump databases$(comma) on real servers)
+	@python3 tests/databases/run.py $(CLASS)
+
+.PHONY: databases-load
+databases-load: ## Dump, verify and restore 200 MB while others write (some 2 minutes).
+	$(call say,200 MB under a load of writers)
+	@DATABASES_LOAD=200 python3 tests/databases/run.py test_load
+
 .PHONY: stories
-stories: environments ## Run the end-to-end stories on the local cloud; `make build` comes first.
+stories: build ## Run the end-to-end stories on the local cloud (STORY=expiry: those whose name has this part).
 	$(call say,End-to-end stories on the local cloud)
-	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1
+	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=1 $(STORY)
 
 $(CARGO_DENY):
 	$(call say,cargo-deny (some 5 minutes$(comma) once))
@@ -145,11 +196,8 @@ $(CARGO_DENY):
 .PHONY: environments
 environments: $(VENVS)/tools/ready $(VENVS)/ministack/ready $(VENVS)/moto/ready
 
-# Made anew when the pinned versions change, and only then: a fresh checkout has new time stamps.
-$(VENVS)/%/ready: tests/local/requirements/%.txt
-	@if cmp --silent $< $@; then touch $@; else \
-		printf '\n== Python environment %s (about a minute)\n' $*; \
-		python3 -m venv --clear $(VENVS)/$*; \
-		$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement $<; \
-		cp $< $@; \
-	fi
+$(VENVS)/%/ready:
+	@printf '\n== Python environment %s (about a minute)\n' $*
+	@python3 -m venv --clear $(VENVS)/$*
+	@$(VENVS)/$*/bin/pip install --quiet --disable-pip-version-check --requirement tests/local/requirements/$*.txt
+	@touch $@

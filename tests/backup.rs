@@ -14,16 +14,16 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
         "KeepForever": "audit", "CostCenter": "7"});
     let ids = cloud.add_instances(HOME, &json!([tagged(own, 2)]));
     let (instance, volumes) = &ids[0];
-    // Any time of the last day names the run; every date comes from the clock at the act.
+    // Any time of the last day can name the run; the dates in tags come from the clock.
     let ended = cloud.run(&stack, &json!({"scheduledTime": format!("{}T00:00:00Z", day(0))}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
 
-    let (snapshots, run) = (cloud.snapshots(HOME), format!("{}T000000Z", day(0).format("%Y%m%d")));
+    let (snapshots, run_id) = (cloud.snapshots(HOME), format!("{}T000000Z", day(0).format("%Y%m%d")));
     assert_eq!(snapshots.len(), 2);
     for (snapshot, device) in snapshots.iter().zip(["/dev/sda1", "/dev/sdf"]) {
         assert_eq!(snapshot["state"], "completed");
         let expected = json!({
-            "BackupCrossRegion": "us-east-1", "BackupRun": run, "CreatedOn": day(0), "DeleteOn": day(14),
+            "BackupCrossRegion": "us-east-1", "BackupRun": run_id, "CreatedOn": day(0), "DeleteOn": day(14),
             "Devices": format!("/dev/sda1={} /dev/sdf={}", volumes[0], volumes[1]), "KeepForever": "audit",
             "Name": "db", "RetentionCrossRegion": "3", "SourceInstanceId": instance, "Type": "Automated",
         });
@@ -31,7 +31,7 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
         let copies = cloud.snapshots("us-east-1");
         let copy = copies.iter().find(|c| c["tags"]["SourceSnapshotId"] == snapshot["id"]).unwrap();
         let expected = json!({
-            "BackupFromRegion": HOME, "BackupRun": run, "CreatedOn": day(0), "DeleteOn": day(3),
+            "BackupFromRegion": HOME, "BackupRun": run_id, "CreatedOn": day(0), "DeleteOn": day(3),
             "KeepForever": "audit", "Name": "db", "RetentionCrossRegion": "3", "SourceDevice": device,
             "SourceInstanceId": instance, "SourceSnapshotId": snapshot["id"], "SourceVolumeId": snapshot["volume"],
             "Type": "Automated",
@@ -113,10 +113,10 @@ fn the_maps_have_the_concurrency_of_the_parameters() {
     assert_eq!(ids.len(), 1);
     let ended = cloud.run(&stack, &json!({}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
-    let runs = cloud.map_runs(&stack, &ended.arn);
+    let map_runs = cloud.map_runs(&stack, &ended.arn);
     let concurrency = |label: &str| {
-        let of_label = |run: &&Value| run["mapRunArn"].as_str().unwrap().contains(&format!("/{label}:"));
-        runs.iter().find(of_label).unwrap()["maxConcurrency"].clone()
+        let of_label = |map_run: &&Value| map_run["mapRunArn"].as_str().unwrap().contains(&format!("/{label}:"));
+        map_runs.iter().find(of_label).unwrap()["maxConcurrency"].clone()
     };
     assert_eq!((concurrency("Snapshots"), concurrency("Copies")), (json!(7), json!(3)));
 }

@@ -19,16 +19,16 @@ pub const HOME: &str = "eu-west-1";
 
 /// The home regions of the stacks, and their parameters.
 const STACKS: [(&str, &str); 4] = [
-    (HOME, ""),
+    (HOME, "AllowedHookDocuments=arn:aws:ssm:eu-west-1:123456789012:document/story-hook"),
     ("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3"),
     ("eu-central-1", "ExpireRegions=eu-central-1"),
     ("ap-southeast-2", "DestinationKmsKeys=us-east-1=arn:aws:kms:us-east-1:123456789012:key/0a"),
 ];
 
-/// Longer than any story takes; shorter than anyone waits.
+/// Longer than any story takes.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Calls of EC2 that a story that failed prints.
+/// The number of calls of EC2 that a failed story prints.
 const LAST_CALLS: usize = 30;
 
 /// The local cloud. It stops when this process ends: its standard input is closed then.
@@ -76,7 +76,7 @@ impl DerefMut for Story {
 impl Drop for Story {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What is printed is shown with the story that failed. Nothing here may panic once more.
+            // The output appears below the failed story. Nothing here may panic again.
             eprintln!("The logs of the local cloud are in {}", self.logs);
             let calls = self.http.get(format!("{}/_local/calls", self.ec2)).call();
             let calls: Option<Value> = calls.ok().and_then(|mut answer| answer.body_mut().read_json().ok());
@@ -93,7 +93,7 @@ impl Drop for Story {
 pub fn cloud() -> Story {
     static CLOUD: OnceLock<Mutex<Cloud>> = OnceLock::new();
     let shared = CLOUD.get_or_init(|| Mutex::new(Cloud::start()));
-    // A story that failed leaves a poisoned lock; the next one starts from an empty EC2.
+    // A failed story leaves a poisoned lock; the next story starts with an empty EC2.
     let mut cloud = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     cloud.stack(HOME);
     cloud.control("reset", Some(&json!({})));
@@ -122,7 +122,7 @@ impl Cloud {
         Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
     }
 
-    /// The stack of a home region, deployed when it is first asked for; the others than that of [`HOME`] all at once,
+    /// The stack of a home region, deployed when it is first needed. All stacks but that of [`HOME`] are deployed at once,
     /// since a deployment takes longer than a story.
     pub fn stack(&mut self, region: &str) -> Stack {
         if !self.stacks.contains_key(region) {
@@ -149,7 +149,8 @@ impl Cloud {
     }
 
     fn deploy(&self, region: &str, parameters: &str) {
-        let overrides = format!("PollSeconds=1 RetrySeconds=2 ScheduleState=DISABLED {parameters}");
+        // Parameters on the command line replace all parameters of the file.
+        let overrides = format!("{} {parameters}", local_parameters());
         let done = Command::new("sam")
             .args(["deploy", "--config-env", "local", "--region", region, "--stack-name", &stack_name(region)])
             .args(["--parameter-overrides", overrides.trim()])
@@ -170,7 +171,7 @@ impl Cloud {
         }
     }
 
-    /// Removes what earlier stories left in the report buckets that decides about later ones.
+    /// Removes the claims and holds of earlier stories from the report buckets.
     fn forget_objects(&self) {
         self.post_aws("_local/reset", &json!({}));
         for stack in self.stacks.values() {
@@ -185,7 +186,7 @@ impl Cloud {
         }
     }
 
-    /// The chains of messages that Lambda's detection of loops has stopped (tests/local/recursion.py).
+    /// The chains of messages that Lambda's loop detection has stopped (tests/local/recursion.py).
     pub fn stopped_chains(&self) -> Vec<Value> {
         let answer = self.http.get(format!("{}/_local/recursive", self.aws)).call().unwrap().body_mut().read_json();
         answer.unwrap()
@@ -224,7 +225,7 @@ impl Cloud {
         value
     }
 
-    /// What the deployed policy of a role of the template says to requests (tests/local/simulate.py).
+    /// The decisions of a deployed role's policy on requests (tests/local/simulate.py).
     pub fn simulate(&self, stack: &Stack, role: &str, cases: &Value) -> Vec<String> {
         let resource =
             format!("Action=DescribeStackResource&StackName={}&LogicalResourceId={role}", stack_name(&stack.region));
@@ -260,7 +261,7 @@ impl Cloud {
         ]
     }
 
-    /// Sets a variable of a function of the template, as a hand that bypasses the template does; what it was before.
+    /// Sets a variable of a function, without the template, as a person can do. Returns the old value.
     pub fn set_variable(&self, stack: &Stack, function: &str, name: &str, value: &str) -> String {
         let resource = format!(
             "Action=DescribeStackResource&StackName={}&LogicalResourceId={function}&Version=2010-05-15",
@@ -290,14 +291,13 @@ impl Cloud {
         request.send(body).unwrap().body_mut().read_to_string().unwrap()
     }
 
-    /// Starts an execution.
     pub fn begin(&self, stack: &Stack, input: &Value) -> String {
         let body = json!({"stateMachineArn": stack.output("StateMachineArn"), "input": input.to_string()});
         let answer = self.call(&stack.region, "AWSStepFunctions.StartExecution", &body);
         answer["executionArn"].as_str().unwrap().to_owned()
     }
 
-    /// Runs a machine of one state, with the role of the deployed one.
+    /// Runs a state machine of one state, with the role of the deployed machine.
     pub fn run_alone(&self, stack: &Stack, name: &str, state: &Value) -> Ended {
         let deployed = json!({"stateMachineArn": stack.output("StateMachineArn")});
         let role = self.call(&stack.region, "AWSStepFunctions.DescribeStateMachine", &deployed)["roleArn"].clone();
@@ -345,8 +345,8 @@ impl Cloud {
     pub fn map_runs(&self, stack: &Stack, execution: &str) -> Vec<Value> {
         let body = json!({"executionArn": execution});
         let listed = self.call(&stack.region, "AWSStepFunctions.ListMapRuns", &body);
-        let describe = |run: &Value| {
-            let body = json!({"mapRunArn": run["mapRunArn"]});
+        let describe = |map_run: &Value| {
+            let body = json!({"mapRunArn": map_run["mapRunArn"]});
             self.call(&stack.region, "AWSStepFunctions.DescribeMapRun", &body)
         };
         listed["mapRuns"].as_array().unwrap().iter().map(describe).collect()
@@ -395,14 +395,14 @@ impl Cloud {
         answer["Attributes"][&name].as_str().unwrap().parse().unwrap()
     }
 
-    /// Sets for how long a delivered message is hidden, in seconds; the template's is 360.
+    /// Sets a queue's visibility time-out, in seconds; the template has 360.
     pub fn hide_for(&self, stack: &Stack, queue: &str, seconds: u32) {
         let attributes = json!({"VisibilityTimeout": seconds.to_string()});
         let body = json!({"QueueUrl": stack.output(queue), "Attributes": attributes});
         self.call(&stack.region, "AmazonSQS.SetQueueAttributes", &body);
     }
 
-    /// Kills the processes of a function of the template, in the middle of whatever they do; how many they were.
+    /// Kills the processes of a function, whatever they are doing. Returns how many there were.
     pub fn kill_function(&self, name: &str) -> usize {
         let ours = format!("AWS_ENDPOINT_URL={}\0", self.aws);
         let of_function = |process: &std::path::Path| {
@@ -419,7 +419,7 @@ impl Cloud {
         processes.len()
     }
 
-    /// Waits for a message in a queue; its body and its attributes.
+    /// Waits for a message in a queue. Returns its body and its attributes.
     pub fn receive(&self, stack: &Stack, queue: &str) -> (Value, BTreeMap<String, String>) {
         let body = json!({"QueueUrl": stack.output(queue), "MessageAttributeNames": ["All"], "VisibilityTimeout": 600});
         let message = until("there is a message", || {
@@ -433,7 +433,7 @@ impl Cloud {
         (body, attributes.iter().map(|(name, value)| (name.clone(), text(value))).collect())
     }
 
-    /// Adds instances to a region; their ids, and those of their volumes.
+    /// Adds instances to a region. Returns their ids, and the ids of their volumes.
     pub fn add_instances(&self, region: &str, instances: &Value) -> Vec<(String, Vec<String>)> {
         let answer = self.control("instances", Some(&json!({"region": region, "instances": instances})));
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
@@ -441,18 +441,16 @@ impl Cloud {
         answer.as_array().unwrap().iter().map(|one| (text(one), volumes(one))).collect()
     }
 
-    /// Adds a snapshot as it is; its id.
+    /// Adds a snapshot. Returns its id.
     pub fn add_snapshot(&self, region: &str, snapshot: Value) -> String {
         let answer = self.control("snapshots", Some(&json!({"region": region, "snapshots": [snapshot]})));
         answer[0].as_str().unwrap().to_owned()
     }
 
-    /// The snapshots of a region.
     pub fn snapshots(&self, region: &str) -> Vec<Value> {
         self.control(&format!("snapshots?region={region}"), None).as_array().unwrap().clone()
     }
 
-    /// The ids of the snapshots of a region.
     pub fn snapshot_ids(&self, region: &str) -> BTreeSet<String> {
         self.snapshots(region).iter().map(|s| s["id"].as_str().unwrap().to_owned()).collect()
     }
@@ -470,7 +468,7 @@ impl Cloud {
     }
 }
 
-/// How a local cloud of its own, which enforces IAM, answers requests of deployed roles (tests/local/enforce.py).
+/// The answers to requests of deployed roles, from a second local cloud that enforces IAM (tests/local/enforce.py).
 pub fn enforce(requests: &Value) -> Vec<String> {
     let (venvs, logs) = (format!("--venvs={}", venvs()), format!("--log-dir={}", logs("enforce")));
     ask("moto", &["tests/local/enforce.py", &venvs, &logs], requests)
@@ -483,7 +481,7 @@ impl Stack {
     }
 }
 
-/// Asks until there is an answer.
+/// Repeats a question until there is an answer.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -495,7 +493,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// So many days from now, or before.
+/// The date some days from now; before now if the number is negative.
 pub fn day(offset: i64) -> NaiveDate {
     let today = Utc::now().date_naive();
     let days = Days::new(offset.unsigned_abs());
@@ -511,7 +509,7 @@ pub fn tagged(tags: Value, volumes: usize) -> Value {
     json!({"tags": own, "state": "running", "volumes": volumes})
 }
 
-/// Roles are global, and the local cloud names them by stack alone: two stacks of one name would share them.
+/// Roles are global, and the local cloud names them after the stack only: two stacks with one name would share them.
 pub fn stack_name(region: &str) -> String {
     format!("ebs-snapshots-{region}")
 }
@@ -536,6 +534,13 @@ pub fn ask(environment: &str, program: &[&str], asked: &Value) -> Vec<String> {
 
 fn logs(of: &str) -> String {
     env::temp_dir().join(format!("ebs-snapshots-{of}-{}", std::process::id())).display().to_string()
+}
+
+/// The parameters of every deployment on the local cloud, as samconfig.toml has them.
+fn local_parameters() -> String {
+    let file = std::fs::read_to_string("samconfig.toml").unwrap();
+    let local = file.split("[local.deploy.parameters]").nth(1).expect("samconfig.toml has parameters for `local`");
+    between(local, "parameter_overrides = \"", "\"").remove(0)
 }
 
 fn venvs() -> String {

@@ -30,7 +30,7 @@ fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_fl
         assert_eq!(times[region].len(), 30);
         assert!(copies.iter().filter(|c| c["region"] == region).any(|c| c["inFlight"] == 5), "{region} used its slots");
     }
-    // Both at the same time: neither was far on before the other had begun, all the way through.
+    // Both regions are copied at the same time, from the beginning to the end.
     let (east, west) = (&times["us-east-1"], &times["us-west-2"]);
     assert!((0..20).all(|i| east[i] < west[i + 10] && west[i] < east[i + 10]), "{east:?} {west:?}");
 }
@@ -40,7 +40,7 @@ fn overlapping_executions_and_messages_put_back_by_hand_make_each_copy_once_and_
     for (limit, count) in [(5, 15), (20, 30)] {
         let mut cloud = cloud();
         let stack = cloud.stack(HOME);
-        // EC2 shows what was begun after three looks; where it takes twenty, it is the workers that keep the five.
+        // EC2 shows new copies three seconds late. If it allows twenty, the workers keep the limit of five.
         cloud.control("settings", Some(&json!({"copyLimit": limit, "copySeconds": 2, "describeLagSeconds": 3})));
         let away = ["us-east-1", "us-west-2"];
         let tags = json!({"Type": "Automated", "CreatedOn": day(0), "DeleteOn": day(7),
@@ -59,7 +59,7 @@ fn overlapping_executions_and_messages_put_back_by_hand_make_each_copy_once_and_
             let ended = cloud.end_of(&stack, execution);
             assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
         }
-        until("the messages are worked off", || cloud.is_empty(&stack, "CopyQueueUrl").then_some(()));
+        until("the queue is empty", || cloud.is_empty(&stack, "CopyQueueUrl").then_some(()));
         for region in away {
             let source = |s: &Value| s["tags"]["SourceSnapshotId"].as_str().unwrap().to_owned();
             let copied: Vec<String> = cloud.snapshots(region).iter().map(source).collect();
@@ -126,7 +126,7 @@ fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
     assert_eq!((attributes["Error"].as_str(), attributes["Destination"].as_str()), ("AccessDenied", "us-east-1"));
     assert_eq!(attributes["Snapshot"], cloud.snapshots(HOME)[0]["id"].as_str().unwrap());
 
-    // What redrive to a custom destination does.
+    // As a redrive to a custom destination does.
     cloud.send(&stack, "CopyQueueUrl", &body.to_string());
     until("the copy is there", || (cloud.snapshots("us-east-1").len() == 1).then_some(()));
     assert_eq!(cloud.run(&stack, &json!({"phases": ["copy"]})).status, "SUCCEEDED");
@@ -151,16 +151,13 @@ fn a_run_clears_the_dead_letters_that_are_settled_and_leaves_the_others() {
     assert_eq!(cloud.run(&stack, &json!({})).error, "BackupIncomplete");
     until("the dead letters are there", || (dead("CopyDeadLetterQueueUrl") == 3).then_some(()));
 
-    // One destination is mended, the other is not.
+    // One destination is repaired, the other is not.
     refuse("CopySnapshot", "us-west-2", 1);
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
     let told = "owed a copy in us-west-2: AccessDenied: ";
     assert!(ended.cause.contains(told) && !ended.cause.contains("us-east-1"), "{}", ended.cause);
     let summary = cloud.report(&stack, &ended, "summary.txt");
-    assert!(
-        summary.contains("Copy: 1 settled meanwhile and deleted, 3 left, 2 AccessDenied, 1 BadMessage"),
-        "{summary}"
-    );
+    assert!(summary.contains("Copy: 1 settled and deleted, 3 left, 2 AccessDenied, 1 BadMessage"), "{summary}");
     until("they are shown again", || (dead("CopyDeadLetterQueueUrl") == 3).then_some(()));
 
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));

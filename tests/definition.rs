@@ -2,34 +2,38 @@
 
 use std::{collections::BTreeSet, fs};
 
-use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName};
-use serde_json::Value;
+use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName, hooks::documents::SHIPPED};
+use serde_json::{Value, json};
 
 fn definition() -> (String, Value) {
     let text = fs::read_to_string("statemachine/backup.asl.json").unwrap();
-    // The substitutions that stand for numbers are unquoted.
-    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}"];
+    // Substitutions for numbers have no quotes.
+    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}", "${RetrySeconds}"];
     let substituted = numbers.iter().fold(text.clone(), |text, number| text.replace(number, "1"));
     let parsed = serde_json::from_str(&substituted).expect("JSON once its numbers are substituted");
     (text, parsed)
 }
 
-/// Every machine in the definition: the whole, and the processor of each Map.
+/// Every machine in the definition: the whole, the processor of each Map, and the branches of each Parallel.
 fn machines(machine: &Value) -> Vec<&Value> {
-    let inner = states(machine).filter_map(|(_, state)| state.get("ItemProcessor"));
-    std::iter::once(machine).chain(inner.flat_map(machines)).collect()
+    let mut all = vec![machine];
+    for (_, state) in states(machine) {
+        let branches = state["Branches"].as_array().into_iter().flatten();
+        all.extend(state.get("ItemProcessor").into_iter().chain(branches).flat_map(machines));
+    }
+    all
 }
 
 fn states(machine: &Value) -> impl Iterator<Item = (&String, &Value)> {
     machine["States"].as_object().unwrap().iter()
 }
 
-/// The values of a key, wherever it stands in the state itself, but not in the states of a Map's processor.
+/// The values of a key, wherever it stands in the state itself, but not in the states of a Map's processor or a branch.
 fn values<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
     match value {
         Value::Object(fields) => fields
             .iter()
-            .filter(|(name, _)| *name != "ItemProcessor")
+            .filter(|(name, _)| !["ItemProcessor", "Branches"].contains(&name.as_str()))
             .flat_map(|(name, inner)| if name == key { vec![inner] } else { values(inner, key) })
             .collect(),
         Value::Array(all) => all.iter().flat_map(|inner| values(inner, key)).collect(),
@@ -92,7 +96,7 @@ fn every_error_name_is_one_that_the_code_has() {
         let thrown = state.get("Error").filter(|_| state["Type"] == "Fail");
         seen.extend(caught.chain(thrown).map(|name| name.as_str().unwrap()));
     }
-    // Step Functions' own, and those of the services it calls.
+    // Error names of Step Functions itself, and of the services that it calls.
     let foreign = ["States.", "Lambda.", "SQS."];
     for name in seen.iter().filter(|name| !foreign.iter().any(|prefix| name.starts_with(prefix))) {
         assert!(known.contains(name), "{name} is not in domain::error");
@@ -101,7 +105,7 @@ fn every_error_name_is_one_that_the_code_has() {
 }
 
 #[test]
-fn every_wait_but_for_expiry_ends_at_the_deadline_of_the_run() {
+fn every_wait_but_for_expiry_and_thawing_ends_at_the_deadline_of_the_run() {
     let (_, whole) = definition();
     assert_eq!(
         whole["TimeoutSeconds"],
@@ -111,7 +115,8 @@ fn every_wait_but_for_expiry_ends_at_the_deadline_of_the_run() {
     for (name, state) in machines(&whole).into_iter().flat_map(states) {
         if let Some(body) = state["Parameters"].get("MessageBody") {
             let deadline = body.get("deadline.$").and_then(Value::as_str);
-            assert_eq!(deadline, (name != "Expire").then_some("$.deadline"), "{name}");
+            let has_none = ["Expire", "PostHook", "Thaw"].contains(&name.as_str());
+            assert_eq!(deadline, (!has_none).then_some("$.deadline"), "{name}");
         }
     }
 }
@@ -131,7 +136,7 @@ fn no_more_than_four_discovers_run_at_once_and_all_regions_copy_at_once() {
 #[test]
 fn a_claim_is_taken_over_after_the_time_out_of_the_functions_that_hold_claims() {
     let template = fs::read_to_string("template.yaml").unwrap();
-    for function in ["SnapshotFunction:", "CopyFunction:"] {
+    for function in ["SnapshotFunction:", "CopyFunction:", "HookFunction:"] {
         let mut own = template.lines().skip_while(|line| line.trim() != function);
         let seconds = own.find_map(|line| line.trim().strip_prefix("Timeout: ")).unwrap();
         assert_eq!(seconds, FUNCTION_TIMEOUT.num_seconds().to_string(), "{function}");
@@ -145,11 +150,73 @@ fn every_wait_for_a_worker_has_a_time_out_and_a_heartbeat() {
     for (name, state) in machines(&whole).into_iter().flat_map(states) {
         if state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken")) {
             waits += 1;
-            // As long as the longest `RunHours`: the run's deadline comes first.
-            let hours = if name == "Expire" { 12 } else { 30 };
-            assert_eq!(state["TimeoutSeconds"], hours * 3600, "{name}");
-            assert_eq!(state["HeartbeatSeconds"], 3600, "{name}");
+            let (time_out, heartbeat) = match name.as_str() {
+                "Expire" => (12 * 3600, 3600),
+                // A script has minutes at most, and a frozen instance less: its hook thaws it by itself.
+                "PreHook" | "PostHook" | "Thaw" => (3600, 900),
+                "SnapshotFrozen" => (120, 60),
+                // As long as the longest `RunHours`: the run's deadline comes first.
+                _ => (30 * 3600, 3600),
+            };
+            assert_eq!(
+                (&state["TimeoutSeconds"], &state["HeartbeatSeconds"]),
+                (&json!(time_out), &json!(heartbeat)),
+                "{name}"
+            );
         }
     }
-    assert_eq!(waits, 5);
+    assert_eq!(waits, 12);
+}
+
+/// The states of the Map over instances with a hook.
+fn hooked(whole: &Value) -> &Value {
+    &whole["States"]["SnapshotFleet"]["Branches"][1]["States"]["SnapshotHooked"]["ItemProcessor"]["States"]
+}
+
+#[test]
+fn after_whatever_may_have_frozen_an_instance_comes_a_thaw() {
+    let (_, whole) = definition();
+    let states = hooked(&whole);
+    for (name, to) in
+        [("PreHook", "Thaw"), ("SnapshotFrozen", "Thaw"), ("PostHook", "WaitHookedComplete"), ("Thaw", "IsSkipped")]
+    {
+        let catch = &states[name]["Catch"];
+        assert_eq!((&catch[0]["ErrorEquals"], &catch[0]["Next"]), (&json!(["States.ALL"]), &json!(to)), "{name}");
+    }
+    assert_eq!(states["SnapshotFrozen"]["Next"], "PostHook");
+    assert_eq!(states["MayBeFrozen"]["Default"], "Thaw", "left out only where it is known that nothing is frozen");
+    assert_eq!(states["MayBeFrozen"]["Choices"].as_array().unwrap().len(), 1);
+    // Of a thaw that failed nothing is forgotten: it ends loudly, whatever comes in between.
+    for name in ["PostHook", "Thaw"] {
+        assert_eq!(states[name]["Catch"][0]["ResultPath"], "$.thawFailure", "{name}");
+    }
+    assert_eq!(states["StillFrozen"]["Error"], "PostHookFailed");
+}
+
+#[test]
+fn another_try_is_made_after_errors_that_the_code_has_and_three_times_at_most() {
+    let (_, whole) = definition();
+    let conditions = &hooked(&whole)["IsTriedAgain"]["Choices"][0]["And"];
+    assert_eq!(conditions[0]["NumericLessThan"], 3);
+    let names = values(&conditions[1], "StringEquals");
+    assert!(names.len() > 5 && names.contains(&&json!("SnapshotNotNow")));
+    let is_known = |name: &&Value| {
+        ErrorName::ALL.iter().any(|known| known.as_str() == **name)
+            || ["States.Timeout", "States.HeartbeatTimeout"].iter().any(|known| known == *name)
+    };
+    assert!(names.iter().all(is_known), "{names:?}");
+}
+
+#[test]
+fn the_documents_that_the_code_allows_are_those_of_the_template_and_of_the_hook_role() {
+    let template = fs::read_to_string("template.yaml").unwrap();
+    let named = |before: &'static str| -> BTreeSet<String> {
+        let lines = template.lines().filter_map(move |line| line.trim().strip_prefix(before));
+        lines.map(|name| name.trim_start_matches("${AWS::StackName}-").to_owned()).collect()
+    };
+    let shipped: BTreeSet<String> = SHIPPED.iter().map(|name| (*name).to_owned()).collect();
+    let documents = named("Name: !Sub ").into_iter().filter(|name| name != "backup").collect();
+    assert_eq!(shipped, documents);
+    let arn = "- !Sub arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document/";
+    assert_eq!(shipped, named(arn));
 }

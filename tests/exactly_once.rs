@@ -1,5 +1,5 @@
-//! One copy each: whatever is delivered twice, also at the same moment, lost on the way or killed in between, nothing is
-//! made a second time.
+//! Nothing is made twice: not if a message is delivered twice, also at the same moment, if an answer is lost, or if a
+//! worker is killed.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn a_message_that_comes_three_times_makes_one_copy() {
         cloud.send(&stack, "CopyQueueUrl", &by_hand(&source).to_string());
         until("it is copied", || (made(&cloud, "CopySnapshot") > 0).then_some(()));
     }
-    settled(&cloud, &stack, "Copy");
+    drained(&cloud, &stack, "Copy");
     assert_eq!(made(&cloud, "CopySnapshot"), 1);
     assert_eq!(sources_copied(&cloud), [source]);
 }
@@ -23,7 +23,7 @@ fn a_message_that_comes_three_times_makes_one_copy() {
 fn an_answer_that_is_lost_is_looked_for_and_nothing_is_made_twice() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
-    // EC2 shows what was made only after a while, though sooner than it is looked for.
+    // EC2 shows new snapshots late, but before the worker looks for them.
     cloud.control("settings", Some(&json!({"describeLagSeconds": 1})));
     let wanted = json!({"BackupCrossRegion": "us-east-1"});
     cloud.add_instances(HOME, &json!([tagged(wanted.clone(), 2), tagged(wanted, 1)]));
@@ -75,14 +75,14 @@ fn the_same_message_in_two_functions_at_once_makes_one_copy_and_one_set() {
     let set = json!({"version": 1, "task": {"run": format!("{}T000000Z", day(0).format("%Y%m%d")), "instance": plan}});
     let both = [("CreateSnapshots", "Snapshot", set), ("CopySnapshot", "Copy", by_hand(&source))];
     for (action, worker, message) in &both {
-        // EC2 has carried it out, its answer is slow, and it shows nothing yet: then the second message comes.
+        // The second message comes when EC2 has carried out the call, has not answered it, and shows nothing yet.
         cloud.control("faults", Some(&json!({"action": action, "kind": "slow", "seconds": 3})));
         cloud.send(&stack, &format!("{worker}QueueUrl"), &message.to_string());
         until("EC2 has carried out the call", || (!cloud.calls(action).is_empty()).then_some(()));
         cloud.send(&stack, &format!("{worker}QueueUrl"), &message.to_string());
     }
     for (action, worker, _) in &both {
-        settled(&cloud, &stack, worker);
+        drained(&cloud, &stack, worker);
         assert_eq!(cloud.calls(action).len(), 1, "{action}");
     }
     assert_eq!((cloud.snapshots(HOME).len(), cloud.snapshots("us-east-1").len()), (3, 1));
@@ -113,7 +113,7 @@ fn one_schedule_event_that_comes_twice_is_one_run_and_a_duplicate_that_names_it(
     assert_eq!((cloud.calls("CreateSnapshots").len(), cloud.snapshots(HOME).len()), (20, 20), "one set each");
     assert_eq!(cloud.report(&stack, &ended[which], "summary.json"), "", "a duplicate reports nothing");
 
-    // The first one has ended: now it is a repair, whatever it asks for.
+    // The first execution has ended: now another one repairs the run, with any input.
     let mut again = event.clone();
     again["phases"] = json!(["snapshot"]);
     let repaired = cloud.run(&stack, &again);
@@ -128,7 +128,7 @@ fn a_bucket_in_conflict_or_whose_answers_are_lost_makes_nothing_twice() {
     let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 2)]));
     for prefix in ["claims/run/", "claims/snapshot/", "claims/copy/"] {
-        // The second claims indeed, and the SDK, which believes it lost, claims once more.
+        // With the second fault the claim is written, but the SDK gets an error and writes it again.
         for (code, status, after) in [("ConditionalRequestConflict", 409, false), ("InternalError", 500, true)] {
             let fault = json!({"prefix": prefix, "method": "PUT", "code": code, "status": status, "after": after});
             cloud.post_aws("_local/s3-faults", &fault);
@@ -173,7 +173,7 @@ fn of_two_copies_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_e
         let begun = format!("{}T00:00:0{second}Z", day(0));
         cloud.add_snapshot("us-east-1", json!({"startTime": begun, "tags": tags}))
     };
-    // What the claims prevent: only somebody else can make it. The younger is listed first.
+    // Claims prevent a second copy: only somebody else can make it. The younger one is listed first.
     let (younger, older) = (copy(2), copy(1));
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
     assert_eq!((ended.status.as_str(), made(&cloud, "CopySnapshot")), ("SUCCEEDED", 0), "{}", ended.cause);
@@ -194,14 +194,14 @@ fn of_two_sets_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_not
     let stack = cloud.stack(HOME);
     let (instance, volumes) =
         cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)])).remove(0);
-    let run = format!("{}T000000Z", day(0).format("%Y%m%d"));
-    let tags = automated(json!({"BackupRun": run, "SourceInstanceId": instance, "BackupCrossRegion": "us-east-1"}));
+    let run_id = format!("{}T000000Z", day(0).format("%Y%m%d"));
+    let tags = automated(json!({"BackupRun": run_id, "SourceInstanceId": instance, "BackupCrossRegion": "us-east-1"}));
     let snapshot = |second: u32| {
         let begun = format!("{}T00:00:0{second}Z", day(0));
         cloud.add_snapshot(HOME, json!({"volume": volumes[0], "startTime": begun, "tags": tags}))
     };
     let (younger, older) = (snapshot(2), snapshot(1));
-    let input = json!({"scheduledTime": run, "phases": ["snapshot", "copy"]});
+    let input = json!({"scheduledTime": run_id, "phases": ["snapshot", "copy"]});
     let ended = cloud.run(&stack, &input);
     assert_eq!((ended.status.as_str(), made(&cloud, "CreateSnapshots")), ("SUCCEEDED", 0), "{}", ended.cause);
     assert_eq!(sources_copied(&cloud), [older], "the older one counts");
@@ -229,7 +229,7 @@ fn a_task_that_timed_out_leaves_no_message_that_acts() {
     until("the slots are free", || {
         cloud.snapshots("us-east-1").iter().all(|s| s["state"] == "completed").then_some(())
     });
-    settled(&cloud, &stack, "Copy");
+    drained(&cloud, &stack, "Copy");
     assert_eq!(cloud.calls("CopySnapshot").len(), 0);
 }
 
@@ -241,7 +241,7 @@ fn nobody_acts_for_an_execution_that_does_not_wait_any_more() {
     let mut message = by_hand(&source);
     message["taskToken"] = json!("of an execution that was stopped");
     cloud.send(&stack, "CopyQueueUrl", &message.to_string());
-    settled(&cloud, &stack, "Copy");
+    drained(&cloud, &stack, "Copy");
     assert_eq!(cloud.calls("CopySnapshot").len(), 0);
 }
 
@@ -259,10 +259,10 @@ fn by_hand(source: &str) -> Value {
         "description": "db", "tags": tags}})
 }
 
-/// Waits until a worker has worked off its queue, and has given nothing up.
-fn settled(cloud: &Cloud, stack: &Stack, worker: &str) {
+/// Waits until a worker's queue is empty, and checks that there is no dead letter.
+fn drained(cloud: &Cloud, stack: &Stack, worker: &str) {
     let queue = format!("{worker}QueueUrl");
-    until("the messages are worked off", || cloud.is_empty(stack, &queue).then_some(()));
+    until("the queue is empty", || cloud.is_empty(stack, &queue).then_some(()));
     assert!(cloud.is_empty(stack, &format!("{worker}DeadLetterQueueUrl")), "no dead letter");
 }
 

@@ -1,4 +1,4 @@
-//! Expiry: what is due goes, what is wanted stays, and in doubt it stays.
+//! Expiry: due snapshots are deleted, wanted ones stay, and in doubt a snapshot stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ fn due(volume: &str, created: i64, more: Value) -> Value {
     json!({"volume": volume, "state": "completed", "startTime": format!("{}T03:00:00Z", day(created)), "tags": tags})
 }
 
-/// A due copy as this system labels them; its own volume id is arbitrary.
+/// A due copy with the tags of this system; its own volume id is arbitrary.
 fn due_copy(source: &str, volume: &str, created: i64) -> Value {
     let more = json!({"BackupFromRegion": HOME, "SourceSnapshotId": source, "SourceVolumeId": volume});
     due("vol-ffffffff", created, more)
@@ -76,7 +76,7 @@ fn a_volume_that_exists_keeps_its_newest_snapshot_and_one_of_which_no_tag_speaks
         for created in [-12, -10] {
             let own = cloud.add_snapshot(HOME, due(volume, created, json!({})));
             let copy = cloud.add_snapshot("us-east-1", due_copy(&own, volume, created));
-            // Of the earlier scripts' copies, the description alone says what they are of.
+            // Copies of the earlier scripts name their volume only in the description.
             let earlier = described(format!("db - {volume} (/dev/sda1)"), created);
             let earlier = cloud.add_snapshot("us-west-2", earlier);
             let list = if lives && created == -10 { &mut wanted } else { &mut unwanted };
@@ -122,7 +122,7 @@ fn too_much_at_once_stops_the_region_and_nothing_else_until_an_execution_allows_
     assert_eq!(cloud.snapshots(HOME).len(), 24);
     assert_eq!(deletions(&cloud), BTreeMap::from([(elsewhere, "ok".into())]), "the other region is not stopped");
 
-    // Some nights later less is due, and nobody has looked at it yet.
+    // Some nights later less is due, and nobody has allowed it yet.
     for snapshot in &cloud.snapshots(HOME)[1..] {
         let prolonged = json!({"region": HOME, "id": snapshot["id"], "tags": {"DeleteOn": day(9)}});
         cloud.control("tags", Some(&prolonged));
@@ -190,7 +190,7 @@ fn what_ec2_holds_is_left_and_said_and_the_rest_of_the_batch_goes() {
     for created in [-12, -10] {
         answers.insert(cloud.add_snapshot(HOME, due("vol-0dead", created, json!({}))), "ok".into());
     }
-    // Another one was quicker: what is gone is done.
+    // Somebody else has deleted it: then it counts as deleted.
     let code = "InvalidSnapshot.NotFound";
     cloud.control("faults", Some(&json!({"action": "DeleteSnapshot", "region": "us-east-1", "code": code})));
     answers.insert(cloud.add_snapshot("us-east-1", due_copy("snap-0a", "vol-0dead", -12)), code.into());
@@ -216,7 +216,7 @@ fn what_images_and_locks_hold_is_left_alone_by_name_and_outside_of_the_breaker()
     let stack = cloud.stack(HOME);
     let ids: Vec<String> =
         (0..25).map(|age| cloud.add_snapshot(HOME, due("vol-0dead", -10 - age, json!({})))).collect();
-    // A disabled image holds its snapshots all the same.
+    // A disabled image still holds its snapshots.
     let image = json!({"region": HOME, "snapshots": ids[..23], "name": "golden", "disabled": true});
     let image = cloud.control("images", Some(&image))["id"].as_str().unwrap().to_owned();
     cloud.control("locks", Some(&json!({"region": HOME, "snapshot": ids[23], "mode": "governance"})));
@@ -234,7 +234,7 @@ fn what_images_and_locks_hold_is_left_alone_by_name_and_outside_of_the_breaker()
 fn a_dry_run_gives_every_snapshot_the_verdict_of_the_real_run_and_deletes_nothing() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
-    // What is pending stays so for the whole story.
+    // Pending snapshots stay pending for the whole story.
     cloud.control("settings", Some(&json!({"snapshotSeconds": 600})));
     let living = &cloud.add_instances(HOME, &json!([tagged(json!({}), 1)]))[0].1[0];
     let in_state = |state: &str| {
@@ -262,7 +262,7 @@ fn a_dry_run_gives_every_snapshot_the_verdict_of_the_real_run_and_deletes_nothin
     let older = add(HOME, due(living, -12, json!({})), &since);
     let newest = add(HOME, due(living, -10, json!({})), "kept: newest completed of a volume that exists");
     add("us-east-1", dead(json!({})), "kept: another home region's");
-    // Of another day than the source that is kept, or it might be that one's copy.
+    // Its day differs from the day of the kept source: else it might be a copy of that one.
     let nameless = due("vol-0dead", -11, json!({"BackupFromRegion": HOME}));
     add("us-east-1", nameless, "kept: its volume is not known");
     add("us-east-1", due_copy(&source, "vol-0dead", -12), "kept: its source carries KeepForever");
@@ -318,7 +318,7 @@ fn a_snapshot_is_looked_at_again_at_the_moment_of_deletion() {
     cloud.send(&stack, "ExpireQueueUrl", &message(HOME, -1, &[&yesterdays]));
     cloud.send(&stack, "ExpireQueueUrl", &message("us-east-1", 0, &[&copy]));
     cloud.send(&stack, "ExpireQueueUrl", &message(HOME, 0, &[&protected, &prolonged, &retyped, &gone]));
-    until("the queue is worked off", || cloud.is_empty(&stack, "ExpireQueueUrl").then_some(()));
+    until("the queue is empty", || cloud.is_empty(&stack, "ExpireQueueUrl").then_some(()));
 
     let left = cloud.snapshot_ids(HOME);
     for (id, what) in [(&source, "source"), (&protected, "protected"), (&prolonged, "prolonged"), (&retyped, "retyped")]
@@ -340,7 +340,7 @@ fn months_of_the_earlier_scripts_snapshots_are_taken_over_without_losing_one_tha
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     for (volume, device) in ids[0].1.iter().zip(["/dev/sda1", "/dev/sdf"]) {
         for age in 0..12 {
-            // Kept for a week; what is older than that was left over by a manager that died on the way.
+            // Kept for a week; older ones were left over by a manager that died.
             for region in [HOME, "us-east-1", "us-west-2"] {
                 let more = if region == HOME { promised.clone() } else { json!({"BackupFromRegion": HOME}) };
                 let mut snapshot = due(volume, -age, more);
@@ -352,7 +352,7 @@ fn months_of_the_earlier_scripts_snapshots_are_taken_over_without_losing_one_tha
                 list.push((region, cloud.add_snapshot(region, snapshot)));
             }
         }
-        // As hands and faults of years leave them.
+        // Snapshots after years of changes by hand and of faults.
         for odd in [
             json!({"DeleteOn": "2026-13-45"}),
             json!({"DeleteOn": ""}),

@@ -1,4 +1,4 @@
-//! The input of an execution, and what comes into a queue from elsewhere.
+//! The input of an execution, and messages from elsewhere in a queue.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn a_bad_input_fails_at_once_and_names_the_field() {
 fn a_setting_that_cannot_be_read_is_named_in_the_executions_cause() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
-    // The template refuses it; a hand in the console does not.
+    // The template refuses this value; the console does not.
     let before = cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", "eu-west1");
     let ended = cloud.run(&stack, &json!({}));
     cloud.set_variable(&stack, "DiscoverFunction", "EXPIRE_REGIONS", &before);
@@ -40,7 +40,7 @@ fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() 
     let stack = cloud.stack(HOME);
     let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1), tagged(json!({}), 2)]));
     // The snapshot worker's first look takes so long that there is time to change the fleet.
-    cloud.control("faults", Some(&json!({"action": "DescribeSnapshots", "kind": "slow", "seconds": 1.5, "times": 1})));
+    cloud.control("faults", Some(&json!({"action": "DescribeSnapshots", "kind": "slow", "seconds": 5, "times": 1})));
     let execution = cloud.begin(&stack, &json!({"phases": ["snapshot"]}));
     until("the fleet is discovered", || (!cloud.calls("DescribeVolumes").is_empty()).then_some(()));
     cloud.control("terminate", Some(&json!({"region": HOME, "instance": ids[1].0})));
@@ -52,7 +52,7 @@ fn an_instance_that_vanished_since_discovery_is_rejected_and_the_others_go_on() 
     assert_eq!(volumes.len(), 2, "{volumes:?}");
     assert!(volumes.contains(&ids[0].1[0]) && volumes.contains(&ids[2].1[0]));
     let summary = cloud.report(&stack, &ended, "summary.txt");
-    assert!(summary.contains(&format!("{}: the instance is gone", ids[1].0)), "{summary}");
+    assert!(summary.contains(&format!("{}: the instance was terminated", ids[1].0)), "{summary}");
     assert!(summary.contains(&format!("{} was detached", ids[2].1[1])), "{summary}");
     let (body, attributes) = cloud.receive(&stack, "SnapshotDeadLetterQueueUrl");
     assert_eq!(attributes["Error"], "InstanceNotFound");

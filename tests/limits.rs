@@ -1,4 +1,4 @@
-//! What AWS refuses or stops: long waits, long names, deadlines, and what never gets done.
+//! Limits: long waits, long names, deadlines, and tasks that never end.
 
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ fn a_region_without_an_entry_in_the_state_is_a_problem_and_no_success() {
     let stack = cloud.stack(HOME);
     cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     cloud.control("faults", Some(&json!({"action": "CopySnapshot", "kind": "broken-copy", "times": 9})));
-    // As somebody may change the machine: the results of the copies never reach the report.
+    // Somebody changes the state machine: the results of the copies never reach the report.
     let changed = |definition: &mut Value| definition["States"]["CopyToRegions"]["ResultPath"] = json!(null);
     let ended = cloud.run_changed(&stack, "forgets-its-copies", changed, &json!({"phases": ["snapshot", "copy"]}));
     assert_eq!(ended.error, "BackupIncomplete", "{}", ended.status);

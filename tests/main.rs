@@ -1,7 +1,7 @@
 //! The system as a whole, on a local cloud: the deployed template, the real functions, queues and state machine.
 //!
-//! Each file tells the stories of one feature; a new story goes where its feature is. What is asserted is what is
-//! left in EC2 and in its call log, not what the workers say of themselves. `make stories` runs them.
+//! Each file has the stories of one feature. A story asserts the state of EC2 and its call log, not what the workers say
+//! about themselves. `make stories` runs them.
 
 #![allow(clippy::unwrap_used)] // A story that cannot go on panics.
 
@@ -13,6 +13,7 @@ mod cli;
 mod copies;
 mod exactly_once;
 mod expiry;
+mod hooks;
 mod input;
 mod limits;
 mod nights;

@@ -1,17 +1,15 @@
 //! Many nights in one process: the workers' own code, an EC2 in memory, and a clock that the story sets.
 //!
-//! The state machine's order is played by hand: what is told here are decisions over weeks, not how they travel.
+//! The story calls the workers in the order of the state machine: it tests decisions over weeks, not the queues between.
 
 use std::cell::Cell;
 
-use aws::attempt;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
     contract::{DiscoverEvent, ExpireTask, FleetFound, Manifest, RegionResult, ReportEvent, SnapshotTask, SweepPlan},
     copies::CopyTask,
-    creating,
     error::Failure,
-    fake::{FakeClaims, FakeEc2, FakeExecutionStates, FakeServices, FakeStorage, region},
+    fake::{self, FakeExecutionStates, FakeServices, FakeStorage, home, region},
     fleet::Snapshot,
     policy::InstancePlan,
     run::Run,
@@ -25,16 +23,15 @@ const HOME: &str = "eu-west-1";
 const AWAY: &str = "us-east-1";
 
 struct Account {
-    ec2: FakeEc2,
+    aws: fake::Account,
     storage: FakeStorage,
-    claims: FakeClaims,
     services: FakeServices,
     executions: FakeExecutionStates,
     settings: Settings,
     runs: Cell<u32>,
 }
 
-/// What a run left behind.
+/// The results of a run.
 struct Night {
     complete: bool,
     cause: String,
@@ -43,9 +40,8 @@ struct Night {
 impl Account {
     fn new(first: NaiveDate) -> Self {
         Self {
-            ec2: FakeEc2::new(&[HOME, AWAY], at(first)),
+            aws: fake::Account::new(&[HOME, AWAY], at(first)),
             storage: FakeStorage::default(),
-            claims: FakeClaims::new(at(first)),
             services: FakeServices::default(),
             executions: FakeExecutionStates::default(),
             settings: Settings::read(|_| None).unwrap(),
@@ -54,18 +50,18 @@ impl Account {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        self.ec2.now.get()
+        self.aws.now.get()
     }
 
     async fn discover(&self, event: DiscoverEvent) -> Result<Value, Failure> {
         let context = discover::Context {
-            ec2: &self.ec2,
+            ec2: &self.aws.ec2,
             storage: &self.storage,
             settings: &self.settings,
-            home: &region(HOME),
+            home: &home(),
             now: self.now(),
         };
-        let starts = discover::StartContext { claims: &self.claims, executions: &self.executions };
+        let starts = discover::StartContext { claims: &self.aws.claims, executions: &self.executions };
         discover::handle(event, &context, &starts).await
     }
 
@@ -73,48 +69,29 @@ impl Account {
         self.storage.0.borrow()[&manifest.key].lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The run of a night, each task carried out at once.
+    /// The run of a night. Every task is carried out immediately.
     async fn night(&self, day: NaiveDate, input: Value) -> Night {
-        self.ec2.now.set(at(day));
-        self.claims.now.set(at(day));
+        self.aws.set_now(at(day));
         self.runs.set(self.runs.get() + 1);
         let execution = format!("arn:aws:states:eu-west-1:1:execution:backup:e{}", self.runs.get());
         let event = DiscoverEvent::StartRun { input, execution, started: self.now() };
         let run: Run = serde_json::from_value(self.discover(event).await.unwrap()).unwrap();
         let event = DiscoverEvent::DiscoverInstances { run: run.clone() };
         let fleet: FleetFound = serde_json::from_value(self.discover(event).await.unwrap()).unwrap();
-        let (home, clock) = (region(HOME), || self.now());
 
         for instance in self.manifest::<InstancePlan>(&fleet.manifest) {
-            let context = creating::Context {
-                ec2: &self.ec2,
-                claims: &self.claims,
-                home: &home,
-                settings: &self.settings,
-                attempt: &attempt(),
-                began: self.now(),
-                clock: &clock,
-            };
-            snapshot::handle(&context, vec![SnapshotTask { run: run.id.clone(), instance }]).await;
+            let tasks = vec![SnapshotTask { run_id: run.id.clone(), instance, frozen_by: None, why: None }];
+            self.aws.invoke(&self.settings, async |context| snapshot::handle(context, tasks).await).await;
         }
-        self.ec2.complete_all();
+        self.aws.complete_all();
 
         let mut copies = Vec::new();
         for place in &fleet.copy_regions {
             let event = DiscoverEvent::DiscoverCopies { run: run.clone(), region: place.clone() };
             let manifest: Manifest = serde_json::from_value(self.discover(event).await.unwrap()).unwrap();
             for task in self.manifest::<CopyTask>(&manifest) {
-                let context = creating::Context {
-                    ec2: &self.ec2,
-                    claims: &self.claims,
-                    home: &home,
-                    settings: &self.settings,
-                    attempt: &attempt(),
-                    began: self.now(),
-                    clock: &clock,
-                };
-                copy::handle(&context, vec![task]).await;
-                self.ec2.complete_all();
+                self.aws.invoke(&self.settings, async |context| copy::handle(context, vec![task]).await).await;
+                self.aws.complete_all();
             }
             copies.push(RegionResult { region: place.clone(), manifest: Some(manifest), failure: None });
         }
@@ -129,7 +106,7 @@ impl Account {
             };
             let tasks = manifest.iter().flat_map(|manifest| self.manifest::<ExpireTask>(manifest));
             for task in tasks.collect::<Vec<_>>() {
-                expire::handle(&self.ec2, &home, &self.settings, vec![task], self.now(), || true).await;
+                expire::handle(&self.aws.ec2, &home(), &self.settings, vec![task], self.now(), || true).await;
             }
             expiries.push(RegionResult { region: place.clone(), manifest, failure });
         }
@@ -140,17 +117,18 @@ impl Account {
             fleet_failure: None,
             fleet_again_failure: None,
             snapshot_failure: None,
+            snapshots: vec![],
             copy_failure: None,
             expiry_failure: None,
             copies,
             expiries,
         };
         let context = report::Context {
-            ec2: &self.ec2,
+            ec2: &self.aws.ec2,
             storage: &self.storage,
             services: &self.services,
             settings: &self.settings,
-            home: &home,
+            home: &home(),
             now: self.now(),
         };
         let answer = report::handle(event, &context).await.unwrap();
@@ -159,7 +137,7 @@ impl Account {
 
     /// Sets the `Backup` tag of every instance, or takes it away.
     fn say(&self, word: Option<&str>) {
-        for instance in self.ec2.instances.borrow_mut().iter_mut() {
+        for instance in self.aws.instances.borrow_mut().iter_mut() {
             instance.tags.remove("Backup");
             instance.tags.extend(word.map(|word| ("Backup".to_owned(), word.to_owned())));
         }
@@ -167,9 +145,9 @@ impl Account {
 
     /// How many backups each volume has in a region.
     fn backups(&self, place: &str) -> Vec<usize> {
-        let held = self.ec2.held(&region(place));
+        let held = self.aws.held(&region(place));
         let of = |s: &Snapshot| SnapshotTags::read(&s.tags).source_volume.or_else(|| s.volume.clone());
-        let volumes = self.ec2.instances.borrow().iter().flat_map(|i| i.volumes.clone()).collect::<Vec<_>>();
+        let volumes = self.aws.instances.borrow().iter().flat_map(|i| i.volumes.clone()).collect::<Vec<_>>();
         volumes.iter().map(|a| held.iter().filter(|s| of(s).as_ref() == Some(&a.volume)).count()).collect()
     }
 }
@@ -184,7 +162,7 @@ async fn a_fleet_that_loses_its_tags_keeps_a_backup_of_each_volume_in_each_regio
     let account = Account::new(first);
     for number in 0..40 {
         let (id, volume) = (format!("i-{number:02x}"), format!("vol-{number:02x}"));
-        account.ec2.add_instance(&id, &[("Backup", "Yes"), ("BackupCrossRegion", AWAY)], &[&volume]);
+        account.aws.add_instance(&id, &[("Backup", "Yes"), ("BackupCrossRegion", AWAY)], &[&volume]);
     }
     let mut day = first;
     for _ in 0..7 {
@@ -205,7 +183,7 @@ async fn a_fleet_that_loses_its_tags_keeps_a_backup_of_each_volume_in_each_regio
     }
     assert_eq!((account.backups(HOME), account.backups(AWAY)), (vec![1; 40], vec![1; 40]), "what is due goes");
 
-    // Somebody gives all of it up: that is too much at once, in each region.
+    // Somebody gives all backups up: that is too much at once, in each region.
     account.say(Some("No"));
     for input in [json!({}), json!({"allowMassExpire": [AWAY]})] {
         let night = account.night(day, input.clone()).await;

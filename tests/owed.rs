@@ -1,10 +1,10 @@
-//! What is owed: every completed snapshot that asks for a copy, until it has one, and nothing else.
+//! Owed copies: every completed snapshot that asks for a copy is owed one until it has it, and nothing else is.
 
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, HOME, cloud, day, tagged};
 
-/// A snapshot of so many days ago that is promised a copy in us-east-1, unless `more` says otherwise.
+/// A snapshot of some days ago that is promised a copy in us-east-1, unless `more` says otherwise.
 fn source(volume: &str, created: i64, more: Value) -> Value {
     let mut tags = json!({"Type": "Automated", "CreatedOn": day(created), "DeleteOn": day(created + 20),
         "BackupCrossRegion": "us-east-1"});
@@ -24,7 +24,7 @@ fn copy(created: i64, more: Value) -> Value {
     copy
 }
 
-/// The sources that were copied, in order, and where to.
+/// The sources that were copied, in order, with their destination.
 fn copied(cloud: &Cloud) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let calls = cloud.calls("CopySnapshot");
@@ -44,26 +44,26 @@ fn what_is_owed_is_copied_newest_first_and_what_is_not_is_left() {
     let mut broken = copy(-1, json!({"SourceSnapshotId": failed}));
     broken["state"] = json!("error");
     let broken = cloud.add_snapshot("us-east-1", broken);
-    // The living instance's word: a region that was added today, and one that was removed.
+    // From the tag of the living instance: a region that was added today, and one that was removed.
     let retargeted = add(source(living, -2, json!({"BackupCrossRegion": "us-west-2"})));
     let mut pending = source("vol-0c", -1, json!({}));
     pending["state"] = json!("pending");
     pending["seconds"] = json!(1e9);
     let pending = add(pending);
 
-    // By the earlier scripts, whose copies do not name their source.
+    // Made by the earlier scripts, whose copies do not name their source.
     add(described("web - vol-0d (/dev/sda1)", source("vol-0d", -2, json!({}))));
     cloud.add_snapshot("us-east-1", described("web - vol-0d (/dev/sda1)", copy(-2, json!({}))));
     let twins = [0, 1].map(|_| add(described("db", source("vol-0e", -4, json!({})))));
     cloud.add_snapshot("us-east-1", described("db", copy(-4, json!({}))));
-    // Its copy was made, and has expired before it.
+    // Its copy was made, and expired before the source.
     add(source("vol-0f", -3, json!({"RetentionCrossRegion": "2"})));
 
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
     let made = copied(&cloud);
     let mut expected = [&after_midnight, &failed, &retargeted, &missed].map(|id| (id.clone(), "us-east-1".to_owned()));
-    // A queue may change the order in which they are begun: it is the list that has it.
+    // A queue may change the order of the copies: the manifest has the planned order.
     let planned = cloud.manifest(&stack, &ended, "copies-us-east-1.jsonl");
     assert_eq!(planned.last().unwrap()["snapshot"], missed, "the second of its volume comes after the newest of each");
     let mut sorted = made.clone();
@@ -90,7 +90,7 @@ fn what_is_owed_is_copied_newest_first_and_what_is_not_is_left() {
     assert_eq!(copied(&cloud)[4..], [(pending, "us-east-1".to_owned())]);
     assert!(!cloud.snapshot_ids("us-east-1").contains(&broken), "a broken one goes");
 
-    // What leaves the look-back uncopied is said, for as many days again.
+    // A source that leaves the look-back uncopied is reported, for as many days again.
     let forgotten = add(source("vol-0a", -8, json!({})));
     add(source("vol-0a", -15, json!({})));
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, HOME, cloud, day, tagged};
 
-/// A backup of so many days ago that is due, and its copy in us-east-1, due as well.
+/// A due backup of some days ago, and its copy in us-east-1, which is due too.
 fn add_backup(cloud: &Cloud, volume: &str, created: i64) {
     let mut tags = json!({"Type": "Automated", "CreatedOn": day(created), "DeleteOn": day(created + 7)});
     let started = format!("{}T03:00:00Z", day(created));

@@ -1,4 +1,4 @@
-//! The functions' deployed roles allow what the workers do, and nothing that must never happen.
+//! The functions' deployed roles allow the calls of the workers, and none that must never happen.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn expire_deletes_only_what_is_automated_and_not_kept_for_ever() {
                 json!({"aws:ResourceTag/Type": "Automated", "aws:ResourceTag/KeepForever": ""}),
                 false,
             ),
-            // It looks again before it deletes: at the snapshot, and at the volume whose last one it may be.
+            // Before it deletes a snapshot it reads it again, and its volume.
             ("ec2:DescribeSnapshots", "*", json!({}), true),
             ("ec2:DescribeInstances", "*", json!({}), true),
             ("ec2:DescribeVolumes", "*", json!({}), true),
@@ -68,6 +68,44 @@ fn snapshot_creates_only_what_is_labelled_and_only_of_tagged_instances() {
             ("ec2:CreateSnapshot", SNAPSHOT, labelled(), true),
             ("ec2:CreateTags", SNAPSHOT, json!({"ec2:CreateAction": "CreateSnapshots"}), true),
             ("ec2:CreateTags", SNAPSHOT, json!({}), false),
+            ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+        ],
+    );
+}
+
+#[test]
+fn hook_runs_only_allowed_documents_on_tagged_instances_and_writes_only_how_consistent_a_snapshot_is() {
+    let document =
+        |name: &str| -> &'static str { format!("arn:aws:ssm:eu-west-1:000000000000:document/{name}").leak() };
+    let instance = "arn:aws:ec2:eu-west-1:000000000000:instance/i-0a";
+    let tagged = |value: &str| json!({"ssm:resourceTag/Backup": value});
+    let labels = |keys: Value, own: &str| json!({"aws:ResourceTag/Type": own, "aws:TagKeys": keys});
+    judge(
+        "HookRole",
+        &[
+            ("ssm:SendCommand", document("ebs-snapshots-eu-west-1-mariadb"), json!({}), true),
+            ("ssm:SendCommand", document("ebs-snapshots-eu-west-1-filesystem"), json!({}), true),
+            ("ssm:SendCommand", "arn:aws:ssm:eu-west-1:123456789012:document/story-hook", json!({}), true),
+            ("ssm:SendCommand", document("ebs-snapshots-us-east-1-mariadb"), json!({}), false),
+            ("ssm:SendCommand", document("mariadb"), json!({}), false),
+            ("ssm:SendCommand", "arn:aws:ssm:eu-west-1::document/AWS-RunShellScript", json!({}), false),
+            ("ssm:SendCommand", instance, tagged("Yes"), true),
+            ("ssm:SendCommand", instance, tagged("yes"), true),
+            ("ssm:SendCommand", instance, tagged("YES"), true),
+            ("ssm:SendCommand", instance, tagged("No"), false),
+            ("ssm:SendCommand", instance, json!({}), false),
+            ("ssm:SendCommand", "arn:aws:ssm:eu-west-1:000000000000:managed-instance/mi-0a", tagged("Yes"), false),
+            ("ssm:GetCommandInvocation", "*", json!({}), true),
+            ("ssm:CancelCommand", "*", json!({}), false),
+            ("ssm:GetParameter", "arn:aws:ssm:eu-west-1:000000000000:parameter/a", json!({}), false),
+            ("ssm:StartSession", instance, tagged("Yes"), false),
+            ("ec2:DescribeSnapshots", "*", json!({}), true),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency", "ConsistencyReason"]), "Automated"), true),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency", "DumpAt", "DumpSha256"]), "Automated"), true),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency", "DeleteOn"]), "Automated"), false),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["KeepForever"]), "Automated"), false),
+            ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency"]), "Manual"), false),
+            ("ec2:CreateSnapshots", instance, json!({"aws:ResourceTag/Backup": "Yes"}), false),
             ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
         ],
     );
@@ -123,7 +161,7 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
     let object = || at("runs/a/b/summary.json");
     let cases = [
         ("ExpireRole", "sqs", "receive_message", queue("ExpireQueue"), "ok"),
-        // There is no such receipt, and it may say so.
+        // There is no such receipt, and SQS may say so.
         ("ExpireRole", "sqs", "delete_message", receipt("ExpireQueue"), "ReceiptHandleIsInvalid"),
         ("ExpireRole", "sqs", "send_message", message("ExpireQueue"), "ok"),
         ("ExpireRole", "sqs", "send_message", message("ExpireDeadLetterQueue"), "ok"),
@@ -143,26 +181,33 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
             json!({"stateMachineArn": "{BackupStateMachine}"}),
             "AccessDeniedException",
         ),
-        // The same bucket, and a role that may write to it: it is the role that decides.
+        // Another role may write to the same bucket: so the role decides.
         ("DiscoverRole", "s3", "put_object", object(), "ok"),
         ("DiscoverRole", "s3", "get_object", object(), "ok"),
         ("DiscoverRole", "s3", "delete_object", object(), "AccessDenied"),
         ("ReportRole", "s3", "get_object", object(), "ok"),
         ("CopyRole", "s3", "get_object", object(), "AccessDenied"),
-        // Who reads may list: what is missing says so.
+        // A role that may read may also list: only then is a missing object a 404.
         ("DiscoverRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
         ("ReportRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
         ("SnapshotRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
         ("CopyRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
-        // A claim is made and changed by who acts, and ends by itself.
+        // The workers that make something write claims; the bucket deletes claims by itself.
         ("DiscoverRole", "s3", "put_object", at("claims/a"), "ok"),
         ("SnapshotRole", "s3", "put_object", at("claims/a"), "ok"),
         ("CopyRole", "s3", "put_object", at("claims/a"), "ok"),
         ("CopyRole", "s3", "get_object", at("claims/a"), "ok"),
         ("CopyRole", "s3", "delete_object", at("claims/a"), "AccessDenied"),
+        ("HookRole", "s3", "put_object", at("claims/a"), "ok"),
+        ("HookRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
+        ("HookRole", "s3", "get_object", object(), "AccessDenied"),
+        ("HookRole", "sqs", "receive_message", queue("HookQueue"), "ok"),
+        ("HookRole", "sqs", "send_message", message("HookDeadLetterQueue"), "ok"),
+        ("HookRole", "sqs", "send_message", message("SnapshotQueue"), "AccessDenied"),
+        ("SnapshotRole", "sqs", "send_message", message("HookQueue"), "AccessDenied"),
         ("ExpireRole", "s3", "put_object", at("claims/a"), "AccessDenied"),
         ("WaitCompleteRole", "s3", "get_object", at("claims/a"), "AccessDenied"),
-        // A hold is made and ended by discover alone.
+        // Only discover writes and removes holds.
         ("DiscoverRole", "s3", "put_object", at("holds/a"), "ok"),
         ("ReportRole", "s3", "get_object", at("holds/a"), "AccessDenied"),
         ("ReportRole", "s3", "delete_object", at("holds/a"), "AccessDenied"),

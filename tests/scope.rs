@@ -1,4 +1,4 @@
-//! Two stacks in one account: each judges what its home region made, and nothing else.
+//! Two stacks in one account: each judges its own snapshots, and no others.
 
 use serde_json::json;
 

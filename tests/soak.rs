@@ -1,8 +1,8 @@
-//! The copy lane under every fault at once: throttling, lost answers, errors after success, a region that is down,
-//! slow answers, copies that break, and workers that are killed.
+//! Copies under every fault at once: throttling, lost answers, errors after success, a region that is down, slow answers,
+//! copies that break, and workers that are killed.
 //!
-//! Faults and kills are drawn by `SOAK_SEED`, which is printed. `SOAK_COPIES` says how many copies there are in all,
-//! a small number in `make test`, 300 in `make soak`.
+//! `SOAK_SEED`, which is printed, decides the faults and kills. `SOAK_COPIES` is the number of copies: a small number in
+//! `make test`, 300 in `make soak`.
 
 #![allow(clippy::print_stdout)] // It says how it went.
 
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use crate::cloud::{Cloud, Ended, HOME, Stack, cloud, day, until};
 
 const DESTINATIONS: [&str; 3] = ["us-east-1", "us-west-2", "ap-southeast-2"];
-/// For so long EC2 does not show what was begun, in seconds; less than `RetrySeconds`.
+/// Seconds until EC2 shows a new copy; less than `RetrySeconds`.
 const LAG: f64 = 0.5;
 
-/// A source, and where it is copied to.
+/// A source, and its destination.
 type Pair = (String, String);
 
 fn number(name: &str, default: u64) -> u64 {
@@ -62,12 +62,12 @@ fn every_copy_is_made_once_whatever_fails_on_the_way() {
     let owed: BTreeSet<Pair> =
         sources.iter().flat_map(|s| DESTINATIONS.map(|region| (s.clone(), region.to_owned()))).collect();
 
-    // Longer than the slow answers that a function waits for, so that only what was killed comes back by it.
+    // Longer than the slow answers that a function waits for: only the messages of killed workers come back this way.
     let hidden = if is_small { 8 } else { 65 };
     for queue in ["CopyQueueUrl", "WaitQueueUrl"] {
         cloud.hide_for(&stack, queue, hidden);
     }
-    // Past the twenty seconds after which a call is given up, in the large form.
+    // In `make soak`, longer than the twenty seconds after which a call is given up.
     let slow_seconds = if is_small { 3 } else { 70 };
     cloud.control("chance", Some(&json!({"seed": seed, "faults": chances(slow_seconds)})));
     let started = Instant::now();
@@ -82,16 +82,16 @@ fn every_copy_is_made_once_whatever_fails_on_the_way() {
         is_true(&cloud, &ended, &owed);
         runs += 1;
     }
-    // What broke goes, and with it what waited for it.
+    // Broken copies are deleted, and then the dead letters that waited for them.
     let ended = cloud.run(&stack, &json!({"phases": ["copy", "expire"]}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
     let dead = cloud.report(&stack, &ended, "summary.txt");
     for queue in ["CopyQueueUrl", "WaitQueueUrl"] {
-        until("the queues are worked off", || cloud.is_empty(&stack, queue).then_some(()));
+        until("the queues are empty", || cloud.is_empty(&stack, queue).then_some(()));
         cloud.hide_for(&stack, queue, 360);
     }
     for queue in ["CopyDeadLetterQueueUrl", "WaitDeadLetterQueueUrl"] {
-        assert!(cloud.is_empty(&stack, queue), "what failed was made up for, and its dead letter is settled: {dead}");
+        assert!(cloud.is_empty(&stack, queue), "every copy is made, and every dead letter is settled: {dead}");
     }
     let in_excess = in_excess(&cloud, &owed);
     print_table(&cloud, &[("kills", kills), ("executions", runs + 1), ("copies in excess", in_excess.len())], started);
@@ -120,12 +120,12 @@ fn under_fire(cloud: &Cloud, stack: &Stack, seed: u64, patience: Duration, kills
     }
 }
 
-/// An execution that succeeded left nothing owed, and one that did not, did.
+/// Checks that an execution succeeded only if nothing is owed, and failed only with a reason.
 fn is_true(cloud: &Cloud, ended: &Ended, owed: &BTreeSet<Pair>) {
     let missing: Vec<&Pair> = owed.iter().filter(|pair| !completed(cloud).contains_key(*pair)).collect();
     match ended.status.as_str() {
         "SUCCEEDED" => assert!(missing.is_empty(), "it succeeded, without {missing:?}"),
-        // A region that could not be looked at is a reason too; a copy may have been completed since.
+        // A region that could not be read is a reason too; a copy may have been completed since then.
         _ => assert!(ended.error == "BackupIncomplete" && !ended.cause.is_empty(), "{}: {}", ended.error, ended.cause),
     }
 }
@@ -146,7 +146,7 @@ fn completed(cloud: &Cloud) -> BTreeMap<Pair, Vec<String>> {
     found
 }
 
-/// Every copy is there, none is broken, and never were more in flight than may be; the sources that have more than one.
+/// Checks that every copy exists, none is broken, and the limit was kept. Returns the sources with more than one copy.
 fn in_excess(cloud: &Cloud, owed: &BTreeSet<Pair>) -> Vec<Pair> {
     let found = completed(cloud);
     assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), *owed);

@@ -198,6 +198,8 @@ pub struct Letters {
 pub enum Queue {
     /// Snapshots of an instance.
     Snapshot,
+    /// Scripts before and after snapshots.
+    Hook,
     /// Waits until snapshots are completed.
     Wait,
     /// Copies.

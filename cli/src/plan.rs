@@ -69,6 +69,8 @@ pub struct Instance {
     pub destinations: Vec<Region>,
     /// Whether they are kept for ever.
     pub keep_forever: bool,
+    /// The SSM document that makes it ready before, and goes on after.
+    pub hook: Option<String>,
 }
 
 /// What would be copied to a region.
@@ -140,7 +142,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     let (home, settings) = (&stack.home, &stack.settings);
     progress.say("instances and volumes");
     let fleet = survey::fleet(*ec2).await?;
-    let (plans, mut rejected) = policy::plan(&fleet, settings.default_retention);
+    let (plans, mut rejected) = policy::plan(&fleet, settings.default_retention, &settings.hook_documents);
     progress.say(format!("snapshots in {home}"));
     let (destinations, elsewhere) = survey::copy_regions(*ec2, &fleet, &plans).await?;
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
@@ -190,6 +192,7 @@ impl From<InstancePlan> for Instance {
             retention_days: plan.retention.into(),
             destinations: plan.copy_regions,
             keep_forever: plan.keep_forever.is_some(),
+            hook: plan.hook.map(|hook| hook.document),
         }
     }
 }
@@ -245,7 +248,7 @@ async fn sweep<E: Ec2, S: Storage, O>(
     context: &Context<'_, E, S, O>,
 ) -> Result<Expiry, Failure> {
     let Context { ec2, storage, stack, now, .. } = context;
-    let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run: None, now: *now };
+    let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run_id: None, now: *now };
     let planned = async |_: &Region| Ok(BTreeSet::new());
     let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;
     let held = storage.read(&Hold::key(region)).await?;

@@ -111,7 +111,7 @@ async fn in_region<E: Ec2, S, O>(
     whose: &Whose<'_>,
     Context { ec2, stack, now, .. }: &Context<'_, E, S, O>,
 ) -> Result<Vec<Found>, Failure> {
-    let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run: None, now: *now };
+    let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run_id: None, now: *now };
     // All of the region's, as a run judges them: which is the newest of a volume is told by all of them.
     let planned = async |_: &Region| Ok(BTreeSet::new());
     let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;

@@ -30,7 +30,11 @@ impl Stack {
         let StackDescription { outputs, parameters } = described;
         let variables: BTreeMap<String, &String> =
             parameters.iter().map(|(name, value)| (variable(name), value)).collect();
-        let settings = Settings::read(|name| variables.get(name).map(|value| (*value).clone())).map_err(|problem| {
+        let settings = Settings::read(|variable| match variable {
+            "STACK_NAME" => Some(name.to_owned()),
+            _ => variables.get(variable).map(|value| (*value).clone()),
+        })
+        .map_err(|problem| {
             Trouble::Usage(format!("the stack {name} has a parameter that cannot be used: {problem}"))
         })?;
         let parameter = |name: &str, default: &str| parameters.get(name).map_or(default, String::as_str).to_owned();
@@ -93,7 +97,7 @@ pub(crate) mod tests {
     /// A stack with these parameters.
     pub(crate) fn stack(parameters: &[(&str, &str)]) -> Stack {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let outputs = ["Snapshot", "Wait", "Copy", "Expire", "Schedule"].into_iter().flat_map(|queue| {
+        let outputs = ["Snapshot", "Hook", "Wait", "Copy", "Expire", "Schedule"].into_iter().flat_map(|queue| {
             [
                 (format!("{queue}QueueUrl"), format!("https://{queue}")),
                 (format!("{queue}DeadLetterQueueUrl"), format!("https://{queue}-dead")),

@@ -163,7 +163,9 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
     let Context { ec2, operations, stack, now, progress, .. } = context;
     progress.say("instances and volumes");
     let fleet = survey::fleet(*ec2).await?;
-    let (plans, rejected) = policy::plan(&fleet, stack.settings.default_retention);
+    let (plans, mut rejected) = policy::plan(&fleet, stack.settings.default_retention, &stack.settings.hook_documents);
+    // The same mistakes side by side.
+    rejected.sort_by(|a, b| (&a.problem, &a.subject).cmp(&(&b.problem, &b.subject)));
     progress.say("executions");
     let runs = last_run::look(*operations, stack, *now).await?;
     progress.say(format!("snapshots in {}", stack.home));

@@ -1,7 +1,8 @@
 """MiniStack with what it lacks. Run it with MiniStack's own Python, in place of `-m ministack`.
 
-    recursion.py  Lambda's recursive-loop detection on queues
-    s3.py         prepared faults of S3, and missing keys
+    recursion.py           Lambda's recursive-loop detection on queues
+    s3.py                  prepared faults of S3, and missing keys
+    ssm_cloudformation.py  the type AWS::SSM::Document of CloudFormation, made in the local SSM
 
 Its control API is JSON under /_local/ on MiniStack's port:
 
@@ -19,6 +20,7 @@ import ministack.app
 
 import recursion
 import s3
+import ssm_cloudformation
 from s3 import Receive, Scope, Send
 
 PREFIX = "/_local/"
@@ -77,5 +79,6 @@ ACTS = {
 if __name__ == "__main__":
     recursion.extend_ministack()
     s3.extend_ministack()
+    ssm_cloudformation.extend_ministack()
     ministack.app.app = app
     ministack.app.main()

@@ -38,8 +38,10 @@ def substituted(text: str) -> str:
 
 
 def distributed_maps(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The states that start Map Runs, those within other Maps among them: name and state."""
+    """The states that start Map Runs, those within other Maps and branches among them: name and state."""
     for name, state in machine["States"].items():
+        for branch in state.get("Branches", []):
+            yield from distributed_maps(branch)
         if processor := state.get("ItemProcessor"):
             if processor["ProcessorConfig"]["Mode"] == "DISTRIBUTED":
                 yield name, state

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 
+import hook_documents
 import template_environment
 import template_parameters
 import template_queues
@@ -26,11 +27,17 @@ def the_architecture_is_named_once(project: Project) -> Iterator[str]:
         yield f"Globals has to say `Architectures: [arm64]`, and nothing else may name one: the template names {named}."
 
 
+def the_documents_are_written_from_their_scripts(project: Project) -> Iterator[str]:
+    """What is deployed is what shellcheck has read and the tests have run."""
+    yield from hook_documents.differences(project.text("template.yaml"))
+
+
 CHECKS = (
     *template_parameters.CHECKS,
     *template_environment.CHECKS,
     *template_queues.CHECKS,
     the_architecture_is_named_once,
+    the_documents_are_written_from_their_scripts,
 )
 
 

@@ -1,10 +1,10 @@
-"""The local cloud: MiniStack for AWS (aws.py), and our EC2 endpoint (ec2.py), on the loopback interface.
+"""The local cloud: MiniStack for AWS (aws.py), and our EC2 and SSM endpoint (ec2.py), on the loopback interface.
 
     python tests/local/cloud.py --ministack-python PATH --log-dir DIR [--settings JSON] [--enforce-iam]
 
 Run it with the moto environment's Python; PATH is the MiniStack environment's.
-When both answer it prints one line of JSON, {"aws": URL, "ec2": URL}, and then
-runs until its standard input ends or it gets SIGTERM or SIGINT. Whatever ends
+When both answer it prints one line of JSON, {"aws": URL, "ec2": URL, "ssm": URL},
+and then runs until its standard input ends or it gets SIGTERM or SIGINT. Whatever ends
 it, MiniStack and the Lambda functions that MiniStack started end with it
 (leash.py says how). MiniStack's output goes to DIR/ministack.log, the EC2
 endpoint's own errors to DIR/ec2.log. With --enforce-iam MiniStack verifies
@@ -53,10 +53,11 @@ def main() -> None:
     try:
         group = leash.stdout.readline()
         wait_until_healthy(leash, aws_port, log)
-        print(json.dumps({"aws": url(aws_port), "ec2": url(ec2_port)}), flush=True)
+        print(json.dumps({"aws": url(aws_port), "ec2": url(ec2_port), "ssm": url(ec2_port)}), flush=True)
         run_until_told_to_stop(leash, log)
     finally:
         stop(leash, group)
+        end_commands()
 
 
 def url(port: int) -> str:
@@ -83,6 +84,12 @@ def start_ec2(log_file: Path, settings: dict[str, Any]) -> int:
         sys.exit(f"--settings: {problem}")
 
 
+def end_commands() -> None:
+    import ssm_commands
+
+    ssm_commands.forget()
+
+
 def ministack_environment(
     region: str, aws_port: int, ec2_port: int, enforce_iam: bool, scratch: Path
 ) -> dict[str, str]:
@@ -97,6 +104,7 @@ def ministack_environment(
         AWS_DEFAULT_REGION=region,
         AWS_ENDPOINT_URL=url(aws_port),
         AWS_ENDPOINT_URL_EC2=url(ec2_port),
+        AWS_ENDPOINT_URL_SSM=url(ec2_port),
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
         AWS_EC2_METADATA_DISABLED="true",

@@ -16,6 +16,8 @@ from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Response
 
 import ec2_holds
+import ssm_commands
+import ssm_control
 from ec2_resources import (
     VOLUME_SIZE_GIB,
     TimedSnapshot,
@@ -30,6 +32,7 @@ from ec2_resources import (
     terminate_disks,
 )
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD, checked_settings
+from ssm_documents import Refusal
 
 Json = dict[str, Any]
 
@@ -47,7 +50,7 @@ def answer(environ: WSGIEnvironment, body: bytes) -> Response:
         given = json.loads(body) if body else {}
         with WORLD.lock:
             return reply(act(given if method == "POST" else query))
-    except (ValueError, KeyError, TypeError, ServiceException) as problem:
+    except (ValueError, KeyError, TypeError, ServiceException, Refusal) as problem:
         missing = "missing or unknown " if isinstance(problem, KeyError) else ""
         return reply({"error": f"{method} /_local/{name}: {missing}{problem}"}, 400)
 
@@ -61,6 +64,7 @@ def reset(_: Json) -> Json:
     # moto also keeps a list of everything that it ever made.
     reset_model_data()
     WORLD.forget()
+    ssm_commands.forget()
     return {}
 
 
@@ -215,7 +219,7 @@ def change_tags(given: Json) -> Json:
 
 
 def list_calls(query: Json) -> list[Json]:
-    return [call for call in WORLD.calls if query.get("action") in (None, call["action"])]
+    return [call for call in WORLD.calls if all(query.get(key) in (None, call[key]) for key in ("action", "service"))]
 
 
 def add_fault(given: Json) -> Json:
@@ -247,4 +251,5 @@ ACTS = {
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,
     ("POST", "chance"): leave_to_chance,
+    **ssm_control.ACTS,
 }

@@ -1,4 +1,4 @@
-"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults.
+"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; and SSM.
 
     ec2_state.py      settings, faults, the call log, counts
     ec2_resources.py  volumes, instances and snapshots
@@ -8,6 +8,7 @@
     ec2_volumes.py    detaching volumes
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
+    ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
     control.py        the control API that stories set the scene with
     ec2.py            one call from the socket to the log, and the server
 
@@ -42,6 +43,7 @@ from ec2_resources import backend_of
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
 from ec2_volumes import VolumeCalls
+from ssm import SsmCall
 
 LOG = logging.getLogger("ec2")
 MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
@@ -72,8 +74,54 @@ def internal_error() -> Response:
     return error("InternalError", "An internal error has occurred", 500)
 
 
+class Ec2Call:
+    """One call of EC2: what the endpoint needs to know of it, and its answers."""
+
+    service = "ec2"
+    is_logged = True
+
+    def __init__(self, moto: Any, environ: WSGIEnvironment, body: bytes) -> None:
+        environ["wsgi.input"] = io.BytesIO(body)
+        sent = body.decode() or environ.get("QUERY_STRING", "")
+        self.moto, self.environ = moto, environ
+        self.params = dict(parse_qsl(sent, keep_blank_values=True))
+        self.action = self.params.get("Action", "")
+        self.logged_params = {name: value for name, value in self.params.items() if name not in UNLOGGED_PARAMS}
+
+    def error(self, code: str, message: str, status: int = 400) -> Response:
+        return error(code, message, status)
+
+    def internal_error(self) -> Response:
+        return internal_error()
+
+    def not_enabled(self) -> Response:
+        return error("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+
+    def carry_out(self, region: str, fault: dict[str, Any] | None) -> Response:
+        if not WORLD.may_pass(self.action, region, self.params):
+            return error("RequestLimitExceeded", "Request limit exceeded.", 503)
+        WORLD.copy_fault = fault if fault and fault["kind"] == "broken-copy" else None
+        try:
+            return Response.from_app(self.moto, self.environ, buffered=True)
+        except NotImplementedError as problem:
+            return error("InvalidAction", str(problem))
+        except Exception:
+            LOG.exception("%s failed", self.action)
+            return internal_error()
+
+    def error_code(self, answer: str) -> str | None:
+        code = re.search(r"<Code>(.*?)</Code>", answer)
+        return code.group(1) if code else None
+
+    def facts(self, region: str | None, answer: str) -> dict[str, Any]:
+        """What the log says of this call and not of others."""
+        made = re.findall(r"<snapshotId>(snap-[0-9a-f]+)</snapshotId>", answer)
+        facts = {"inFlight": WORLD.in_flight(region), "result": made if self.action in MAKES_SNAPSHOTS else []}
+        return facts | (ec2_presigned.facts(self.params) if self.action == "CopySnapshot" else {})
+
+
 class Endpoint:
-    """The WSGI application: the control API, and EC2 for everything else."""
+    """The WSGI application: the control API, SSM, and EC2 for everything else."""
 
     def __init__(self) -> None:
         urls.url_paths = {"{0}/": LocalEC2Response.dispatch}
@@ -83,12 +131,12 @@ class Endpoint:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"].startswith("/_local/"):
             return control.answer(environ, body)(environ, start_response)
-        environ["wsgi.input"] = io.BytesIO(body)
-        sent = body.decode() or environ.get("QUERY_STRING", "")
-        params = dict(parse_qsl(sent, keep_blank_values=True))
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        of_ssm = target.startswith(SsmCall.target_prefix)
+        call = SsmCall(target, body) if of_ssm else Ec2Call(self.moto, environ, body)
         region = signed_region(environ.get("HTTP_AUTHORIZATION", ""))
         with WORLD.lock:
-            fault, response = self.carry_out(environ, params, region)
+            fault, response = self.carry_out(call, region)
         # What follows is how the answer travels; other calls need not wait for it.
         kind = fault["kind"] if fault else None
         if kind == "slow":
@@ -98,52 +146,39 @@ class Endpoint:
             raise ConnectionAbortedError("this answer is lost, as was asked for")
         return response(environ, start_response)
 
-    def carry_out(
-        self, environ: WSGIEnvironment, params: dict[str, str], region: str | None
-    ) -> tuple[dict[str, Any] | None, Response]:
+    def carry_out(self, call: Ec2Call | SsmCall, region: str | None) -> tuple[dict[str, Any] | None, Response]:
         """The fault that was met, if any, and the answer; the call is logged."""
-        action = params.get("Action", "")
-        entry = {"at": time.time(), "action": action, "region": region, "outcome": "ok"}
-        fault = WORLD.meet_fault(action, region)
+        entry = {
+            "at": time.time(),
+            "service": call.service,
+            "action": call.action,
+            "region": region,
+            "outcome": "ok",
+            "params": call.logged_params,
+        }
+        fault = WORLD.meet_fault(call.action, region)
         kind = fault["kind"] if fault else None
         if kind == "refuse":
             code = fault.get("code", "InternalError")
-            response = error(code, f"Refused, as was asked for: {code}", fault.get("status", 400))
+            response = call.error(code, f"Refused, as was asked for: {code}", fault.get("status", 400))
         elif kind == "down":
-            response = error("Unavailable", "The service is unavailable.", 503)
+            response = call.error("Unavailable", "The service is unavailable.", 503)
         elif not WORLD.is_enabled(region):
-            response = error("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
-        elif not WORLD.may_pass(action, region, params):
-            response = error("RequestLimitExceeded", "Request limit exceeded.", 503)
+            response = call.not_enabled()
         else:
-            WORLD.copy_fault = fault if kind == "broken-copy" else None
-            response = self.ask_moto(environ, action)
+            response = call.carry_out(region, fault)
         answer = response.get_data(as_text=True)
-        made = re.findall(r"<snapshotId>(snap-[0-9a-f]+)</snapshotId>", answer) if action in MAKES_SNAPSHOTS else []
+        entry.update(call.facts(region, answer))
         if kind == "error-after":
-            response = internal_error()
+            response = call.internal_error()
             answer = response.get_data(as_text=True)
         if response.status_code >= 400:
-            code = re.search(r"<Code>(.*?)</Code>", answer)
-            entry["outcome"] = code.group(1) if code else str(response.status_code)
-        entry["inFlight"] = WORLD.in_flight(region)
-        entry["params"] = {name: value for name, value in params.items() if name not in UNLOGGED_PARAMS}
-        entry["result"] = made
-        if action == "CopySnapshot":
-            entry.update(ec2_presigned.facts(params))
+            entry["outcome"] = call.error_code(answer) or str(response.status_code)
         if kind:
             entry["fault"] = kind
-        WORLD.calls.append(entry)
+        if call.is_logged:
+            WORLD.calls.append(entry)
         return fault, response
-
-    def ask_moto(self, environ: WSGIEnvironment, action: str) -> Response:
-        try:
-            return Response.from_app(self.moto, environ, buffered=True)
-        except NotImplementedError as problem:
-            return error("InvalidAction", str(problem))
-        except Exception:
-            LOG.exception("%s failed", action)
-            return internal_error()
 
 
 class QuietRequestHandler(WSGIRequestHandler):

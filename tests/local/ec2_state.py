@@ -1,8 +1,9 @@
-"""What the EC2 endpoint remembers beside moto's models.
+"""What the EC2 and SSM endpoint remembers beside moto's models and SSM's commands.
 
 Settings, prepared faults, the log of calls, request buckets and the copies in
 flight live here, behind one lock: a call is carried out while it is held, so
-that every count in the log is exact, however many clients there are.
+that every count in the log is exact, however many clients there are, and the
+order of the log is that in which things were done, those of both services.
 """
 
 import copy
@@ -29,12 +30,21 @@ DEFAULTS: Json = {
     "perVolumeSeconds": 0,
     "throttle": False,
     "describeLagSeconds": 0,
+    # How long after SendCommand there is no invocation yet, and after a change of its status the old one is shown.
+    "invocationLagSeconds": 0,
+    "statusLagSeconds": 0,
+    # What SSM's two time-outs are multiplied by, the least of which is 30 s.
+    "commandTimeScale": 1,
     "enabledRegions": ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-southeast-2"],
     "disabledRegions": ["ap-east-1"],
 }
 
 FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
+# What may become of a command after SendCommand has taken it (ssm_commands.py); a fault of this action alone.
+RUN_SCRIPT = "RunScript"
+SCRIPT_FAULT_KINDS = ("answer", "answer-after", "hang", "hang-after", "silent", "late", "undelivered", "undeliverable")
+SCRIPT_FAULT_FIELDS = {"action", "region", "times", "kind", "seconds", "instance", "command", "exitCode", "output"}
 
 # Capacity and refill per second of EC2's request buckets, per action and region.
 BUCKETS = {
@@ -84,8 +94,14 @@ class Bucket:
         return True
 
 
-def fits(fault: Json, action: str, region: str | None) -> bool:
-    return fault["action"] in ("*", action) and fault["region"] in (None, region)
+def fits(fault: Json, action: str, region: str | None, of_script: Json) -> bool:
+    """A fault of scripts meets those of one instance or `command`, if it names them; "*" means calls alone."""
+    actions = (action,) if action == RUN_SCRIPT else ("*", action)
+    return (
+        fault["action"] in actions
+        and fault["region"] in (None, region)
+        and all(fault.get(name) in (None, value) for name, value in of_script.items())
+    )
 
 
 class World:
@@ -144,25 +160,28 @@ class World:
         self.dice, self.chances = random.Random(seed), chances
 
     def checked_fault(self, fault: Json) -> Json:
-        unknown = set(fault) - FAULT_FIELDS
+        of_script = fault.get("action") == RUN_SCRIPT
+        fields, kinds = (SCRIPT_FAULT_FIELDS, SCRIPT_FAULT_KINDS) if of_script else (FAULT_FIELDS, FAULT_KINDS)
+        unknown = set(fault) - fields
         if unknown:
-            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
-        if fault.get("kind", "refuse") not in FAULT_KINDS:
-            raise ValueError(f"a fault's kind is one of {', '.join(FAULT_KINDS)}")
+            known = ", ".join(sorted(fields))
+            raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}; known are {known}")
+        if fault.get("kind", kinds[0]) not in kinds:
+            raise ValueError(f"a fault's kind is one of {', '.join(kinds)}")
         if not fault.get("action"):
             raise ValueError("a fault needs an action")
-        return {"kind": "refuse", "region": None, "times": 1, **fault}
+        return {"kind": kinds[0], "region": None, "times": 1, **fault}
 
-    def meet_fault(self, action: str, region: str | None) -> Json | None:
+    def meet_fault(self, action: str, region: str | None, **of_script: str) -> Json | None:
         """The first prepared fault that fits this call, used up once; one that
         chance has just prepared comes last."""
         for share, fault in self.chances:
-            if fits(fault, action, region) and self.dice.random() < share:
+            if fits(fault, action, region, of_script) and self.dice.random() < share:
                 self.add_fault({**fault, "region": region})
         now = time.monotonic()
         self.faults = [fault for fault in self.faults if fault.get("until", now) >= now]
         for fault in self.faults:
-            if fits(fault, action, region):
+            if fits(fault, action, region, of_script):
                 if fault["kind"] != "down":
                     fault["times"] -= 1
                 if fault["times"] <= 0:

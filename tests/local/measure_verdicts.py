@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the verdicts on a region's snapshots.")
-    default = ROOT / ".aws-sam/build/DiscoverFunction/bootstrap"
+    default = ROOT / ".aws-sam/local/DiscoverFunction/bootstrap"
     parser.add_argument("--bootstrap", type=Path, default=default, help="the discover function")
     parser.add_argument("--snapshots", type=int, nargs="+", default=[1000, 10_000, 100_000], help="hundreds")
     given = parser.parse_args()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,9 +118,16 @@ def deploy(venvs: Path | str, urls: dict[str, str], region: str, parameters: Jso
         AWS_SECRET_ACCESS_KEY="test",
         SAM_CLI_TELEMETRY="0",
     )
-    parameters = {"PollSeconds": 1, "RetrySeconds": 2, "ScheduleState": "DISABLED", **parameters}
-    overrides = " ".join(f"{name}={value}" for name, value in parameters.items())
+    own = " ".join(f"{name}={value}" for name, value in parameters.items())
+    # SAM takes those of the command line instead of those of the file: of two with one name it takes the later.
+    overrides = f"{local_parameters()} {own}".strip()
     command = ["sam", "deploy", "--config-env", "local", "--region", region, "--parameter-overrides", overrides]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"sam deploy failed:\n{done.stdout}{done.stderr}")
+
+
+def local_parameters() -> str:
+    """The parameters of every deployment on the local cloud, as samconfig.toml has them."""
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    return settings["local"]["deploy"]["parameters"]["parameter_overrides"]

@@ -21,14 +21,18 @@ def code(project: Project, path: str) -> str:
 
 
 def read_by(project: Project) -> dict[str, set[str]]:
-    """The variables that each function of the runtime reads."""
-    read = {}
+    """The variables that each function of the runtime reads, itself or by what it calls."""
+    read, calls = {}, {}
     pieces = re.split(r"\bfn (\w+)", code(project, RUNTIME))
     for function, body in zip(pieces[1::2], pieces[2::2], strict=True):
         names = set(re.findall(r'\b(?:required|var)\((?:&format!\()?"([^"]+)"', body))
         if "Settings::read(" in body:
             names |= set(re.findall(r'\(\s*"([A-Z][A-Z0-9_]+)"', code(project, SETTINGS)))
         read[function] = {name for pattern in names for name in of_each_queue(project, pattern)}
+        calls[function] = set(re.findall(r"\b(\w+)\(", body))
+    for _ in read:
+        for function, called in calls.items():
+            read[function] |= set().union(*(read[one] for one in called & read.keys()))
     return read
 
 

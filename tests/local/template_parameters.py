@@ -81,6 +81,26 @@ PATTERNS = {
             "us-east-1=1234abcd-12ab-34cd-56ef-1234567890ab",
         ],
     ),
+    "AllowedHookDocuments": (
+        [
+            "",
+            "arn:aws:ssm:eu-west-1:111122223333:document/FreezeOracle",
+            "arn:aws:ssm:eu-west-1::document/Vendor-Freeze_1.0,"
+            "arn:aws-us-gov:ssm:us-gov-west-1:111122223333:document/abc",
+        ],
+        [
+            "FreezeOracle",
+            "*",
+            "arn:aws:ssm:eu-west-1:111122223333:document/*",
+            "arn:aws:ssm:*:111122223333:document/FreezeOracle",
+            "arn:aws:ssm:eu-west-1:1111:document/FreezeOracle",
+            "arn:aws:ssm:eu-west-1:111122223333:parameter/FreezeOracle",
+            "arn:aws:ssm:eu-west-1:111122223333:document/FreezeOracle,",
+            # The role would get the space as a part of an ARN.
+            "arn:aws:ssm:eu-west-1:111122223333:document/abc, arn:aws:ssm:eu-west-1:111122223333:document/abd",
+            "arn:aws:ssm:eu-west-1:111122223333:document/a,arn:aws:ssm:eu-west-1:111122223333:document/FreezeOracle",
+        ],
+    ),
     "NotificationEmail": (
         ["", "backups@example.com", "first.last+ebs@mail.example.co.uk"],
         ["backups", "backups@example", "@example.com", "a@example.com, b@example.com", "Backups <backups@example.com>"],

@@ -1,12 +1,14 @@
 """The checks of template and definition as a whole; those of one kind are tested in `test_template_*.py`."""
 
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import check_template
+import hook_documents
 from broken import TEMPLATE, CheckTest, broken
 from check_definition import DEFINITION, REPORT, maps_have_the_labels_that_the_report_knows
-from check_template import the_architecture_is_named_once
+from check_template import the_architecture_is_named_once, the_documents_are_written_from_their_scripts
 from template_project import Project
 
 
@@ -36,6 +38,13 @@ class Checks(CheckTest):
                 "Globals has to say `Architectures: [arm64]`, and nothing else may name one: the template names "
                 f"{named}.",
             )
+
+    def test_documents_that_were_changed_in_the_template_or_are_too_long(self):
+        differs = "The hooks' documents are not those of databases/documents: `make documents` writes them."
+        self.finds(the_documents_are_written_from_their_scripts, TEMPLATE, "fsfreeze --freeze", "true", differs)
+        self.finds(the_documents_are_written_from_their_scripts, TEMPLATE, hook_documents.BEGIN, "", differs)
+        with unittest.mock.patch.object(hook_documents, "MAX_DOCUMENT", 9):
+            self.assertIn("filesystem has", list(the_documents_are_written_from_their_scripts(Project()))[-1])
 
     def test_labels_that_only_one_side_knows(self):
         self.finds(

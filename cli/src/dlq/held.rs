@@ -10,7 +10,8 @@ use crate::{
 const HIDDEN_SECONDS: u32 = 30;
 
 /// All queues, in the order of a run.
-pub(super) const QUEUES: [Queue; 5] = [Queue::Snapshot, Queue::Wait, Queue::Copy, Queue::Expire, Queue::Schedule];
+pub(super) const QUEUES: [Queue; 6] =
+    [Queue::Snapshot, Queue::Hook, Queue::Wait, Queue::Copy, Queue::Expire, Queue::Schedule];
 
 /// A letter and the queue it was in.
 #[derive(Clone, Debug)]

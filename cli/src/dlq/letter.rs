@@ -88,6 +88,12 @@ fn what_to_do(queue: Queue, id: &str, error: &str, scheduled: Option<&String>) -
     }
     match queue {
         Queue::Snapshot => advice(error, &format!("The next run snapshots the instance anew; at once: {retry}")),
+        Queue::Hook => advice(
+            error,
+            &format!(
+                "The next run freezes anew. Where an instance may still be frozen, its post-script thaws it: {retry}"
+            ),
+        ),
         Queue::Wait => {
             "Nothing: what it waited for goes on by itself, or is owed again, and the next run clears it".into()
         }

@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use domain::{
-    contract::{ExpireTask, SnapshotTask},
+    contract::{ExpireTask, HookTask, SnapshotTask},
     copies::CopyTask,
     fleet::SnapshotState,
+    hooks::Script,
     message::Message,
     operations::Operations,
     ports::{Ec2, SnapshotFilter},
@@ -70,6 +71,7 @@ pub struct One {
 enum Task {
     Snapshot(Box<SnapshotTask>),
     Copy(CopyTask),
+    Thaw,
 }
 
 /// Puts letters back, and follows them for so many seconds.
@@ -85,6 +87,10 @@ pub async fn retry<E: Ec2, S, O: Operations>(
     for held in &chosen {
         let became = match prepared(held) {
             Ok((task, body)) => match put_back(*operations, stack, held, &body).await {
+                // Nothing in EC2 tells of it.
+                Ok(()) if matches!(task, Task::Thaw) => {
+                    Became::Pending("it is put back: its command in Systems Manager says what became of it".into())
+                }
                 Ok(()) => {
                     following.push((letters.len(), held, task));
                     Became::Pending("it is put back".into())
@@ -132,6 +138,10 @@ fn prepared(held: &Held) -> Result<(Task, String), String> {
     let task = match held.queue {
         Queue::Snapshot => Task::Snapshot(Box::new(Message::<SnapshotTask>::read(body).map_err(no_task)?.task)),
         Queue::Copy => Task::Copy(Message::<CopyTask>::read(body).map_err(no_task)?.task),
+        Queue::Hook => match Message::<HookTask>::read(body).map_err(no_task)?.task.script {
+            Script::Post => Task::Thaw,
+            Script::Pre => return Err("a pre-script that is put back does nothing: nobody would thaw".into()),
+        },
         Queue::Wait => {
             return Err("there is nothing to retry: what it waited for goes on by itself, or is owed again".into());
         }
@@ -190,8 +200,9 @@ fn is_same(held: &Held, other: &Held) -> bool {
 /// Whether what a letter asks for exists.
 async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, task: &Task) -> Became {
     let (region, which) = match task {
+        Task::Thaw => return Became::Pending("nothing in EC2 tells of it".into()),
         Task::Snapshot(task) => {
-            (&stack.home, SnapshotFilter::OfRun(task.run.clone(), vec![task.instance.instance.clone()]))
+            (&stack.home, SnapshotFilter::OfRun(task.run_id.clone(), vec![task.instance.instance.clone()]))
         }
         Task::Copy(CopyTask::Copy { region, snapshot, .. }) => {
             (region, SnapshotFilter::CopiesOf(vec![snapshot.clone()]))
@@ -210,6 +221,7 @@ async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, t
             task.instance.volumes.iter().all(|attached| of(&attached.volume))
         }
         Task::Copy(CopyTask::Copy { .. }) => !completed.is_empty(),
+        Task::Thaw => false,
         Task::Copy(CopyTask::Retag { .. }) => found.iter().any(|one| tags::keep_forever(&one.tags).is_some()),
     };
     match (is_done, found.iter().find(|one| one.state == SnapshotState::Pending)) {

@@ -55,10 +55,11 @@ fn snapshots(plan: &Plan, style: &Style) -> String {
         };
         let kept =
             if one.keep_forever { "for ever".to_owned() } else { counted(one.retention_days as usize, "day", "days") };
+        let hook = one.hook.as_ref().map_or(String::new(), |hook| format!(", hook {}", plain(hook)));
         let to = one.destinations.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let volumes = match wide {
-            true => format!("{}{left_out}", volumes.join(", ")),
-            false => format!("{}{left_out}", volumes.len()),
+            true => format!("{}{left_out}{hook}", volumes.join(", ")),
+            false => format!("{}{left_out}{hook}", volumes.len()),
         };
         vec![cell(name(&one.name)), cell(one.instance.to_string()), cell(volumes), cell(kept), cell(to)]
     };

@@ -83,7 +83,7 @@ where
 /// Where copies may be in flight. That it cannot be known is no reason not to watch.
 async fn destinations<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>) -> Vec<Region> {
     let Ok(fleet) = survey::fleet(*ec2).await else { return Vec::new() };
-    let (plans, _) = policy::plan(&fleet, stack.settings.default_retention);
+    let (plans, _) = policy::plan(&fleet, stack.settings.default_retention, &stack.settings.hook_documents);
     let all: BTreeSet<Region> = plans.into_iter().flat_map(|plan| plan.copy_regions).collect();
     all.into_iter().collect()
 }
@@ -115,7 +115,7 @@ fn line(seen: &Seen, limit: u32) -> String {
         *counts = (counts.0 + map.succeeded, counts.1 + map.total, counts.2 + map.failed);
     }
     // As they come one after the other, not by the alphabet.
-    let labels = [domain::report::SNAPSHOTS, domain::report::COPIES, domain::report::EXPIRIES];
+    let labels = [domain::report::SNAPSHOTS, domain::report::HOOKED, domain::report::COPIES, domain::report::EXPIRIES];
     let mut parts: Vec<String> = Vec::new();
     for label in labels {
         if let Some((done, total, failed)) = by_label.get(label) {

@@ -73,7 +73,7 @@ pub(super) fn of(covered: &[VolumeCoverage]) -> Cost {
     }
     let mut instances: Vec<InstanceCost> = by_instance.into_values().collect();
     instances.iter_mut().for_each(|own| own.usd_a_month = usd(own.bytes));
-    instances.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.instance.cmp(&b.instance)));
+    instances.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| (&a.name, &a.instance).cmp(&(&b.name, &b.instance))));
     Cost {
         instances,
         bytes,

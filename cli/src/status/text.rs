@@ -69,7 +69,7 @@ fn verdict(status: &Status, style: &Style) -> String {
     }
     if status.instances.without_word > 0 {
         let many = counted(status.instances.without_word, "instance has", "instances have");
-        text.push_str(&format!("{many} no tag Backup that says something.\n"));
+        text.push_str(&format!("{many} no tag Backup with an allowed value.\n"));
     }
     text
 }

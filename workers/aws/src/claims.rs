@@ -20,14 +20,14 @@ use crate::{
     storage::Bucket,
 };
 
-/// A name for an attempt that no other has: 128 random bits.
+/// A name that no other attempt has: 128 random bits.
 pub fn attempt() -> Attempt {
     Attempt::new(format!("{:032x}", fastrand::u128(..)))
 }
 
-/// What a conditional `PutObject` that was refused did (S3 user guide, "How to prevent object overwrites with conditional
-/// writes"): 412 says that the condition does not hold, 404 that what was to be replaced is gone, 409 that another write
-/// came in between. Whatever else it is, it is not known what happened.
+/// The result of a conditional `PutObject` that failed (S3 user guide, "How to prevent object overwrites with conditional
+/// writes"): with 412 the condition is not met, with 404 the object to replace is gone, with 409 another write came in
+/// between. `None` for any other error: then it is not known what happened.
 fn refused(status: Option<u16>, code: Option<&str>) -> Option<Written> {
     match (status, code) {
         (Some(412), _) | (Some(404), Some("NoSuchKey")) => Some(Written::Refused),
@@ -74,7 +74,7 @@ impl Claims for Bucket {
         let version = answer.e_tag().map(str::to_owned).ok_or_else(|| unusable(key, "the answer has no ETag"))?;
         let written = time(key, answer.last_modified())?;
         let bytes = answer.body.collect().await.map_err(|e| unusable(key, e))?;
-        // One that is no text is no claim, and is judged as such.
+        // A body that is not UTF-8 is read as a claim that cannot be read.
         Ok(Some(Stored { body: String::from_utf8_lossy(&bytes.to_vec()).into_owned(), version, written }))
     }
 
@@ -99,7 +99,7 @@ impl ExecutionStates for StepFunctions {
     async fn state(&self, execution: &str) -> Result<ExecutionState, Failure> {
         let described = match self.0.describe_execution().execution_arn(execution).send().await {
             Ok(described) => described,
-            // What was started this moment may not be described yet.
+            // An execution that was just started may not be described yet.
             Err(error) if error.code() == Some("ExecutionDoesNotExist") => return Ok(ExecutionState::Unknown),
             Err(error) => return Err(failed(&format!("DescribeExecution of {execution}"), error)),
         };

@@ -14,16 +14,13 @@ use domain::{
 
 use crate::sdk_error::failed;
 
-/// Letters that are read in one run, per queue; the next run reads on.
+/// Letters that one run reads per queue; the next run reads the others.
 const MAX_LETTERS: usize = 1000;
-/// For so long what was read is hidden from others, in seconds: longer than it takes to read them all.
+/// Seconds for which a letter that was read is hidden from others: longer than it takes to read all of them.
 const HIDDEN_FOR: i32 = 120;
 
-/// The dead-letter queues.
 pub struct DeadLetterQueues {
-    /// The client.
     pub client: Client,
-    /// Their URLs.
     pub urls: BTreeMap<WorkQueue, String>,
 }
 
@@ -50,7 +47,7 @@ impl DeadLetters for DeadLetterQueues {
                 .queue_url(url)
                 .max_number_of_messages(10)
                 .visibility_timeout(HIDDEN_FOR)
-                // A receive that waits asks all of SQS's servers, one that does not a sample (SQS developer guide).
+                // With a wait time, SQS asks all its servers; without, only some of them (SQS developer guide).
                 .wait_time_seconds(1)
                 .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .message_attribute_names("Error");

@@ -1,15 +1,16 @@
-//! What becomes of a batch of messages: each turns into exactly one outcome, and one bad record never fails its batch.
+//! The outcome of each message of a batch. Every message has exactly one, and one bad message never fails its batch.
 //!
-//! | outcome | the message | the state machine hears |
+//! | outcome | the message | the state machine gets |
 //! |---|---|---|
-//! | Done | deleted | success |
-//! | Later | sent again with a delay, then deleted: waiting never uses up the receive count | heartbeat |
-//! | Retry | comes back after a growing visibility time-out; on the last delivery it becomes Fail | heartbeat |
-//! | Fail | to the dead-letter queue without its token, with the reason, then deleted | failure |
+//! | Done | is deleted | success |
+//! | Later | is sent again with a delay, then deleted, so that waiting does not count as a delivery | heartbeat |
+//! | Retry | comes back after a growing visibility time-out; at the last delivery, Retry becomes Fail | heartbeat |
+//! | Fail | goes to the dead-letter queue with the reason and without its token, then is deleted | failure |
+//! | Declined | is deleted: the state machine decides what follows | failure |
 //!
-//! A dead token means that nobody waits any more: nothing is done, and the next discover decides.
-//! After the run's deadline a task ends with `OutOfTime`, and leaves no message: the next run makes what is owed.
-// Single-threaded: the futures need not be `Send`.
+//! If a token is dead, the state machine does not wait any more: the message is dropped, and the next discover decides.
+//! After the run's deadline a task ends with `OutOfTime`, without a dead letter: the next run makes what is owed.
+// The workers have one thread: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,11 +26,10 @@ use serde_json::{Value, json};
 /// One delivery of a message by SQS.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// SQS's id of the message, by which a failed one is named to Lambda.
+    /// SQS's id of the message; with it, Lambda learns which messages come back.
     pub id: String,
-    /// The handle of this delivery.
+    /// The receipt handle.
     pub receipt: String,
-    /// The message.
     pub body: String,
     /// How often it was delivered, this time included.
     pub receive_count: u32,
@@ -37,32 +37,28 @@ pub struct Delivery {
     pub sent: DateTime<Utc>,
 }
 
-/// Whether somebody still waits for a token.
+/// Whether the state machine still waits for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
-    /// Somebody does.
     Alive,
     /// The task timed out, or its execution was stopped.
     Dead,
 }
 
-/// Something that SQS or Step Functions could not do just now.
+/// A call of SQS or Step Functions that failed, with the reason.
 #[derive(Debug)]
 pub struct CallFailed(pub String);
 
-/// The state machine's ear.
+/// The answers to the state machine.
 pub trait Callbacks {
-    /// Still at work.
     async fn heartbeat(&self, token: &str) -> Result<Token, CallFailed>;
-    /// Done, with a result.
     async fn succeed(&self, token: &str, result: &Value) -> Result<Token, CallFailed>;
-    /// Failed.
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Token, CallFailed>;
 }
 
 /// The worker's queue and its dead-letter queue.
 pub trait Queue {
-    /// Puts a message into the queue, not to be delivered for `seconds`.
+    /// Puts a message into the queue; it is delivered after `seconds`.
     async fn send_later(&self, body: &str, seconds: u32) -> Result<(), CallFailed>;
     /// Puts a message into the dead-letter queue, with attributes.
     async fn send_dead(&self, body: &str, attributes: &[(&str, String)]) -> Result<(), CallFailed>;
@@ -70,10 +66,10 @@ pub trait Queue {
     async fn hide(&self, receipt: &str, seconds: u32) -> Result<(), CallFailed>;
 }
 
-/// What a worker's deliveries are subject to.
+/// The settings of a worker's deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Whether the worker changes anything: then it asks first whether somebody still waits.
+    /// Whether the worker changes anything. If it does, it first asks whether the token is alive.
     pub acts: bool,
     /// `maxReceiveCount` of the queue.
     pub max_receives: u32,
@@ -81,16 +77,16 @@ pub struct Rules {
     pub retry_seconds: u32,
 }
 
-/// For so long a message that was put back by hand acts.
+/// A message that was put back by hand expires after this time.
 const HANDMADE_FOR: TimeDelta = TimeDelta::hours(24);
 
-/// A delivery that was understood.
+/// A delivery whose message could be read.
 struct Work<T> {
     delivery: Delivery,
     message: Message<T>,
 }
 
-/// Works off a batch; returns the ids of the messages that SQS is to deliver again.
+/// Handles a batch. Returns the ids of the messages that SQS is to deliver again.
 pub async fn deliver<T, H>(
     batch: Vec<Delivery>,
     ports: &(impl Callbacks + Queue),
@@ -115,7 +111,7 @@ where
         return again;
     }
     let outcomes = handle(work.iter().map(|w| w.message.task.clone()).collect()).await;
-    // A task without an outcome would be deleted as if it were done.
+    // Without this, a task without an outcome would be deleted.
     again.extend(work.iter().skip(outcomes.len()).map(|work| work.delivery.id.clone()));
     let finished = work.iter().zip(outcomes).map(|(work, outcome)| finish(work, outcome, ports, rules));
     again.extend(join_all(finished).await.into_iter().flatten());
@@ -136,16 +132,23 @@ async fn open<T: DeserializeOwned + Serialize + About>(
     rules: Rules,
     now: DateTime<Utc>,
 ) -> Opened<T> {
-    let message = match Message::<T>::read(&delivery.body) {
+    let mut message = match Message::<T>::read(&delivery.body) {
         Ok(message) => message,
         Err(failure) => return bury_poison(&delivery, &failure, ports).await,
     };
-    let work = Work { delivery, message };
+    let outlives = message.task.outlives_its_run();
+    if outlives {
+        message.deadline = None;
+    }
+    if message.task_token.is_none() {
+        message.task.note_by_hand();
+    }
+    let mut work = Work { delivery, message };
     match &work.message.task_token {
         Some(token) if work.message.deadline.is_some_and(|deadline| now > deadline) => {
             let failure = Failure::new(ErrorName::OutOfTime, "the run's deadline is over: the next run makes it");
             tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "out of time: dropped");
-            // Not told: it comes back, and is told again.
+            // If the answer was lost, the message comes back, and the answer is sent again.
             match log_lost(&work.delivery.id, ports.fail(token, &failure).await) {
                 true => Opened::Finished,
                 false => Opened::Again(work.delivery.id),
@@ -160,12 +163,19 @@ async fn open<T: DeserializeOwned + Serialize + About>(
         }
         Some(token) if rules.acts => match ports.heartbeat(token).await {
             Ok(Token::Alive) => Opened::Work(work),
+            Ok(Token::Dead) if outlives => {
+                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "done for nobody");
+                work.message.task_token = None;
+                work.message.task.note_by_hand();
+                Opened::Work(work)
+            }
+            Err(_) if outlives => Opened::Work(work),
             Ok(Token::Dead) => {
-                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "nobody waits: dropped");
+                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "dead token: dropped");
                 Opened::Finished
             }
             Err(CallFailed(why)) => {
-                tracing::warn!(message = work.delivery.id, why, "it is not known whether somebody waits: not acted on");
+                tracing::warn!(message = work.delivery.id, why, "no answer to the heartbeat: not begun, retried");
                 Opened::Again(work.delivery.id)
             }
         },
@@ -173,7 +183,7 @@ async fn open<T: DeserializeOwned + Serialize + About>(
     }
 }
 
-/// A message that is no task goes to the dead-letter queue at its first delivery, as it is but for its token.
+/// A message that is not a task goes to the dead-letter queue at its first delivery, unchanged except for its token.
 async fn bury_poison<T>(delivery: &Delivery, failure: &Failure, ports: &(impl Callbacks + Queue)) -> Opened<T> {
     let (mut body, mut token) = (delivery.body.clone(), None);
     if let Ok(Value::Object(mut fields)) = serde_json::from_str(&delivery.body) {
@@ -191,7 +201,7 @@ async fn bury_poison<T>(delivery: &Delivery, failure: &Failure, ports: &(impl Ca
     Opened::Finished
 }
 
-/// Carries out an outcome; `Some` is the id of a message that is to be delivered again.
+/// Carries out an outcome. `Some` is the id of a message that SQS is to deliver again.
 async fn finish<T: Serialize + About>(
     work: &Work<T>,
     outcome: Outcome,
@@ -202,6 +212,11 @@ async fn finish<T: Serialize + About>(
     let token = message.task_token.as_deref();
     let about = || format!("{:?}", message.task.about());
     let again = Some(delivery.id.clone());
+    if let (Outcome::Declined(failure), Some(token)) = (&outcome, token) {
+        tracing::warn!(message = delivery.id, about = about(), %failure, "declined");
+        // Not told: the message comes back, and is told again.
+        return if log_lost(&delivery.id, ports.fail(token, failure).await) { None } else { again };
+    }
     match outcome {
         Outcome::Done(result) => {
             tracing::info!(message = delivery.id, about = about(), %result, "done");
@@ -209,15 +224,19 @@ async fn finish<T: Serialize + About>(
                 Some(token) => ports.succeed(token, &result).await,
                 None => Ok(Token::Alive),
             };
-            // Not told: the message comes back, the worker finds that it is done, and tells it again.
+            // If the answer was lost, the message comes back, the worker finds the task done, and answers again.
             log_lost(&delivery.id, told).then_some(()).map_or(again, |()| None)
         }
         Outcome::Later(seconds) => {
-            if let Some(token) = token
-                && let Ok(Token::Dead) = ports.heartbeat(token).await
+            let mut token = token;
+            if let Some(asked) = token
+                && let Ok(Token::Dead) = ports.heartbeat(asked).await
             {
-                tracing::warn!(message = delivery.id, about = about(), "nobody waits: dropped");
-                return None;
+                if !message.task.outlives_its_run() {
+                    tracing::warn!(message = delivery.id, about = about(), "dead token: dropped");
+                    return None;
+                }
+                token = None;
             }
             tracing::info!(message = delivery.id, about = about(), seconds, "later");
             let next = json!({
@@ -230,7 +249,7 @@ async fn finish<T: Serialize + About>(
             match ports.send_later(&next.to_string(), seconds).await {
                 Ok(()) => None,
                 Err(CallFailed(why)) => {
-                    tracing::warn!(message = delivery.id, why, "could not be sent again: redelivered instead");
+                    tracing::warn!(message = delivery.id, why, "could not be sent again: SQS redelivers it instead");
                     again
                 }
             }
@@ -242,11 +261,15 @@ async fn finish<T: Serialize + About>(
                 log_lost(&delivery.id, ports.heartbeat(token).await);
             }
             if let Err(CallFailed(why)) = ports.hide(&delivery.receipt, seconds).await {
-                tracing::warn!(message = delivery.id, why, "comes back after the queue's own time-out");
+                tracing::warn!(
+                    message = delivery.id,
+                    why,
+                    "could not be hidden: comes back after the queue's time-out"
+                );
             }
             again
         }
-        Outcome::Retry(failure) | Outcome::Fail(failure) => {
+        Outcome::Retry(failure) | Outcome::Fail(failure) | Outcome::Declined(failure) => {
             tracing::error!(
                 message = delivery.id, about = about(), error = %failure.name, cause = failure.cause,
                 "to the dead-letter queue"
@@ -270,12 +293,12 @@ fn reason(failure: &Failure) -> Vec<(&'static str, String)> {
     vec![("Error", failure.name.to_string()), ("Cause", failure.cause.clone())]
 }
 
-/// Whether the state machine heard it, or nobody listens any more; what it did not hear is logged.
+/// Whether the state machine got the answer, or does not wait any more. A lost answer is logged.
 fn log_lost(message: &str, told: Result<Token, CallFailed>) -> bool {
     match told {
         Ok(_) => true,
         Err(CallFailed(why)) => {
-            tracing::warn!(message, why, "the state machine could not be told");
+            tracing::warn!(message, why, "the state machine did not get the answer");
             false
         }
     }

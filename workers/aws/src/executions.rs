@@ -1,5 +1,5 @@
-//! What became of the items of an execution: its Map Runs, and their children that failed.
-// Single-threaded: the futures need not be `Send`.
+//! The Map Runs of an execution, and their children that failed.
+// The workers have one thread: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
 
 use aws_sdk_sfn::{
@@ -13,10 +13,10 @@ use domain::{
 
 use crate::sdk_error::failed;
 
-/// Failed children that are described per report, in all: DescribeExecution has a bucket of 250, refilled by 10 a second
-/// (Step Functions quotas), and what they have in common shows in fewer.
+/// Failed children that a report describes in all. DescribeExecution has a bucket of 250 tokens, refilled with 10 a second
+/// (Step Functions quotas), and 100 are enough to show what the failures have in common.
 const MAX_CHILDREN: usize = 100;
-/// After so many children that could not be described no more are asked for: it would only take time.
+/// After this many failed calls, no more children are described: it would only take time.
 const MAX_MISSES: usize = 3;
 
 /// The Map Runs of executions.
@@ -32,11 +32,9 @@ impl Executions for StepFunctions {
 trait Calls {
     /// The ARNs of an execution's Map Runs.
     async fn map_runs_of(&self, execution: &str) -> Result<Vec<String>, Failure>;
-    /// What a Map Run counts.
     async fn counts(&self, map_run: &str) -> Result<Counts, Failure>;
-    /// The ARNs of children of a Map Run that ended in this way; so many at most.
+    /// The ARNs of `most` children of a Map Run that ended in this way.
     async fn children(&self, map_run: &str, ended: &ExecutionStatus, most: usize) -> Result<Vec<String>, Failure>;
-    /// A child that failed.
     async fn child(&self, execution: &str) -> Result<FailedItem, Failure>;
 }
 
@@ -55,9 +53,9 @@ impl Counts {
     }
 }
 
-/// Reads the Map Runs, and of their failures as many as one report may.
+/// Reads the Map Runs, and up to [`MAX_CHILDREN`] of their failures.
 ///
-/// What cannot be read of one is missing there, and nowhere else.
+/// If one Map Run cannot be read, the others are still read.
 async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failure> {
     let mut found: Vec<(String, Counts, MapRun)> = Vec::new();
     for arn in calls.map_runs_of(execution).await? {
@@ -66,20 +64,21 @@ async fn read(calls: &impl Calls, execution: &str) -> Result<Vec<MapRun>, Failur
             Err(failure) => (Counts::default(), Some(failure.cause)),
         };
         let label = label_of(&arn);
-        let run = MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
-        found.push((arn, counts, run));
+        let map_run =
+            MapRun { label, total: counts.total, failed: counts.of_failures(), failures: Vec::new(), unreadable };
+        found.push((arn, counts, map_run));
     }
-    // Those with few failures first: what they leave of their shares is for those with many.
+    // Map Runs with few failures come first: the rest of their shares is left for those with many.
     let mut with_failures: Vec<usize> = (0..found.len()).filter(|at| found[*at].2.failed > 0).collect();
     with_failures.sort_by_key(|at| found[*at].2.failed);
     let (mut room, mut misses) = (MAX_CHILDREN, 0);
     for (position, at) in with_failures.iter().enumerate() {
         let share = room / (with_failures.len() - position);
-        let (arn, counts, run) = &mut found[*at];
-        read_failures(calls, arn, *counts, share, run, &mut misses).await;
-        room -= run.failures.len();
+        let (arn, counts, map_run) = &mut found[*at];
+        read_failures(calls, arn, *counts, share, map_run, &mut misses).await;
+        room -= map_run.failures.len();
     }
-    Ok(found.into_iter().map(|(.., run)| run).collect())
+    Ok(found.into_iter().map(|(.., map_run)| map_run).collect())
 }
 
 /// The label of the Map state in a Map Run's ARN, `arn:…:mapRun:machine/label:id`.
@@ -92,7 +91,7 @@ async fn read_failures(
     arn: &str,
     counts: Counts,
     share: usize,
-    run: &mut MapRun,
+    map_run: &mut MapRun,
     misses: &mut usize,
 ) {
     let by_end = [
@@ -101,22 +100,22 @@ async fn read_failures(
         (ExecutionStatus::Aborted, counts.aborted),
     ];
     for (ended, _) in by_end.iter().filter(|(_, count)| *count > 0) {
-        let most = share.saturating_sub(run.failures.len());
+        let most = share.saturating_sub(map_run.failures.len());
         if most == 0 || *misses >= MAX_MISSES {
             return;
         }
         let children = match calls.children(arn, ended, most).await {
             Ok(children) => children,
             Err(failure) => {
-                run.unreadable = Some(failure.cause);
+                map_run.unreadable = Some(failure.cause);
                 continue;
             }
         };
         for execution in children {
             match calls.child(&execution).await {
-                Ok(item) => run.failures.push(item),
+                Ok(item) => map_run.failures.push(item),
                 Err(failure) => {
-                    run.unreadable = Some(failure.cause);
+                    map_run.unreadable = Some(failure.cause);
                     *misses += 1;
                     if *misses >= MAX_MISSES {
                         return;
@@ -131,8 +130,8 @@ impl Calls for Client {
     async fn map_runs_of(&self, execution: &str) -> Result<Vec<String>, Failure> {
         let mut arns = Vec::new();
         let mut items = self.list_map_runs().execution_arn(execution).into_paginator().items().send();
-        while let Some(run) = items.next().await {
-            arns.push(run.map_err(|e| failed("ListMapRuns", e))?.map_run_arn);
+        while let Some(map_run) = items.next().await {
+            arns.push(map_run.map_err(|e| failed("ListMapRuns", e))?.map_run_arn);
         }
         Ok(arns)
     }
@@ -168,7 +167,7 @@ impl Calls for Client {
         Ok(FailedItem {
             execution: execution.to_owned(),
             input: child.input.unwrap_or_default(),
-            // One that was stopped has neither.
+            // A child that was stopped has neither error nor cause.
             error: child.error.unwrap_or_else(|| child.status.as_str().to_owned()),
             cause: child.cause.unwrap_or_default(),
         })

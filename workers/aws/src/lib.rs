@@ -1,7 +1,7 @@
-//! The system's ways of talking to AWS. No other crate names an `aws-sdk-*` crate.
+//! All calls of AWS. No other crate names an `aws-sdk-*` crate.
 //!
-//! Clients and settings are built once per process, in [`Aws::connect`]; the workers' `main.rs` hand their `handle`
-//! function to [`direct`] (invoked by the state machine) or [`queue_worker`] (invoked by SQS).
+//! Clients and settings are built once per process, in [`Aws::connect`]. A worker's `main.rs` passes its `handle` to
+//! [`direct`] (invoked by the state machine), [`queue_worker`] or [`creating_worker`] (invoked by SQS).
 //! The command line has its own, `Operator`, behind the feature `operator`, which no function has.
 
 mod claims;
@@ -15,14 +15,16 @@ mod operator;
 mod presign;
 mod runtime;
 mod sdk_error;
+mod sqs_event;
+mod ssm;
 mod storage;
 mod worker_queue;
 
-pub use claims::attempt;
 pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
 pub use executions::StepFunctions;
 pub use notifications::Topic;
 #[cfg(feature = "operator")]
 pub use operator::{NotConnected, Operator};
-pub use runtime::{Acts, Aws, Invocation, StartError, direct, queue_worker};
+pub use runtime::{Acts, Aws, Invocation, StartError, creating_worker, direct, queue_worker};
+pub use ssm::SsmClient;

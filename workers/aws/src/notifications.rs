@@ -6,9 +6,7 @@ use crate::sdk_error::failed;
 
 /// The notification topic.
 pub struct Topic {
-    /// The client.
     pub client: aws_sdk_sns::Client,
-    /// The topic's ARN.
     pub arn: String,
 }
 

@@ -1,7 +1,7 @@
-//! The pre-signed URL that goes with every `CopySnapshot`, made as boto3 makes it.
+//! The pre-signed URL of every `CopySnapshot`, the same as boto3 makes.
 //!
-//! The Rust SDK does not make it (smithy-rs issue 133); the EC2 API reference asks for it when the source is encrypted.
-//! It is a credential for an hour: it is never logged.
+//! The Rust SDK does not make it (smithy-rs issue 133); the EC2 API reference asks for it if the source is encrypted.
+//! For an hour the URL is a credential: it must never be logged.
 
 use std::{
     error::Error,
@@ -21,10 +21,10 @@ const VALID_FOR: Duration = Duration::from_secs(3600);
 /// RFC 3986's unreserved characters stay as they are.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A GET of the same copy on the source region's endpoint, signed in its query.
+/// A GET of the same `CopySnapshot` at the endpoint of the source region, with its signature in the query.
 ///
-/// It carries every parameter of the call: a URL without the tags would be judged in the source region as a copy
-/// without tags, which the copy role forbids.
+/// It carries every parameter of the call: for a URL without the tags, the source region would see a copy without tags,
+/// which the copy role forbids.
 pub fn presigned_url(
     copy: &CopyOrder<'_>,
     credentials: &Credentials,
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(signature, "70543f0851c6ecc8c585eccf9c75f353d037b737ef2de45cc20a2545a199d8b4");
     }
 
-    /// The same call with tags whose numbers sort otherwise than they count, an empty value, and odd characters.
+    /// More than nine tags (as text, 10 sorts before 2), an empty value, and odd characters.
     #[test]
     fn many_and_odd_tags_are_signed_as_botocore_signs_them() {
         let odd = [("odd +/&=%~*:", "a+b c/d&e=f%g~h*i:j"), ("k9", ""), ("Ω", "ü")];

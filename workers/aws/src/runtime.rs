@@ -1,10 +1,11 @@
-//! A worker's process: everything is built once, then one invocation after the other is answered.
+//! A worker's process: it builds its clients once, then answers one invocation after the other.
 
 use std::{env, error::Error, fmt, time::Duration};
 
 use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
+    creating::Context,
     error::{ErrorName, Failure},
     ids::Region,
     message::About,
@@ -13,15 +14,18 @@ use domain::{
     settings::Settings,
 };
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    claims::attempt,
     dead_letters::DeadLetterQueues,
-    delivery::{Delivery, Rules, deliver},
+    delivery::{Rules, deliver},
     ec2::Ec2Client,
     executions::StepFunctions,
     notifications::Topic,
+    sqs_event::SqsEvent,
+    ssm::SsmClient,
     storage::Bucket,
     worker_queue::WorkerQueue,
 };
@@ -31,13 +35,10 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 
 /// Clients and settings of a worker.
 pub struct Aws {
-    /// EC2 in every region.
     pub ec2: Ec2Client,
-    /// The region of the stack.
     pub home: Region,
-    /// The stack's parameters.
     pub settings: Settings,
-    /// Why they cannot be used as they stand: then nothing is done, and each invocation says so.
+    /// Why the settings cannot be used. Then the worker does nothing, and each invocation fails with this.
     unusable: Option<Failure>,
     config: aws_config::SdkConfig,
 }
@@ -46,16 +47,16 @@ impl Aws {
     /// Reads the environment and builds the clients.
     pub async fn connect() -> Result<Self, StartError> {
         lambda_runtime::tracing::init_default_subscriber();
-        // A call without an answer for so long has lost it. Describing a thousand snapshots takes seconds.
+        // After these times the answer counts as lost. To describe a thousand snapshots takes some seconds.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(3))
             .operation_attempt_timeout(Duration::from_secs(20))
-            // With all of its attempts, less than the time-out of any function.
+            // For all attempts together, less than the time-out of any function.
             .operation_timeout(Duration::from_secs(45))
             .build();
         let config = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
         let home: Region = config.region().ok_or("AWS_REGION is not set")?.as_ref().parse()?;
-        // Said by each invocation, not by a process that ends: an execution's cause would be `Runtime.Unknown`.
+        // Each invocation fails with the problem. If the process ended, an execution's cause would be `Runtime.Unknown`.
         let (settings, unusable) = match Settings::read(|name| env::var(name).ok()) {
             Ok(settings) => (settings, None),
             Err(problem) => (Settings::read(|_| None)?, Some(Failure::new(ErrorName::InvalidSettings, problem))),
@@ -65,18 +66,22 @@ impl Aws {
 
     /// The report bucket, `REPORT_BUCKET`.
     pub fn bucket(&self) -> Result<Bucket, StartError> {
-        // Buckets by path: the names of the local cloud's hosts cannot carry them.
+        // The local cloud has no host name per bucket: there, the bucket is a part of the path.
         let path_style = env::var("S3_PATH_STYLE").is_ok();
         let config = aws_sdk_s3::config::Builder::from(&self.config).force_path_style(path_style).build();
         Ok(Bucket::new(aws_sdk_s3::Client::from_conf(config), required("REPORT_BUCKET")?))
     }
 
-    /// Step Functions' record of executions.
+    /// SSM Run Command, in the home region.
+    pub fn ssm(&self) -> SsmClient {
+        SsmClient::new(&self.config)
+    }
+
     pub fn executions(&self) -> StepFunctions {
         StepFunctions(aws_sdk_sfn::Client::new(&self.config))
     }
 
-    /// The dead-letter queues: `SNAPSHOT_DEAD_LETTER_QUEUE_URL`, and so on.
+    /// The dead-letter queues: `SNAPSHOT_DEAD_LETTER_QUEUE_URL` and so on.
     pub fn dead_letters(&self) -> Result<DeadLetterQueues, StartError> {
         let url = |queue| required(&format!("{queue:?}_DEAD_LETTER_QUEUE_URL").to_uppercase()).map(|url| (queue, url));
         let urls = WorkQueue::ALL.into_iter().map(url).collect::<Result<_, _>>()?;
@@ -93,7 +98,7 @@ fn required(name: &str) -> Result<String, StartError> {
     env::var(name).map_err(|_| format!("{name} is not set").into())
 }
 
-/// A [`Failure`] as Lambda reports it: the state machine catches it by its name.
+/// A [`Failure`] for Lambda: the state machine catches it by its name.
 #[derive(Debug)]
 struct Reported(Failure);
 
@@ -124,7 +129,7 @@ where
             tracing::error!(error = %failure.name, cause = failure.cause, "failed");
             return Err(Reported(failure.clone()));
         }
-        // Decoded here, so that what is wrong with an event has a name of ours.
+        // Decoded here, so that a bad event fails with one of our error names.
         let event: E = serde_json::from_value(event.payload)
             .map_err(|e| Reported(Failure::new(ErrorName::InvalidInput, format!("the event: {e}"))))?;
         // Boxed: the compiler gives up on the layout of futures nested this deep.
@@ -139,26 +144,25 @@ where
 /// Whether a worker changes anything in EC2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acts {
-    /// It does: it asks before whether somebody still waits for it.
+    /// It does. First it asks whether the task's token is alive.
     Yes,
-    /// It only looks.
+    /// It only reads.
     No,
 }
 
-/// Seconds before a function's time-out in which nothing more is begun: as long as a call that is never answered takes.
+/// In this time before a function's time-out nothing new is begun: a call without an answer takes almost as long.
 const RESERVE: TimeDelta = TimeDelta::seconds(50);
 
-/// One invocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation {
     /// When it began.
     pub now: DateTime<Utc>,
-    /// When the function is ended.
+    /// The function's time-out.
     until: DateTime<Utc>,
 }
 
 impl Invocation {
-    /// Whether there is time to begin something more that may end in a call without an answer.
+    /// Whether there is time for one more call, even if it gets no answer.
     pub fn has_time(&self) -> bool {
         self.until - Utc::now() > RESERVE
     }
@@ -187,7 +191,7 @@ where
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let invocation = Invocation { now: Utc::now(), until: event.context.deadline().into() };
-        let batch = event.payload.records.into_iter().map(Delivery::from).collect();
+        let batch = event.payload.deliveries();
         let again = deliver(batch, line, rules, invocation.now, async |tasks: Vec<T>| match &aws.unusable {
             Some(failure) => vec![Outcome::Fail(failure.clone()); tasks.len()],
             None => Box::pin(handle(tasks, invocation)).await,
@@ -199,45 +203,26 @@ where
     .await
 }
 
-/// What Lambda hands over for SQS, as far as it is used here.
-#[derive(Deserialize)]
-struct SqsEvent {
-    #[serde(rename = "Records")]
-    records: Vec<SqsRecord>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SqsRecord {
-    message_id: String,
-    receipt_handle: String,
-    body: String,
-    attributes: SqsAttributes,
-}
-
-/// Numbers in decimal, as SQS writes them.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SqsAttributes {
-    approximate_receive_count: String,
-    sent_timestamp: String,
-}
-
-impl From<SqsRecord> for Delivery {
-    fn from(record: SqsRecord) -> Self {
-        let attributes = record.attributes;
-        Self {
-            id: record.message_id,
-            receipt: record.receipt_handle,
-            body: record.body,
-            receive_count: attributes.approximate_receive_count.parse().unwrap_or(1),
-            // Milliseconds since 1970.
-            sent: attributes
-                .sent_timestamp
-                .parse()
-                .ok()
-                .and_then(DateTime::from_timestamp_millis)
-                .unwrap_or_else(Utc::now),
-        }
-    }
+/// Answers batches of messages; for a worker that creates snapshots or copies.
+pub async fn creating_worker<T>(
+    aws: &Aws,
+    handle: impl AsyncFn(&Context<'_, Ec2Client, Bucket>, Vec<T>) -> Vec<Outcome>,
+) -> Result<(), StartError>
+where
+    T: DeserializeOwned + Serialize + Clone + About,
+{
+    let claims = aws.bucket()?;
+    queue_worker(aws, Acts::Yes, async |tasks, invocation| {
+        let context = Context {
+            ec2: &aws.ec2,
+            claims: &claims,
+            home: &aws.home,
+            settings: &aws.settings,
+            attempt: &attempt(),
+            began: invocation.now,
+            clock: &Utc::now,
+        };
+        handle(&context, tasks).await
+    })
+    .await
 }

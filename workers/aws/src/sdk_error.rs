@@ -1,13 +1,13 @@
-//! What an error of the SDK becomes: a line of text, or a [`Failure`].
+//! Turns an error of the SDK into a line of text, or into a [`Failure`].
 //!
-//! EC2 has its own, in `ec2`, since there it matters whether a call may have been carried out.
+//! Errors of EC2 are in `ec2::errors`: there it matters whether the call may have been carried out.
 
 use std::error::Error;
 
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use domain::error::{ErrorName, Failure};
 
-/// The service's code and message where it answered, else the chain of causes.
+/// The service's code and message; if the service did not answer, the chain of causes.
 pub fn error_text<E, R>(error: SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -43,7 +43,7 @@ where
     unusable(subject, error_text(error))
 }
 
-/// The same for an answer that cannot be used.
+/// The failure of a call whose answer cannot be used.
 pub fn unusable(subject: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorName::StorageFailed, format!("{subject}: {why}"))
 }

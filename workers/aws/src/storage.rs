@@ -12,7 +12,6 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of this name.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }

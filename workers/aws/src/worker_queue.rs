@@ -10,7 +10,7 @@ use crate::{
     sdk_error::error_text,
 };
 
-/// A worker's queue, its dead-letter queue, and the state machine it answers.
+/// A worker's queue, its dead-letter queue, and the state machine that it answers.
 pub struct WorkerQueue {
     pub sfn: aws_sdk_sfn::Client,
     pub sqs: aws_sdk_sqs::Client,

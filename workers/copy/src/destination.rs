@@ -12,22 +12,22 @@ use domain::{
 };
 use futures::future::join_all;
 
-/// Clocks differ by less.
+/// The clocks of S3 and the function differ by less.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
 
-/// What is in a destination before the batch acts, and what others are about to begin there.
+/// The copies in a destination before the batch makes any, and the claims of other attempts there.
 pub(crate) struct Destination<'a> {
     region: &'a Region,
     home: &'a Region,
     looked: DateTime<Utc>,
     takeover: TimeDelta,
-    /// This system's copies that EC2 shows as pending, but for those that are stuck.
+    /// This system's pending copies, without stuck ones.
     pending: BTreeSet<SnapshotId>,
-    /// Copies of home, by their source, in whatever state.
+    /// Copies of the home region's snapshots in any state, by source.
     copies: BTreeMap<SnapshotId, Vec<Snapshot>>,
-    /// The claims that are young enough to matter, by their source: the version that was read.
+    /// The versions of the claims that are young enough to matter, by source.
     young: BTreeMap<SnapshotId, String>,
-    /// Those of them under which something is in flight that EC2 does not show.
+    /// The young claims with a copy in flight that EC2 does not show.
     in_flight: BTreeMap<SnapshotId, Claim>,
 }
 
@@ -38,9 +38,9 @@ impl<'a> Destination<'a> {
         Self { region, home, looked, takeover, pending, copies, young, in_flight }
     }
 
-    /// Counts the copies in flight, which finds those of the batch's sources too.
+    /// Reads the pending copies: they are the count, and may be copies of the batch's sources.
     ///
-    /// What is stuck is left to the second look: it satisfies only where there is no completed copy.
+    /// Stuck copies are left to the second look: one is only adopted if there is no completed copy.
     pub(crate) async fn look_at_pending(&mut self, ec2: &impl Ec2) -> Result<(), Ec2Error> {
         ec2.each_snapshot(self.region, &SnapshotFilter::PendingCopies, &mut |copy| {
             if !self.is_stuck(&copy) {
@@ -50,15 +50,15 @@ impl<'a> Destination<'a> {
         .await
     }
 
-    /// What is stuck takes no slot.
+    /// A stuck copy takes no slot.
     fn is_stuck(&self, pending: &Snapshot) -> bool {
         self.looked - pending.started > STUCK_AFTER
     }
 
-    /// Looks for copies, completed ones among them, of the batch's sources and of those that others claim.
+    /// Reads all copies of the batch's sources, and of the sources that other attempts claim.
     ///
-    /// Only where there is a slot to fill: EC2's filters are joined by *and*, so that one call cannot ask for these and
-    /// the pending ones, and a region's completed copies are too many to list.
+    /// This look is only made if a slot is free. EC2 joins filters by *and*, so that one call cannot ask for these copies
+    /// and for the pending ones; and a region has too many completed copies to list all.
     pub(crate) async fn look_for_copies(&mut self, ec2: &impl Ec2, sources: Vec<SnapshotId>) -> Result<(), Ec2Error> {
         let claimed = self.young.keys().filter(|source| self.copy_of(source).is_none()).cloned();
         let sources: BTreeSet<SnapshotId> = sources.into_iter().chain(claimed).collect();
@@ -78,7 +78,7 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Lists the claims that are young enough to matter; it does not say how far their holders are.
+    /// Lists the claims that are young enough to matter, without reading their state.
     pub(crate) async fn list_claims(&mut self, claims: &impl Claims) -> Result<(), Failure> {
         self.young = self.young_claims(claims).await?;
         Ok(())
@@ -91,7 +91,7 @@ impl<'a> Destination<'a> {
         Ok(young.filter_map(|listed| Some((listed.key.strip_prefix(&prefix)?.parse().ok()?, listed.version))).collect())
     }
 
-    /// Reads those of them of whose copies EC2 shows nothing.
+    /// Reads the young claims whose copy EC2 does not show.
     pub(crate) async fn read_claims(&mut self, claims: &impl Claims) -> Result<(), Failure> {
         let unseen: Vec<SnapshotId> =
             self.young.keys().filter(|source| self.copy_of(source).is_none()).cloned().collect();
@@ -109,12 +109,12 @@ impl<'a> Destination<'a> {
         Ok(())
     }
 
-    /// Copies in flight, as far as they are known.
+    /// The number of copies in flight that are known.
     pub(crate) fn in_flight(&self) -> usize {
         self.pending.len() + self.in_flight.len()
     }
 
-    /// The same, without what the batch has claimed, and with what others have claimed since the claims were read.
+    /// The number of copies in flight without the batch's own claims, but with claims that are new since they were read.
     pub(crate) async fn others_now(&self, claims: &impl Claims, own: &BTreeSet<&SnapshotId>) -> Result<usize, Failure> {
         let now = self.young_claims(claims).await?;
         let is_others = |source: &&SnapshotId| !own.contains(source) && self.copy_of(source).is_none();
@@ -124,23 +124,23 @@ impl<'a> Destination<'a> {
         Ok(self.pending.len() + known.chain(new).collect::<BTreeSet<_>>().len())
     }
 
-    /// What EC2 shows of a source's copies.
+    /// The copies of a source that EC2 shows.
     pub(crate) fn shown(&self, source: &SnapshotId) -> &[Snapshot] {
         self.copies.get(source).map_or(&[], Vec::as_slice)
     }
 
-    /// The copy by which a source is copied.
+    /// The copy to adopt for a source.
     pub(crate) fn copy_of(&self, source: &SnapshotId) -> Option<&Snapshot> {
         satisfying(self.shown(source))
     }
 
-    /// The claim under which another copies a source, or has copied it.
+    /// The claim under which another attempt copies, or has copied, a source.
     pub(crate) fn claim_in_flight(&self, source: &SnapshotId) -> Option<&Claim> {
         self.in_flight.get(source)
     }
 }
 
-/// The copy that counts, of several of one source; one that is completed always does.
+/// The copy to adopt, of several copies of a source: a completed one if there is one.
 fn satisfying(copies: &[Snapshot]) -> Option<&Snapshot> {
     let completed = copies.iter().filter(|copy| copy.state == SnapshotState::Completed);
     oldest_live(completed).or_else(|| oldest_live(copies))

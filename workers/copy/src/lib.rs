@@ -1,17 +1,18 @@
-//! Copy: copies a snapshot to a destination region, tagged as it is made, never more at once than the limit.
+//! Copy: copies a snapshot to a destination region, never more at once than the limit. The call that makes the copy also
+//! tags it.
 //!
-//! Task: [`CopyTask`]. Result: [`Begun`], what is to be waited for; nothing after a retag.
+//! Task: [`CopyTask`]. Result: [`Begun`], the copy to wait for; none after a retag.
 //!
-//! Two looks answer a batch for each destination, all destinations at once. What is not there is claimed before it is
-//! copied ([`domain::claims`]); in flight are EC2's pending copies, and the claims that EC2 does not show yet.
+//! Two looks at EC2 serve a batch in each destination, all destinations at once. The worker claims a copy before it makes
+//! it ([`domain::claims`]). In flight are EC2's pending copies, and the claims whose copy EC2 does not show yet.
 //!
-//! - Delivered twice, also at the same moment: one claims the copy; the other waits, and adopts what that one made,
-//!   by the look or by the id in the claim.
-//! - Crashed after the call, or an answer that was lost: the claim stays open until a look shows the copy, or until it is
-//!   taken over because nothing shows. The rest of the batch leaves that region alone.
-//! - Throttled, no free slot, or refused by EC2's own limit: later, spread out.
-//! - A source that is gone, a region that is not enabled, a key that is revoked: it fails by itself.
-//! - A copy that would be due on the day it is made: it fails, and is never forgotten as if it were done.
+//! - Delivered twice, also at the same moment: one attempt claims the copy. The other waits, and adopts the copy, from
+//!   the look or by the id in the claim.
+//! - Crashed after the call, or a lost answer: the claim stays open until EC2 shows the copy, or until another attempt
+//!   takes it over because EC2 shows nothing. The rest of the batch does not call that region.
+//! - Throttled, no free slot, or refused by EC2's own limit: later, at spread times.
+//! - A source that is gone, a region that is not enabled, a key that is revoked: only that task fails.
+//! - A copy that would be due on the day it is made: the task fails. If it ended as done, nobody would notice.
 //!
 //! Copies in `error` count as absent. Overlapping executions and messages put back by hand share the limit.
 
@@ -37,7 +38,7 @@ use serde_json::json;
 
 use destination::Destination;
 
-/// For so long after it began an invocation looks a second time: a call without an answer takes 45 s.
+/// An invocation does not begin its second look after this time: a call without an answer takes 45 s.
 const LOOKS_AGAIN_FOR: TimeDelta = TimeDelta::seconds(12);
 
 /// Answers a batch, one outcome per task.
@@ -46,7 +47,7 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<C
     for (index, task) in tasks.iter().enumerate() {
         by_region.entry(task.region()).or_default().push(index);
     }
-    // All at once, so that one region that hangs does not use up the time of the others.
+    // All at once, so that one region that does not answer does not use up the time of the others.
     let regions = by_region.into_iter().map(async |(region, indices)| {
         let mut batch = Batch::new(context, region);
         for index in indices {
@@ -59,7 +60,7 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<C
     outcomes.into_values().collect()
 }
 
-/// A copy that is asked for.
+/// A copy to make.
 struct Wanted<'t> {
     index: usize,
     source: &'t SnapshotId,
@@ -67,16 +68,16 @@ struct Wanted<'t> {
     tags: &'t Tags,
 }
 
-/// What a batch asks of one destination.
+/// The tasks of a batch for one destination.
 struct Batch<'a, 't, E, C> {
     context: &'a Context<'a, E, C>,
     region: &'t Region,
     looked: DateTime<Utc>,
     wanted: Vec<Wanted<'t>>,
     sources: BTreeSet<&'t SnapshotId>,
-    /// Whether an answer was lost: the rest need not try, and would outlast the function's time-out.
+    /// Whether an answer was lost: with the rest of the batch, the function would reach its time-out.
     ec2_unavailable: bool,
-    /// By the task's place in the batch.
+    /// With the task's index in the batch.
     outcomes: Vec<(usize, Outcome)>,
 }
 
@@ -87,7 +88,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         Self { context, region, looked, wanted, sources, ec2_unavailable: false, outcomes }
     }
 
-    /// Carries out a retag, and notes a copy.
+    /// Carries out a retag; keeps a copy for [`Self::copy_all`].
     async fn sort_in(&mut self, index: usize, task: &'t CopyTask) {
         match task {
             CopyTask::Retag { snapshot, .. } if self.is_to_be_left_alone() => {
@@ -103,7 +104,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
                 self.ec2_unavailable |= matches!(outcome, Outcome::Retry(_));
                 self.outcomes.push((index, outcome));
             }
-            // The same source once more in one batch: the next look, or the claim, shows what the first made.
+            // The same source twice in one batch: the next look, or the claim, shows what the first task made.
             CopyTask::Copy { snapshot, .. } if !self.sources.insert(snapshot) => {
                 self.later(index, snapshot, self.context.settings.poll_seconds);
             }
@@ -121,12 +122,12 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         self.outcomes.push((index, Outcome::Done(json!(begun))));
     }
 
-    /// Whether the region does not answer, or its answer could come after the function's end.
+    /// Whether the region does not answer, or its answer could come after the function's time-out.
     fn is_to_be_left_alone(&self) -> bool {
         self.ec2_unavailable || self.context.is_late(self.looked)
     }
 
-    /// Answers for all that is left, in the same way.
+    /// Gives all remaining tasks an outcome.
     fn rest(&mut self, outcome: impl Fn(&SnapshotId) -> Outcome) {
         for wanted in self.wanted.drain(..) {
             self.outcomes.push((wanted.index, outcome(wanted.source)));
@@ -138,7 +139,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         self.rest(|source| Outcome::Later(spread(seconds, source.as_str(), now)));
     }
 
-    /// Adopts what is there, and copies the rest as far as there are free slots.
+    /// Adopts copies that exist, and makes the others as far as there are free slots.
     async fn copy_all(&mut self) {
         let Context { ec2, claims, home, settings, .. } = *self.context;
         let looked = self.looked;
@@ -156,7 +157,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         if self.wanted.is_empty() {
             return;
         }
-        // A second look without an answer would outlast the function, and take the other regions with it.
+        // If the second look got no answer, the function would reach its time-out, with the tasks of all regions.
         if self.context.now() - looked > LOOKS_AGAIN_FOR {
             return self.rest_later(settings.retry_seconds);
         }
@@ -187,7 +188,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             }
             let Some(claim) = self.claim(&wanted, &there).await else { continue };
             claimed.insert(wanted.source);
-            // Claimed first and counted then: of two that do so at the same moment, one at least sees the other.
+            // First the claim, then the count: if two attempts do this at the same moment, at least one sees the other.
             match there.others_now(claims, &claimed).await {
                 Ok(others) if others + begun < limit => {
                     let source = wanted.source;
@@ -195,7 +196,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
                     if copied == Copied::Perhaps {
                         begun += 1;
                     } else {
-                        // Its claim was given up, and may be another's by now.
+                        // The claim was given back, and another attempt may hold it by now.
                         claimed.remove(source);
                     }
                     is_full = copied == Copied::RegionIsFull;
@@ -214,14 +215,14 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         }
     }
 
-    /// Answers for what is there, may be made by another, or is not to be made at all.
+    /// Gives an outcome to copies that exist, are made by another attempt, or must not be made at all.
     fn adopt(&mut self, there: &Destination<'_>) {
         for wanted in std::mem::take(&mut self.wanted) {
             if let Some(copy) = there.copy_of(wanted.source) {
                 self.done(wanted.index, &Begun::of(self.region, [copy], self.looked));
             } else if let Some(due) = due_already(wanted.tags, self.looked) {
                 let cause = format!(
-                    "{} to {}: the copy would be due since {due}, on the day it is made: it is made no more",
+                    "{} to {}: the copy would be due when it is made (DeleteOn={due}): it is not made any more",
                     wanted.source, self.region
                 );
                 let failure = Failure::new(ErrorName::MessageExpired, cause);
@@ -234,7 +235,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         }
     }
 
-    /// Adopts by its id what another has made, or waits until it has.
+    /// Adopts the copy that another attempt has made, by its id, or waits for it.
     fn wait_for(&mut self, wanted: &Wanted<'_>, made: &[Made]) {
         match made.last() {
             Some(Made { id, at, .. }) => {
@@ -245,7 +246,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         }
     }
 
-    /// Claims a copy; none where another has, or where that is not known.
+    /// Claims a copy; `None` if another attempt holds the claim, or the claim cannot be read or written.
     async fn claim(&mut self, wanted: &Wanted<'_>, there: &Destination<'_>) -> Option<Held> {
         let Context { claims, settings, attempt, .. } = *self.context;
         let takeover = takeover(settings.retry_seconds);
@@ -262,7 +263,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         None
     }
 
-    /// Sets a claim free, under which nothing was tried. Where that fails it is taken over.
+    /// Sets a claim free under which nothing was tried. If that fails, it is taken over later.
     async fn give_back(&self, claim: Held) {
         if let Err(failure) = claim.close(self.context.claims, vec![]).await {
             tracing::warn!(%failure, region = %self.region, "the claim could not be set free");
@@ -304,7 +305,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
             return Copied::Perhaps;
         };
         let copied = match error.code.as_str() {
-            // Full, with copies of others: the rest of the batch need not try.
+            // The copies of others take all slots: the rest of the batch waits.
             "ResourceLimitExceeded" => Copied::RegionIsFull,
             _ if is_in_doubt => Copied::Perhaps,
             _ => Copied::No,
@@ -322,7 +323,7 @@ enum Copied {
     RegionIsFull,
 }
 
-/// The day on which the copy was due, where that is over: the message lay in a dead-letter queue for too long.
+/// The day on which the copy is due, if that is not in the future: its message lay in a dead-letter queue for too long.
 fn due_already(tags: &Tags, now: DateTime<Utc>) -> Option<NaiveDate> {
     SnapshotTags::read(tags).delete_on.filter(|day| *day <= now.date_naive())
 }

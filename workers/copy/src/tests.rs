@@ -1,10 +1,9 @@
-use std::{cell::Cell, ops::Deref};
+use std::cell::Cell;
 
 use chrono::TimeDelta;
 use domain::{
-    claims::Attempt,
     error::ErrorName,
-    fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home, region},
+    fake::{Account, ClaimFault, FakeEc2, Fault, home, region},
     fleet::SnapshotState::{Completed, Error, Pending},
     outcome::Outcome::{Done, Fail, Later, Retry},
     ports::Stored,
@@ -22,37 +21,9 @@ fn west() -> Region {
     region("us-west-2")
 }
 
-/// An EC2 with its claims.
-struct Account {
-    ec2: FakeEc2,
-    claims: FakeClaims,
-    attempts: Cell<u32>,
-}
-
-impl Deref for Account {
-    type Target = FakeEc2;
-
-    fn deref(&self) -> &FakeEc2 {
-        &self.ec2
-    }
-}
-
-impl Account {
-    fn pass(&self, seconds: i64) {
-        self.ec2.now.set(self.ec2.now.get() + TimeDelta::seconds(seconds));
-        self.claims.now.set(self.ec2.now.get());
-    }
-
-    fn attempt(&self) -> Attempt {
-        self.attempts.set(self.attempts.get() + 1);
-        Attempt::new(self.attempts.get().to_string())
-    }
-}
-
 fn account() -> Account {
     let now = "2026-11-22T03:10:00Z".parse().unwrap();
-    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1", "us-west-2"], now);
-    Account { ec2, claims: FakeClaims::new(now), attempts: Cell::new(0) }
+    Account::new(&["eu-west-1", "us-east-1", "us-west-2"], now)
 }
 
 fn tags_of_copy(source: &SnapshotId) -> Tags {
@@ -92,19 +63,10 @@ fn settings() -> Settings {
 }
 
 async fn handled(account: &Account, tasks: &[CopyTask]) -> Vec<Outcome> {
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &account.claims,
-        home: &home(),
-        settings: &settings(),
-        attempt: &account.attempt(),
-        began: account.now.get(),
-        clock: &|| account.now.get(),
-    };
-    handle(&context, tasks.to_vec()).await
+    account.invoke(&settings(), async |context| handle(context, tasks.to_vec()).await).await
 }
 
-/// What is waited for after a task that is done.
+/// The copies to wait for, from the result of a task that is done.
 fn begun(outcome: &Outcome) -> Begun {
     let Done(result) = outcome else { panic!("{outcome:?}") };
     serde_json::from_value(result.clone()).unwrap()
@@ -185,7 +147,7 @@ async fn another_home_regions_copy_of_the_same_source_id_is_not_adopted() {
 #[tokio::test]
 async fn a_batch_fills_the_free_slots_of_each_region_and_no_more() {
     let ec2 = account();
-    ec2.copy_limit.set(20); // It is the worker that keeps the limit, not EC2.
+    ec2.copy_limit.set(20); // The worker keeps the limit, not EC2.
     for from in ["eu-west-1", "ap-south-1"] {
         ec2.add_snapshot(&east(), None, Pending, tags([("BackupFromRegion", from), ("Type", "Automated")]));
     }
@@ -277,7 +239,7 @@ async fn a_copy_that_would_be_due_today_is_not_made_and_not_forgotten() {
     ec2.now.set("2026-11-28T23:59:59Z".parse().unwrap());
     assert!(matches!(handled(&ec2, &[asked.clone()]).await[0], Done(_)));
     ec2.now.set("2026-11-29T00:00:00Z".parse().unwrap());
-    assert!(matches!(handled(&ec2, &[asked]).await[0], Done(_)), "what is there is there");
+    assert!(matches!(handled(&ec2, &[asked]).await[0], Done(_)), "a copy that exists is adopted");
 }
 
 #[tokio::test]
@@ -295,7 +257,7 @@ async fn a_retag_sets_keep_forever_as_often_as_it_is_delivered_and_waits_for_not
     assert_eq!(ec2.count("DescribeSnapshots"), 0);
 }
 
-/// Lets deliveries go on call by call, each in its turn.
+/// Lets the deliveries run in turn, one call each.
 fn pace(account: &Account) {
     account.ec2.paced.set(true);
     account.claims.paced.set(true);
@@ -324,8 +286,8 @@ async fn the_same_message_in_two_functions_at_once_makes_one_copy() {
     assert_eq!(begun(&handled(&ec2, &tasks).await[0]).snapshots, [copy], "by the look");
 }
 
-/// Two executions' and hand-made messages for the same sources, in batches as they come, while EC2 shows late what was
-/// begun and answers are lost: one copy each, and never more than five at once, though EC2 would take twenty.
+/// Messages of two executions, and messages put back by hand, for the same sources, in any batches, while EC2 shows new
+/// copies late and answers are lost: one copy each, and never more than five at once, although EC2 allows twenty.
 #[tokio::test]
 async fn overlapping_batches_make_one_copy_each_and_share_the_five() {
     for seed in 0..60_u64 {
@@ -542,7 +504,7 @@ async fn without_the_bucket_nothing_is_copied_and_a_claim_that_cannot_be_closed_
         let ec2 = account();
         let tasks = [owed(&ec2, &east())];
         if call == "stored" {
-            // There is a claim, and it cannot be read.
+            // The claim exists, but cannot be read.
             ec2.claims.fail_next("create", ClaimFault::Repeated);
         }
         ec2.claims.fail_next(call, ClaimFault::Unavailable);
@@ -600,22 +562,13 @@ async fn all_destinations_are_looked_at_at_once_and_one_that_hangs_is_left_alone
 async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
     let ec2 = account();
     let tasks: Vec<_> = (0..5).map(|_| owed(&ec2, &east())).collect();
-    // Every look at the clock, three seconds have gone by.
+    // At every reading, the clock has moved three seconds.
     let looks = Cell::new(0);
     let clock = || {
         looks.set(looks.get() + 1);
         ec2.now.get() + TimeDelta::seconds(3 * looks.get())
     };
-    let context = Context {
-        ec2: &ec2.ec2,
-        claims: &ec2.claims,
-        home: &home(),
-        settings: &settings(),
-        attempt: &Attempt::new("slow"),
-        began: ec2.now.get(),
-        clock: &clock,
-    };
-    let outcomes = handle(&context, tasks.clone()).await;
+    let outcomes = ec2.invoke_at(&settings(), &clock, async |context| handle(context, tasks.clone()).await).await;
     let copied = ec2.count("CopySnapshot");
     assert!(copied < 5 && outcomes.iter().filter(|o| matches!(o, Later(60..))).count() == 5 - copied, "{outcomes:?}");
     ec2.pass(60);
@@ -632,16 +585,7 @@ async fn where_the_first_look_took_long_there_is_no_second_one() {
         asked.set(asked.get() + 1);
         account.now.get() + TimeDelta::seconds(if asked.get() > 1 { 21 } else { 0 })
     };
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &account.claims,
-        home: &home(),
-        settings: &settings(),
-        attempt: &Attempt::new("slow"),
-        began: account.now.get(),
-        clock: &clock,
-    };
-    let outcomes = handle(&context, tasks.to_vec()).await;
+    let outcomes = account.invoke_at(&settings(), &clock, async |context| handle(context, tasks.to_vec()).await).await;
     assert!(matches!(outcomes[0], Later(60..)), "{outcomes:?}");
     assert_eq!((account.count("DescribeSnapshots"), account.count("CopySnapshot")), (1, 0));
 }

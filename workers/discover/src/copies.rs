@@ -22,18 +22,18 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let there = ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await?;
     let owed = owed(&sources, &there, &LiveInstances::of(&fleet.instances), region, &rules(context, run));
     for doubt in &owed.doubtful {
-        tracing::warn!(snapshot = %doubt.source, reason = doubt.reason, "it is not known whether there is a copy");
+        tracing::warn!(snapshot = %doubt.source, reason = doubt.reason, "the snapshot may have a copy");
     }
     for stuck in &owed.stuck {
-        tracing::error!(copy = %stuck.copy, %region, since = %stuck.since, "pending for longer than a day");
+        tracing::error!(copy = %stuck.copy, %region, since = %stuck.since, "the copy is pending for longer than a day");
     }
     for snapshot in &owed.forgotten {
-        tracing::error!(%snapshot, %region, "left the look-back without a copy");
+        tracing::error!(%snapshot, %region, "the snapshot left the look-back without a copy");
     }
     run_files::write_lines(*storage, run, &run_files::copies(region), &owed.tasks).await
 }
 
-/// What copies are decided by, now.
+/// The rules for copies, at this moment.
 fn rules<'a, E, S>(context: &Context<'a, E, S>, run: &'a Run) -> CopyRules<'a> {
     CopyRules::new(context.home, &run.id, context.settings, context.now)
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::context::Context;
 
-/// Snapshots in one message: few enough to be deleted within seconds, also in a region that is far away.
+/// Snapshots in one message: few enough that they are deleted within seconds, also in a distant region.
 const BATCH: usize = 20;
 
 /// Judges every snapshot of a region, and lists those to delete.
@@ -27,7 +27,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let Context { ec2, storage, settings, home, now } = context;
     let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN]).await?;
     let today = now.date_naive();
-    let sweep = Sweep { ec2: *ec2, home, settings, fleet: &fleet, run: Some(&run.id), now: *now };
+    let sweep = Sweep { ec2: *ec2, home, settings, fleet: &fleet, run_id: Some(&run.id), now: *now };
     let planned = async |region: &Region| planned_copies(run, region, *storage).await;
     let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;
     for (region, error) in &judged.unreadable {
@@ -68,8 +68,8 @@ async fn write_verdicts(run: &Run, region: &Region, storage: &impl Storage, judg
     Ok(())
 }
 
-/// Stops the region where too much would go at once, for this run and for those that follow, until one is allowed;
-/// answers why, where it does.
+/// Stops the region if the breaker says so, for this run and the following ones, until an execution allows it. Returns
+/// why it is stopped.
 async fn hold_or_go_on<E: Ec2, S: Storage>(
     run: &Run,
     region: &Region,
@@ -88,7 +88,7 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
         Stop::Held(failure) => Ok(Some(failure)),
         Stop::Tripped(tripped, failure) => {
             if !run.dry_run {
-                let hold = Hold { since: *now, run: run.id.clone(), why: tripped.to_string() };
+                let hold = Hold { since: *now, run_id: run.id.clone(), why: tripped.to_string() };
                 storage.write(&key, json!(hold).to_string()).await?;
             }
             Ok(Some(failure))
@@ -98,7 +98,7 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
 
 /// The sources whose copies to a region this run has planned.
 async fn planned_copies(run: &Run, region: &Region, storage: &impl Storage) -> Result<BTreeSet<SnapshotId>, Failure> {
-    // Where the run makes no copies there is no such file.
+    // Without the copy phase there is no such file.
     let planned: Vec<CopyTask> = run_files::read_lines(storage, run, &run_files::copies(region)).await?;
     Ok(planned
         .into_iter()

@@ -11,14 +11,14 @@ use domain::{
 
 use crate::{context::Context, fleet};
 
-/// Plans the snapshots of the fleet, and finds the regions that the other phases are about.
+/// Plans the snapshots of the fleet, and finds the regions of the other phases.
 pub(crate) async fn discover<E: Ec2, S: Storage>(
     run: &Run,
     Context { ec2, storage, settings, .. }: &Context<'_, E, S>,
 ) -> Result<FleetFound, Failure> {
     let fleet = fleet::list(run, run_files::FLEET, *ec2, *storage).await?;
     let regions = &fleet.regions;
-    let (plans, mut rejections) = policy::plan(&fleet, settings.default_retention);
+    let (plans, mut rejections) = policy::plan(&fleet, settings.default_retention, &settings.hook_documents);
 
     let mut copy_regions = BTreeSet::new();
     if run.phases.copy {
@@ -39,7 +39,10 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
         tracing::warn!(subject = rejection.subject, problem = rejection.problem, "rejected");
     }
     run_files::write_lines(*storage, run, run_files::REJECTED, &rejections).await?;
-    let manifest = run_files::write_lines(*storage, run, run_files::INSTANCES, &plans).await?;
+    // Apart, so that what has no hook pays nothing for those that have one.
+    let (hooked, unhooked): (Vec<_>, Vec<_>) = plans.iter().partition(|plan| plan.hook.is_some());
+    let manifest = run_files::write_lines(*storage, run, run_files::INSTANCES, unhooked).await?;
+    let hooked = Some(run_files::write_lines(*storage, run, run_files::HOOKED, hooked).await?);
     tracing::info!(run = run.id, instances = plans.len(), rejected = rejections.len(), "fleet discovered");
-    Ok(FleetFound { manifest, copy_regions: copy_regions.into_iter().collect(), expire_regions })
+    Ok(FleetFound { manifest, hooked, copy_regions: copy_regions.into_iter().collect(), expire_regions })
 }

@@ -5,13 +5,13 @@
 //! | step | writes | returns |
 //! |---|---|---|
 //! | `StartRun` | the claim of the run | the [`Run`](domain::run::Run), or `InvalidInput`, or `RunInProgress` |
-//! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `rejected.jsonl` | the manifest, the regions to copy to and to sweep |
+//! | `DiscoverInstances` | `fleet.json`, `instances.jsonl`, `hooked.jsonl`, `rejected.jsonl` | the manifests, the regions to copy to and to sweep |
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
 //! | `ListFleetAgain` | `fleet-again.json` | nothing |
 //! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `left-REGION.jsonl`, `expire-REGION.jsonl`, `holds/REGION` | the manifest, or why the region is stopped |
 //!
-//! Whatever it reads it reads to the end: a list that could not be completed is an error, never a shorter list.
-//! It changes nothing in EC2, so a second invocation, or one after a crash, gives the same.
+//! It reads every list to its end: an incomplete list is an error, never a shorter list.
+//! It changes nothing in EC2, so that a second invocation, or one after a crash, gives the same.
 
 mod context;
 mod copies;

@@ -1,5 +1,3 @@
-//! The discover function.
-
 use aws::{Aws, StartError, direct};
 use discover::{Context, StartContext, handle};
 

@@ -1,17 +1,17 @@
 //! StartRun: checks the execution's input, and claims the run for it.
 //!
-//! A run is named by its scheduled time, and two executions may have the same: a schedule event that was delivered
-//! twice, or a person's.
+//! The scheduled time names a run. Two executions can have the same one: a schedule event that was delivered twice, or an
+//! execution that a person started.
 //!
-//! | the execution that claimed the run first | and this one asks for | this one |
+//! | the execution that claimed the run first | this execution asks for | this execution |
 //! |---|---|---|
-//! | is this one: StartRun is retried | | goes on |
+//! | is this one: StartRun is retried | | continues |
 //! | has not ended | the same | is a duplicate: it does nothing, and names the first |
 //! | has not ended | something else | fails as `RunInProgress` |
-//! | has ended | whatever | repairs the run: it takes the claim over |
-//! | cannot be looked up | whatever | fails as `StorageFailed`, and is retried |
+//! | has ended | anything | repairs the run: it takes over the claim |
+//! | cannot be looked up | anything | fails as `StorageFailed`, and is retried |
 //!
-//! A dry run acts on nothing: it neither claims nor is refused.
+//! A dry run changes nothing: it neither claims the run nor is refused.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -23,23 +23,21 @@ use domain::{
 };
 use serde_json::Value;
 
-/// What the start of a run needs.
+/// The context of StartRun.
 pub struct StartContext<'a, C, X> {
-    /// The claims.
     pub claims: &'a C,
-    /// Whether executions have ended.
     pub executions: &'a X,
 }
 
-/// After so long an execution that Step Functions does not know is no news that has not arrived yet.
+/// An execution that Step Functions does not know this long after its start is gone; before, it may only be late.
 const UNKNOWN_IS_GONE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// Reads an execution's input, and claims its run.
 ///
 /// # Errors
 ///
-/// [`ErrorName::InvalidInput`] names the field and what is allowed; [`ErrorName::RunInProgress`] the execution that has
-/// not ended; [`ErrorName::StorageFailed`] is to be retried.
+/// [`ErrorName::InvalidInput`] names the field and what is allowed. [`ErrorName::RunInProgress`] names the execution that
+/// has not ended. [`ErrorName::StorageFailed`] is to be retried.
 pub(crate) async fn start<C: Claims, X: ExecutionStates>(
     input: &Value,
     execution: &str,
@@ -61,9 +59,9 @@ pub(crate) async fn start<C: Claims, X: ExecutionStates>(
             Written::Refused => {}
         }
         let Some(stored) = starts.claims.stored(&key).await? else { continue };
-        // One that cannot be read is of nobody who could be asked.
+        // A claim that cannot be read names no execution: it is taken over.
         if let Ok(first) = serde_json::from_str::<RunClaim>(&stored.body) {
-            // Retried, or its own call, which was repeated on the way.
+            // StartRun is retried, or the SDK repeated a call that had succeeded.
             if first.execution == own.execution {
                 return Ok(run);
             }
@@ -71,11 +69,15 @@ pub(crate) async fn start<C: Claims, X: ExecutionStates>(
                 if first.input != own.input {
                     return Err(in_progress(&run, &first, &own));
                 }
-                tracing::warn!(run = run.id, first = first.execution, "a duplicate: nothing is done");
+                tracing::warn!(run = run.id, first = first.execution, "duplicate execution: it does nothing");
                 run.duplicate_of = Some(first.execution);
                 return Ok(run);
             }
-            tracing::info!(run = run.id, first = first.execution, "it has ended: this execution repairs its run");
+            tracing::info!(
+                run = run.id,
+                first = first.execution,
+                "the first has ended: this execution repairs its run"
+            );
         }
         if let Written::As(_) = starts.claims.replace(&key, &body, &stored.version).await? {
             return Ok(run);
@@ -90,7 +92,7 @@ async fn has_ended(first: &RunClaim, executions: &impl ExecutionStates, now: Dat
         ExecutionState::Ended => Ok(true),
         ExecutionState::Unknown if now - first.started > UNKNOWN_IS_GONE_AFTER => Ok(true),
         ExecutionState::Unknown => {
-            let cause = format!("{}: it is not known yet whether it has ended", first.execution);
+            let cause = format!("{}: Step Functions does not know this execution yet", first.execution);
             Err(Failure::new(ErrorName::StorageFailed, cause))
         }
     }
@@ -98,7 +100,7 @@ async fn has_ended(first: &RunClaim, executions: &impl ExecutionStates, now: Dat
 
 fn in_progress(run: &Run, first: &RunClaim, own: &RunClaim) -> Failure {
     let cause = format!(
-        "{} runs {} since {} with {}, and this execution was given {}: wait until that one has ended, or give another \
+        "{} has run {} since {} with {}; this execution was given {}: wait until the first has ended, or give another \
          scheduledTime",
         first.execution,
         run.id,

@@ -32,7 +32,7 @@ fn snapshot(ec2: &FakeEc2, place: &Region, own: &[(&str, &str)]) -> SnapshotId {
     ec2.add_snapshot(place, Some(&"vol-1".parse().unwrap()), Completed, tags(own.iter().copied()))
 }
 
-/// Automated snapshots that are due, each of a day of its own.
+/// Automated snapshots that are due, one per day.
 fn due(ec2: &FakeEc2, place: &Region, count: u64) -> Vec<SnapshotId> {
     let first: chrono::NaiveDate = "2026-09-01".parse().unwrap();
     (0..count)
@@ -43,7 +43,7 @@ fn due(ec2: &FakeEc2, place: &Region, count: u64) -> Vec<SnapshotId> {
         .collect()
 }
 
-/// Takes one step, and sees that it only looked. A region that is stopped is told as a failure here.
+/// Takes one step, and checks that it changed nothing in EC2. A stopped region becomes an error here.
 async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Result<Value, Failure> {
     let settings = Settings::read(|_| None).unwrap();
     let context = Context { ec2, storage, settings: &settings, home: &ec2.regions.home, now: ec2.now.get() };
@@ -62,7 +62,7 @@ async fn step(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> Res
     }
 }
 
-/// Writes the fleet down as the steps before `DiscoverCopies` and `DiscoverExpired` do.
+/// Writes the fleet, as the steps before `DiscoverCopies` and `DiscoverExpired` do.
 async fn listed(ec2: &FakeEc2, storage: &FakeStorage) {
     for name in [run_files::FLEET, run_files::FLEET_AGAIN] {
         crate::fleet::list(&run(json!({})), name, ec2, storage).await.unwrap();
@@ -70,13 +70,13 @@ async fn listed(ec2: &FakeEc2, storage: &FakeStorage) {
     ec2.calls.borrow_mut().clear();
 }
 
-/// The answer to a step that goes well, with the fleet as it is.
+/// The answer to a step that succeeds, with the fleet as it is now.
 async fn found_now<T: DeserializeOwned>(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> T {
     listed(ec2, storage).await;
     found(ec2, storage, event).await
 }
 
-/// The answer to a step that goes well.
+/// The answer to a step that succeeds.
 async fn found<T: DeserializeOwned>(ec2: &FakeEc2, storage: &FakeStorage, event: DiscoverEvent) -> T {
     serde_json::from_value(step(ec2, storage, event).await.unwrap()).unwrap()
 }
@@ -149,8 +149,8 @@ async fn copies_go_where_instances_or_snapshots_say_and_never_to_a_disabled_regi
     let own = [("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, eu-west-1, ap-east-1, us-nowhere-1")];
     ec2.add_instance("i-1", &own, &["vol-1"]);
     let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
-    assert_eq!(codes(&found.copy_regions), ["us-east-1"], "the living instance's word");
-    // Its snapshots were promised more, once.
+    assert_eq!(codes(&found.copy_regions), ["us-east-1"], "from the tag of the living instance");
+    // Its older snapshots were promised copies in more regions.
     snapshot(&ec2, &home(), &[("BackupCrossRegion", "us-west-2, ap-east-1, eu-west-1"), ("Type", "Automated")]);
     let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
     assert_eq!(codes(&found.copy_regions), ["us-east-1", "us-west-2"]);
@@ -159,7 +159,7 @@ async fn copies_go_where_instances_or_snapshots_say_and_never_to_a_disabled_regi
         read_lines::<Rejection>(&storage, "rejected.jsonl").iter().map(ToString::to_string).collect();
     let disabled = "ap-east-1: 1 snapshot is promised a copy there, and the region is not enabled";
     assert!(rejected.iter().any(|line| line == disabled), "{rejected:?}");
-    // An instance that is not snapshotted tonight still speaks for the snapshots that it has.
+    // The tag of an instance still decides for its old snapshots, even if it is not snapshotted tonight.
     ec2.volume_tags.borrow_mut().insert("vol-1".parse().unwrap(), tags([("Backup", "No")]));
     let found: FleetFound = fleet(json!({"phases": ["copy"]})).await;
     assert_eq!((found.manifest.count, codes(&found.copy_regions)), (0, vec!["us-east-1", "us-west-2"]));
@@ -232,7 +232,10 @@ async fn nothing_is_decided_from_a_fleet_that_was_not_written_down() {
         let (ec2, storage) = (account(), FakeStorage::default());
         due(&ec2, &home(), 2);
         let failure = step(&ec2, &storage, event).await.unwrap_err();
-        assert!(failure.name == ErrorName::StorageFailed && failure.cause.contains("it is not there"), "{failure}");
+        assert!(
+            failure.name == ErrorName::StorageFailed && failure.cause.contains("there is no such file"),
+            "{failure}"
+        );
     }
 }
 
@@ -267,7 +270,7 @@ async fn what_expire_regions_would_let_pile_up_is_said() {
         read_lines::<Rejection>(&storage, "rejected.jsonl").iter().map(ToString::to_string).collect();
     assert_eq!(rejected.len(), 2, "{rejected:?}");
     assert!(rejected[0].starts_with("ExpireRegions: ap-east-1 is not an enabled region"), "{rejected:?}");
-    assert!(rejected[1].starts_with("ExpireRegions: us-east-1 holds 1 of its copies"), "{rejected:?}");
+    assert!(rejected[1].starts_with("ExpireRegions: us-east-1 holds 1 of the copies"), "{rejected:?}");
 }
 
 #[tokio::test]
@@ -354,7 +357,7 @@ async fn too_much_at_once_stops_the_region_until_an_execution_allows_it() {
     assert_eq!(read_lines::<Value>(&storage, "verdicts-eu-west-1.jsonl").len(), 20);
     assert!(!storage.0.borrow().keys().any(|key| key.contains("expire-")), "and no work is written down");
 
-    // Some nights later less is due, and it stays all the same.
+    // Some nights later less is due, but the hold stays.
     for _ in 0..18 {
         let newest = ec2.held(&home()).pop().unwrap().id;
         domain::ports::Ec2::delete(&ec2, &home(), &newest).await.unwrap();
@@ -464,7 +467,7 @@ async fn a_copy_that_was_planned_before_midnight_and_not_made_keeps_its_source_f
         let expired = || DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
         assert_eq!(found::<Manifest>(&ec2, &storage, expired()).await.count, goes, "{now}");
     }
-    // The next night's run has not planned it any more.
+    // The run of the next night does not plan it any more.
     storage.0.borrow_mut().retain(|key, _| !key.contains("copies-"));
     let expired = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
     assert_eq!(found::<Manifest>(&ec2, &storage, expired).await.count, 1);
@@ -494,4 +497,20 @@ async fn a_doubt_is_decided_by_all_that_look_alike() {
     ec2.change(|s| s.description = "web - vol-1 (/dev/sda1)".into());
     let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
     assert_eq!(found_now::<Manifest>(&ec2, &storage, event).await.count, 0, "one copy of two that look alike");
+}
+
+#[tokio::test]
+async fn instances_with_a_hook_travel_apart() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
+    ec2.add_instance("i-2", &[("Backup", "Yes"), ("BackupHook", "mine")], &["vol-2"]);
+    let answer = step(&ec2, &storage, DiscoverEvent::DiscoverInstances { run: run(json!({})) }).await.unwrap();
+    let found: FleetFound = serde_json::from_value(answer).unwrap();
+    assert_eq!((found.manifest.count, found.hooked.as_ref().unwrap().count), (1, 1));
+    assert!(found.hooked.as_ref().unwrap().key.ends_with("hooked.jsonl"));
+    let line = &storage.0.borrow()[&found.hooked.unwrap().key];
+    let plan: InstancePlan = serde_json::from_str(line.trim()).unwrap();
+    assert_eq!((plan.instance.as_str(), plan.hook.unwrap().document.as_str()), ("i-2", "mine"));
+    let rejected = storage.0.borrow()[&run(json!({})).key("rejected.jsonl")].clone();
+    assert!(rejected.contains("BackupHook") && rejected.contains("AllowedHookDocuments"), "{rejected}");
 }

@@ -1,23 +1,24 @@
-//! Claims: what is being made at this moment is made once, although EC2 has no client token.
+//! Claims: two attempts at the same moment make one snapshot or copy, although EC2 has no client token for these calls.
 //!
-//! EC2's tags are the only record of what exists. Before an attempt makes something it writes a claim into the report
-//! bucket, on the condition that there is none; whoever comes second finds it, and waits for what the first one makes.
+//! EC2's tags are the only record of what exists. Before an attempt makes something, it writes a claim into the report
+//! bucket, on the condition that there is none. A second attempt finds the claim, and waits for what the first one makes.
 //!
 //! | key | claims |
 //! |---|---|
 //! | `claims/run/RUN` | the run, for an execution ([`RunClaim`]) |
 //! | `claims/snapshot/RUN/INSTANCE` | an instance's snapshots in a run |
 //! | `claims/copy/DESTINATION/SNAPSHOT` | the copy of a snapshot to a region |
+//! | `claims/hook/RUN/INSTANCE/EXECUTION/SCRIPT` | a script of a hook ([`crate::hooks::claim`]) |
 //!
-//! - An attempt is one invocation of a worker. Its id is random: a task token is a secret, and a message's id changes.
-//! - A definite refusal by EC2 sets the claim free; an act that succeeded writes down the ids, by which others adopt
-//!   what EC2 does not describe yet; an answer that was lost leaves the claim open.
-//! - An open claim is taken over when it is older than the functions' time-out and twice `RetrySeconds`, and EC2 shows
-//!   nothing: its holder is dead by then, and what it made would have come to light.
-//! - Ids that are in `error`, or not described for ten minutes, count as nothing.
+//! - An attempt is one invocation of a worker. Its name is random: a task token is a secret, and a message's id changes.
+//! - If EC2 refuses the call, the claim becomes free. If the call succeeds, the ids are written into the claim, and other
+//!   attempts adopt them before EC2 describes them. If the answer is lost, the claim stays open.
+//! - An open claim is taken over when it is older than the functions' time-out plus twice `RetrySeconds`, and EC2 shows
+//!   nothing. By then its holder is dead, and EC2 would show what it made.
+//! - Ids in `error`, and ids that EC2 has not described for ten minutes, do not count.
 //!
-//! The bucket deletes claims after two days; nothing depends on one for longer than ten minutes, but runs: those end
-//! within the two days.
+//! The bucket deletes claims after two days. A claim matters for ten minutes; the claim of a run matters until the run
+//! ends, which is within two days.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -31,75 +32,85 @@ use crate::{
     run::{AllowMassExpire, Run},
 };
 
-/// The time-out of the functions that hold claims, as `template.yaml` has it.
+/// The time-out of the functions that hold claims; `template.yaml` has the same.
 pub const FUNCTION_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
-/// For so long after it began an invocation begins to make something: the answer to a later call could miss its end.
+/// An invocation makes nothing new after this time: the answer could come after the function's time-out.
 pub const ACT_WITHIN: TimeDelta = TimeDelta::seconds(30);
 
-/// For so long an id that is not described may only be late (EC2 is eventually consistent).
+/// An id that EC2 does not describe for this long does not exist; before, it may only be late (EC2 is eventually
+/// consistent).
 pub const MAX_DESCRIBE_LAG: TimeDelta = TimeDelta::minutes(10);
 
-/// How often one invocation tries to write a claim against others that write it, too.
+/// How often one invocation tries to write a claim that others write at the same time.
 pub const MAX_TRIES: usize = 5;
 
-/// The claim of a run.
-pub fn run_key(run: &str) -> String {
-    format!("claims/run/{run}")
+/// The key of a run's claim.
+pub fn run_key(run_id: &str) -> String {
+    format!("claims/run/{run_id}")
 }
 
-/// The claim of an instance's snapshots in a run.
-pub fn snapshot_key(run: &str, instance: &InstanceId) -> String {
-    format!("claims/snapshot/{run}/{instance}")
+/// The key of the claim on an instance's snapshots in a run.
+pub fn snapshot_key(run_id: &str, instance: &InstanceId) -> String {
+    format!("claims/snapshot/{run_id}/{instance}")
 }
 
-/// What the claims of copies to a region begin with; the source's id follows.
+/// The prefix of the claims on copies to a region; the source's id follows.
 pub fn copies_prefix(destination: &Region) -> String {
     format!("claims/copy/{destination}/")
 }
 
-/// The claim of a copy.
+/// The key of the claim on a copy.
 pub fn copy_key(destination: &Region, source: &SnapshotId) -> String {
     format!("{}{source}", copies_prefix(destination))
 }
 
-/// One invocation of a worker, by a random name.
+/// The random name of one invocation of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attempt(String);
 
 impl Attempt {
-    /// The attempt of this name, which no other has.
+    /// No other attempt may have this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
+
+    /// The same attempt, at something that is done while the hook of this execution id holds an instance frozen.
+    pub fn during(&self, freeze: &str) -> Self {
+        Self(format!("{}/{freeze}", self.0))
+    }
+
+    /// Whether it is one that is done during this freeze.
+    pub fn is_during(&self, freeze: &str) -> bool {
+        self.0.rsplit_once('/').is_some_and(|(_, during)| during == freeze)
+    }
 }
 
-/// How far the holder of a claim is.
+/// The state of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It may be acting, or may have acted without hearing the answer.
+    /// The holder may be about to call EC2, or did not get the answer.
     Open,
-    /// It made nothing, and acts no more.
+    /// The holder has finished, and made nothing.
     Free,
-    /// It acts no more; what it made is known.
+    /// The holder has finished, and the claim has the ids of what it made.
     Made,
 }
 
-/// Something that was made under a claim.
+/// A snapshot or copy that was made under a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
-    /// The snapshot or copy.
     pub id: SnapshotId,
-    /// The volume of a snapshot; none for a copy.
+    /// The volume of a snapshot; `None` for a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeId>,
-    /// When it was made, give or take a minute.
+    /// When it was made, to the minute.
     pub at: DateTime<Utc>,
 }
 
 impl Made {
-    /// Whether it counts, beside what EC2 shows: it is live, or may be described late.
+    /// Whether it counts: EC2 shows it as live, or does not describe it yet.
     pub fn counts(&self, shown: &[Snapshot], now: DateTime<Utc>) -> bool {
         match shown.iter().find(|snapshot| snapshot.id == self.id) {
             Some(snapshot) => snapshot.is_live(),
@@ -111,19 +122,18 @@ impl Made {
 /// A claim on snapshots or on a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Who holds it.
+    /// The holder.
     pub attempt: Attempt,
-    /// When it was claimed.
+    /// When the holder claimed it.
     pub at: DateTime<Utc>,
-    /// How far the holder is.
     pub state: State,
-    /// What was made under it, by this holder or those before.
+    /// What this holder and earlier ones made.
     #[serde(default)]
     pub made: Vec<Made>,
 }
 
 impl Claim {
-    /// Reads a stored claim. One that cannot be read may be anybody's, and open.
+    /// Reads a stored claim. One that cannot be read counts as open, with an unknown holder.
     pub fn read(stored: &Stored) -> Self {
         serde_json::from_str(&stored.body).unwrap_or_else(|_| Self {
             attempt: Attempt::new("cannot be read"),
@@ -133,14 +143,14 @@ impl Claim {
         })
     }
 
-    /// Whether its holder may still be acting, or may have made what EC2 does not show yet.
+    /// Whether the holder may still call EC2, or may have made something that EC2 does not show yet.
     pub fn is_open(&self, now: DateTime<Utc>, takeover: TimeDelta) -> bool {
         self.state == State::Open && now - self.at < takeover
     }
 
-    /// Whether something is being made under it, or was just made, that EC2 does not show yet.
+    /// Whether a copy is being made under it, or was just made, that EC2 does not show yet.
     ///
-    /// It takes a slot for no longer than an open claim would: what does not show then may have been deleted.
+    /// It takes a slot for as long as an open claim at most: a copy that EC2 does not show by then may have been deleted.
     pub fn is_in_flight(&self, shown: &[Snapshot], now: DateTime<Utc>, takeover: TimeDelta) -> bool {
         let was_just_made = |made: &Made| now - made.at < takeover && made.counts(shown, now);
         self.is_open(now, takeover) || self.made.iter().any(was_just_made)
@@ -151,36 +161,35 @@ impl Claim {
     }
 }
 
-/// The age at which an open claim is taken over where EC2 shows nothing.
+/// The age at which an open claim is taken over if EC2 shows nothing.
 pub fn takeover(retry_seconds: u32) -> TimeDelta {
     FUNCTION_TIMEOUT + TimeDelta::seconds(2 * i64::from(retry_seconds))
 }
 
-/// Who asks for a claim, and what it knows.
+/// The attempt that asks for a claim, and what EC2 showed to it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimRequest<'a> {
-    /// The attempt.
     pub attempt: &'a Attempt,
-    /// When this attempt began; before it looked.
+    /// A time before the attempt looked at EC2.
     pub looked: DateTime<Utc>,
-    /// What EC2 showed then of what is claimed, whatever its state.
+    /// The snapshots or copies, in any state, that EC2 showed.
     pub shown: &'a [Snapshot],
     /// [`takeover`].
     pub takeover: TimeDelta,
 }
 
-/// Whose turn it is to make something.
+/// Which attempt may make something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimDecision {
-    /// The asking attempt's: it acts, and says how that went.
+    /// The one that asked. It must call [`Held::close`] or [`Held::leave_open`] afterwards.
     Mine(Held),
-    /// Nobody's now: another one acts, or has made all that is wanted.
+    /// Not the one that asked: another attempt may still be making it, or everything wanted is made.
     ///
-    /// What was made under its claim, as far as it counts.
+    /// Holds what was made under the claim and counts.
     Others(Vec<Made>),
 }
 
-/// A claim, in the hands of the attempt that holds it.
+/// A claim that this attempt holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     key: String,
@@ -188,12 +197,11 @@ pub struct Held {
     version: String,
 }
 
-/// Claims `key` at `now`, where nobody is at it and `wanted` says of what was made under it that something is missing.
+/// Claims `key`, if no other attempt holds it and `wanted`, given what was made under it, says that something is missing.
 ///
 /// # Errors
 ///
-/// [`ErrorName::StorageFailed`] where the claim cannot be written or read, or others write it all the time: nothing is
-/// to be made then.
+/// [`ErrorName::StorageFailed`] if the claim cannot be written or read. Then nothing may be made.
 pub async fn take(
     claims: &impl Claims,
     key: String,
@@ -212,7 +220,7 @@ pub async fn take(
         let Some(stored) = claims.stored(&key).await? else { continue };
         let there = Claim::read(&stored);
         if there.attempt == *attempt && there.state == State::Open {
-            // Its own call, which was repeated on the way.
+            // The SDK repeated the call, and the first one had succeeded.
             return Ok(ClaimDecision::Mine(Held { key, claim: there, version: stored.version }));
         }
         claim.made = there.made.iter().filter(|made| made.counts(shown, looked)).cloned().collect();
@@ -227,20 +235,22 @@ pub async fn take(
     Err(contended(&key))
 }
 
-/// The failure where that was not often enough: nothing is to be made then.
+/// The failure after [`MAX_TRIES`]: nothing may be made.
 pub fn contended(key: &str) -> Failure {
-    Failure::new(ErrorName::StorageFailed, format!("{key}: others write it, {MAX_TRIES} times in a row"))
+    Failure::new(
+        ErrorName::StorageFailed,
+        format!("{key}: others wrote it at the same time, {MAX_TRIES} times in a row"),
+    )
 }
 
 impl Held {
-    /// What was made under it.
     pub fn made(&self) -> &[Made] {
         &self.claim.made
     }
 
-    /// Claims anew where the claim is older than half of `takeover`, so that none is acted on when others take it over.
+    /// Renews a claim that is older than half of `takeover`, so that nobody takes it over during the call of EC2.
     ///
-    /// Answers whether it is still held.
+    /// Returns whether this attempt still holds it.
     pub async fn renew(
         &mut self,
         claims: &impl Claims,
@@ -254,7 +264,7 @@ impl Held {
         self.write(claims).await
     }
 
-    /// Writes down what was made before an answer was lost; the claim stays open.
+    /// Writes down what was made before an answer was lost. The claim stays open.
     pub async fn leave_open(mut self, claims: &impl Claims, made: Vec<Made>) -> Result<(), Failure> {
         if made.is_empty() {
             return Ok(());
@@ -263,14 +273,14 @@ impl Held {
         self.write(claims).await.map(|_| ())
     }
 
-    /// Writes down what was made; where there is nothing, the claim is free.
+    /// Writes down what was made. If that is nothing, the claim becomes free.
     pub async fn close(mut self, claims: &impl Claims, made: Vec<Made>) -> Result<(), Failure> {
         self.claim.made.extend(made);
         self.claim.state = if self.claim.made.is_empty() { State::Free } else { State::Made };
         self.write(claims).await.map(|_| ())
     }
 
-    /// Writes it; whether it is still this attempt's.
+    /// Writes the claim. Returns whether this attempt still holds it.
     async fn write(&mut self, claims: &impl Claims) -> Result<bool, Failure> {
         let body = self.claim.body();
         for _ in 0..MAX_TRIES {
@@ -282,7 +292,7 @@ impl Held {
                 Written::Conflict => {}
                 Written::Refused => {
                     let Some(stored) = claims.stored(&self.key).await? else { return Ok(false) };
-                    // Its own call, which was repeated on the way; or somebody has taken it over.
+                    // Either the SDK repeated the call, and the first one had succeeded; or the claim was taken over.
                     let own = stored.body == body;
                     self.version = stored.version;
                     return Ok(own);
@@ -298,14 +308,13 @@ impl Held {
 pub struct RunClaim {
     /// The execution's ARN.
     pub execution: String,
-    /// What it was asked to do, the same for the same, however it was written.
+    /// The parts of the input that change what is done, in one form: two inputs with the same effect are equal.
     pub input: Value,
-    /// When it was started.
     pub started: DateTime<Utc>,
 }
 
 impl RunClaim {
-    /// That of an execution which acts.
+    /// The claim of a run that is not a dry run.
     pub fn of(run: &Run) -> Self {
         let regions = match &run.allow_mass_expire {
             AllowMassExpire::Everywhere(true) => json!(true),

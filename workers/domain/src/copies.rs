@@ -1,9 +1,9 @@
-//! Which copies are owed to a destination region, decided from what exists and nothing else.
+//! Which copies are owed to a destination region. Only what exists decides, no record of earlier runs.
 //!
-//! A completed automated snapshot of the home region owes a copy while its region list names the destination,
-//! no completed copy exists there, it is inside the look-back, and the copy would still be wanted tomorrow.
-//! A copy is what carries the home region in `BackupFromRegion`, whatever its `Type`.
-//! A pending copy is owed too: the copy worker finds it, and it is waited for, unless it is stuck.
+//! A completed automated snapshot of the home region is owed a copy while its region list names the destination, the
+//! destination has no completed copy, the snapshot is inside the look-back, and the copy would still be wanted tomorrow.
+//! A copy is a snapshot with the home region in `BackupFromRegion`, whatever its `Type`.
+//! A pending copy is owed too: the copy worker finds it and waits for it, unless it is stuck.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,34 +20,18 @@ use crate::{
     tags::{self, InstanceTags, SnapshotTags},
 };
 
-/// One line of a copies manifest, and the task of the copy worker.
+/// A line of a copies manifest, and the task of the copy worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum CopyTask {
-    /// A copy to make.
-    Copy {
-        /// The destination.
-        region: Region,
-        /// What is copied.
-        snapshot: SnapshotId,
-        /// The copy's description: the source's.
-        description: String,
-        /// All tags of the copy.
-        tags: Tags,
-    },
-    /// A `KeepForever` that was set on the source and has not reached the copy.
-    Retag {
-        /// Where the copy is.
-        region: Region,
-        /// The copy.
-        snapshot: SnapshotId,
-        /// The value on the source.
-        keep_forever: String,
-    },
+    /// Make a copy of `snapshot` in `region`, with these tags and no others.
+    Copy { region: Region, snapshot: SnapshotId, description: String, tags: Tags },
+    /// Set `KeepForever` on the copy `snapshot` in `region`: the source carries it, and the copy does not.
+    Retag { region: Region, snapshot: SnapshotId, keep_forever: String },
 }
 
 impl CopyTask {
-    /// Where it acts.
+    /// The destination.
     pub fn region(&self) -> &Region {
         match self {
             Self::Copy { region, .. } | Self::Retag { region, .. } => region,
@@ -55,45 +39,40 @@ impl CopyTask {
     }
 }
 
-/// What a region is owed, and what cannot be decided or made up for.
+/// The copies that a region is owed, and the sources that need attention.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
-    /// What is to be done, newest first per volume.
+    /// The newest snapshot of each volume comes first, then the second newest of each, and so on.
     pub tasks: Vec<CopyTask>,
     /// Copies that are pending for longer than a day: owed, and not waited for.
     pub stuck: Vec<Stuck>,
-    /// Snapshots that left the look-back without a copy that they were promised.
+    /// Sources that have left the look-back without the copy that they were promised.
     pub forgotten: Vec<SnapshotId>,
-    /// Sources of which it is not known whether the earlier scripts copied them: not copied, but reported.
+    /// Sources that the earlier scripts may have copied: not copied, but reported.
     pub doubtful: Vec<Doubt>,
-    /// Copies beyond the one that counts of a source: they expire on their own date.
+    /// Copies of a source beyond the one that counts. They expire on their own date.
     pub surplus: Vec<SnapshotId>,
-    /// The keys of the sources' own tags for which there is no room on the copies.
+    /// The keys of the sources' tags for which the copies have no room.
     pub dropped_tags: BTreeMap<SnapshotId, Vec<String>>,
 }
 
-/// A copy that does not get done.
+/// A copy that is pending for longer than [`STUCK_AFTER`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
-    /// What it is a copy of.
     pub source: SnapshotId,
-    /// The copy.
     pub copy: SnapshotId,
-    /// When it was begun.
     pub since: DateTime<Utc>,
 }
 
-/// A source that may have a copy, or may not.
+/// A source that may have a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// The source.
     pub source: SnapshotId,
-    /// Why it is not known.
     pub reason: String,
 }
 
 impl Owed {
-    /// The sources of which a copy is owed, left the look-back unmade, or is in doubt.
+    /// The sources whose copy is owed, forgotten or in doubt.
     pub fn sources(&self) -> BTreeSet<&SnapshotId> {
         let owed = self.tasks.iter().filter_map(|task| match task {
             CopyTask::Copy { snapshot, .. } => Some(snapshot),
@@ -107,30 +86,28 @@ impl Owed {
 /// A copy that is pending for longer than this is stuck.
 pub const STUCK_AFTER: TimeDelta = TimeDelta::hours(24);
 
-/// The fewest days that a copy is kept: one of a single day could not be made by a run that passes midnight.
+/// The fewest days that a copy is kept: a run that passes midnight could not make a copy of a single day.
 pub const MIN_COPY_DAYS: u32 = 2;
 
-/// What the copies of one home region are decided by.
+/// The settings that decide which copies are owed.
 #[derive(Clone, Debug)]
 pub struct CopyRules<'a> {
     /// The region of the sources.
     pub home: &'a Region,
-    /// The run that the copies will be labelled with.
-    pub run: &'a str,
-    /// Now.
+    /// For the tags of the copies.
+    pub run_id: &'a str,
     pub now: DateTime<Utc>,
     /// `CopyLookbackDays`.
     pub lookback_days: u32,
-    /// Where a source does not say how long it is kept.
+    /// For sources without a retention of their own.
     pub default_retention: RetentionDays,
 }
 
 impl<'a> CopyRules<'a> {
-    /// Those of a stack with these settings.
-    pub fn new(home: &'a Region, run: &'a str, settings: &Settings, now: DateTime<Utc>) -> Self {
+    pub fn new(home: &'a Region, run_id: &'a str, settings: &Settings, now: DateTime<Utc>) -> Self {
         Self {
             home,
-            run,
+            run_id,
             now,
             lookback_days: settings.copy_lookback_days,
             default_retention: settings.default_retention,
@@ -143,7 +120,7 @@ impl<'a> CopyRules<'a> {
     }
 }
 
-/// The living instances that ask for backups, by id and by the volumes attached to them.
+/// The instances that exist and are tagged `Backup=Yes`, by id and by volume.
 #[derive(Debug, Default)]
 pub struct LiveInstances {
     by_id: BTreeMap<InstanceId, InstanceTags>,
@@ -151,7 +128,6 @@ pub struct LiveInstances {
 }
 
 impl LiveInstances {
-    /// Of the instances listed, those that live and are tagged.
     pub fn of(instances: &[Instance]) -> Self {
         let mut living = Self::default();
         for instance in instances.iter().filter(|i| i.is_living()) {
@@ -159,7 +135,7 @@ impl LiveInstances {
             if read.is_wanted() {
                 for attachment in &instance.volumes {
                     let owner = living.by_volume.entry(attachment.volume.clone()).or_insert(instance.id.clone());
-                    *owner = instance.id.clone().min(owner.clone()); // As the plan: the first by id.
+                    *owner = instance.id.clone().min(owner.clone()); // The lowest id, as in `policy::plan`.
                 }
                 living.by_id.insert(instance.id.clone(), read);
             }
@@ -172,7 +148,7 @@ impl LiveInstances {
         named.or_else(|| self.by_id.get(self.by_volume.get(snapshot.volume.as_ref()?)?))
     }
 
-    /// The regions that a source asks to be copied to: the living instance's word, else the snapshot's own.
+    /// The regions that a source is to be copied to: from the tag of its living instance, or else from its own.
     pub fn copy_regions(&self, source: &Snapshot) -> Vec<Region> {
         let read = SnapshotTags::read(&source.tags);
         match self.instance_of(source, &read) {
@@ -181,9 +157,10 @@ impl LiveInstances {
         }
     }
 
-    /// The first day on which a copy of a source is no longer wanted; none where no copy is.
+    /// The first day on which a copy of a source is not wanted any more; `None` if no copy is wanted at all.
     ///
-    /// The source's word, else the living instance's, else as the source itself; never less than [`MIN_COPY_DAYS`].
+    /// It follows from `RetentionCrossRegion` of the source, or else of its living instance; without these, the copy is
+    /// kept as long as the source. It is never less than [`MIN_COPY_DAYS`].
     fn copy_delete_on(
         &self,
         source: &Snapshot,
@@ -195,7 +172,7 @@ impl LiveInstances {
         let days = days.or_else(|| self.instance_of(source, read)?.retention_cross_region);
         let asked = match (days, read.delete_on) {
             (Some(days), _) => days.delete_on(created_on),
-            // Due on its own day, by hand.
+            // Somebody has set the source to expire on its first day.
             (None, Some(day)) if day <= created_on => return None,
             (None, Some(day)) => day,
             (None, None) => rules.default_retention.delete_on(created_on),
@@ -209,15 +186,15 @@ pub fn promised(source: &Snapshot) -> Vec<Region> {
     tags::regions(source.tags.get(tags::BACKUP_CROSS_REGION).map_or("", String::as_str)).0
 }
 
-/// Whether a snapshot of the home region is one that copies can be owed of.
+/// Whether a snapshot of the home region can be owed copies: it is automated, and not a copy itself.
 pub fn is_source(read: &SnapshotTags) -> bool {
     read.automated && read.from_region.is_none()
 }
 
-/// Decides what `region` is owed.
+/// Decides which copies `region` is owed.
 ///
-/// `sources` are the home region's automated snapshots, `there` the destination's; what is in them beside that
-/// (another stack's copies, snapshots made there) is passed over.
+/// `sources` are the home region's automated snapshots, `there` the destination's. Copies of other stacks, and
+/// snapshots that were made there, are ignored.
 pub fn owed(
     sources: &[Snapshot],
     there: &[Snapshot],
@@ -254,14 +231,14 @@ pub fn owed(
             continue;
         };
         let Some(delete_on) = living.copy_delete_on(source, &read, created_on, rules) else { continue };
-        // A copy that was made and has gone cannot be told from one that was never made: what this very run planned can.
+        // EC2 cannot tell an expired copy from one that was never made; a run's manifest tells it of its own copies.
         if delete_on <= rules.today() {
             continue;
         }
         let age = (rules.today() - created_on).num_days();
         let lookback = i64::from(rules.lookback_days);
         let in_lookback = age <= lookback;
-        // What left the look-back is reported for as long again, and only where the snapshot itself was promised.
+        // A source that has left the look-back is reported for as many days again, if its own tag promised the copy.
         let just_left = age <= 2 * lookback && promised(source).contains(region);
         if !(in_lookback || just_left) {
             continue;
@@ -269,14 +246,14 @@ pub fn owed(
         match copies.state_of(source, created_on, sharing) {
             CopyState::Completed => {}
             CopyState::Doubtful => owed.doubtful.push(doubt(format!(
-                "{region} has copies of {created_on} by the earlier scripts that may be of it: it is not copied"
+                "{region} has copies of {created_on} by the earlier scripts, and one may be its copy: it is not copied"
             ))),
             CopyState::Absent | CopyState::Pending(_) if !in_lookback => owed.forgotten.push(source.id.clone()),
             CopyState::Pending(copy) if rules.now - copy.started > STUCK_AFTER => {
                 owed.stuck.push(Stuck { source: source.id.clone(), copy: copy.id.clone(), since: copy.started })
             }
             CopyState::Absent | CopyState::Pending(_) => {
-                let labels = copy_labels(source, rules.home, rules.run, created_on, delete_on);
+                let labels = copy_labels(source, rules.home, rules.run_id, created_on, delete_on);
                 if !labels.dropped.is_empty() {
                     owed.dropped_tags.insert(source.id.clone(), labels.dropped);
                 }
@@ -295,7 +272,7 @@ pub fn owed(
     owed
 }
 
-/// Those of the sources of which a destination holds no completed copy.
+/// The sources without a completed copy in a destination.
 pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTreeSet<SnapshotId> {
     let (copies, keys) = (Copies::of(there, home), legacy_keys(sources));
     let is_copied = |source: &Snapshot| {
@@ -306,12 +283,12 @@ pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTre
     sources.iter().filter(|source| !is_copied(source)).map(|source| source.id.clone()).collect()
 }
 
-/// The snapshots that a run made of a volume beyond the one that counts: two executions at the very same moment.
+/// The snapshots of a volume in one run beyond the one that counts: two executions may have made one each.
 pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
     let mut by_volume: BTreeMap<(&VolumeId, &String), Vec<&Snapshot>> = BTreeMap::new();
     for snapshot in made.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))) {
-        if let (Some(volume), Some(run)) = (&snapshot.volume, snapshot.tags.get(tags::BACKUP_RUN)) {
-            by_volume.entry((volume, run)).or_default().push(snapshot);
+        if let (Some(volume), Some(run_id)) = (&snapshot.volume, snapshot.tags.get(tags::BACKUP_RUN)) {
+            by_volume.entry((volume, run_id)).or_default().push(snapshot);
         }
     }
     let beyond = |all: Vec<&Snapshot>| {
@@ -328,15 +305,15 @@ enum CopyState<'a> {
     Doubtful,
 }
 
-/// How many live sources share what alone tells the earlier scripts' copies apart.
+/// The keys of the live sources, by which copies of the earlier scripts are matched.
 fn legacy_keys(sources: &[Snapshot]) -> LegacyKeys {
     LegacyKeys::of(sources.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))))
 }
 
-/// The copies that a destination holds of the home region's snapshots.
+/// The copies of the home region's snapshots in a destination.
 struct Copies<'a> {
     by_source: BTreeMap<SnapshotId, Vec<&'a Snapshot>>,
-    /// Made by the earlier scripts: without `SourceSnapshotId`.
+    /// Made by the earlier scripts, without `SourceSnapshotId`.
     unlabelled: UnlabelledCopies<'a>,
 }
 

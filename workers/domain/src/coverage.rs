@@ -143,8 +143,9 @@ impl VolumeCoverage {
         self.state() <= State::Overdue
     }
 
-    fn oldest(&self) -> Option<TimeDelta> {
-        self.regions.iter().filter_map(|region| region.age).max()
+    /// In whole hours, as ages are shown: those of one run stay together.
+    fn oldest_hours(&self) -> Option<i64> {
+        self.regions.iter().filter_map(|region| region.age).map(|age| age.num_hours()).max()
     }
 }
 
@@ -188,7 +189,7 @@ pub fn coverage(
         }
     }
     all.sort_by(|a, b| {
-        let key = |one: &VolumeCoverage| (one.state(), one.regions[0].state, std::cmp::Reverse(one.oldest()));
+        let key = |one: &VolumeCoverage| (one.state(), one.regions[0].state, std::cmp::Reverse(one.oldest_hours()));
         key(a).cmp(&key(b)).then_with(|| (&a.name, &a.device, &a.volume).cmp(&(&b.name, &b.device, &b.volume)))
     });
     all

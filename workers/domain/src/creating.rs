@@ -1,4 +1,4 @@
-//! What a worker that creates snapshots or copies works with.
+//! The context of a worker that creates snapshots or copies.
 
 use chrono::{DateTime, Utc};
 
@@ -8,31 +8,24 @@ use crate::{
     settings::Settings,
 };
 
-/// EC2, the claims, and when the invocation began.
+/// The context of one invocation.
 pub struct Context<'a, E, C> {
-    /// EC2.
     pub ec2: &'a E,
-    /// The claims.
     pub claims: &'a C,
-    /// The region of the stack.
     pub home: &'a Region,
-    /// The stack's parameters.
     pub settings: &'a Settings,
     /// The name of this invocation in claims.
     pub attempt: &'a Attempt,
-    /// When it began.
     pub began: DateTime<Utc>,
-    /// The time.
     pub clock: &'a dyn Fn() -> DateTime<Utc>,
 }
 
 impl<E, C> Context<'_, E, C> {
-    /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
     }
 
-    /// Whether the answer to one more call, after a look at EC2 at this time, could come after the function's end.
+    /// Whether so much time has passed since the look at EC2 that one more call could outlast the function.
     pub fn is_late(&self, looked: DateTime<Utc>) -> bool {
         self.now() - looked > ACT_WITHIN
     }

@@ -1,7 +1,7 @@
-//! Which dead letters are settled: what they asked for holds meanwhile, or is not owed any more.
+//! Which dead letters are settled: what they asked for exists now, or is not owed any more.
 //!
-//! A letter that is settled is deleted at the end of a run, so that the alarm of its queue clears and can tell of
-//! the next one. What cannot be decided from what the run has looked at stays, and so does what is no task at all.
+//! The report deletes settled letters at the end of a run, so that the alarm of their queue clears and can report the
+//! next letter. A letter stays if the run did not look at what decides about it, or if it is not a task.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,40 +9,45 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    contract::{ExpireTask, SnapshotTask, WaitTask},
+    contract::{ExpireTask, HookTask, SnapshotTask, WaitTask},
     copies::{CopyTask, LiveInstances, Owed},
     fleet::{Snapshot, SnapshotState},
+    hooks::Script,
     ids::{InstanceId, Region, SnapshotId},
     message::Message,
     ports::{DeadLetter, WorkQueue},
     tags::SnapshotTags,
 };
 
-/// What a run has looked at when it reports.
+/// What the report of a run has seen.
 #[derive(Debug, Default)]
 pub struct Observed {
-    /// When the run was started: what failed since then stays to be read.
+    /// When the run was started. A letter that is younger stays, so that somebody can read it.
     pub started: DateTime<Utc>,
     /// Today, UTC.
     pub today: NaiveDate,
-    /// The planned instances, and whether each of their volumes has its snapshot; `None` if none were to be made.
+    /// The planned instances, and whether all their volumes have a snapshot; `None` without the snapshot phase.
     pub instances: Option<BTreeMap<InstanceId, bool>>,
-    /// The sources of the home region, by id; `None` if no copies were to be made.
+    /// The instances that exist and are not being terminated.
+    pub existing: BTreeSet<InstanceId>,
+    /// Those whose post-script has said in this run that they are thawed.
+    pub thawed: BTreeSet<InstanceId>,
+    /// The sources of the home region, by id; `None` without the copy phase.
     pub sources: Option<BTreeMap<SnapshotId, Snapshot>>,
-    /// Whose word decides where a source is copied to.
+    /// Their tags decide where a source is copied to.
     pub living: LiveInstances,
-    /// What each destination that was looked at is owed.
+    /// The copies owed to each destination that was read.
     pub owed: BTreeMap<Region, Owed>,
-    /// The snapshots that are not completed, in each region that was looked at.
+    /// The snapshots that are not completed, in each region that was read.
     pub unfinished: BTreeMap<Region, BTreeSet<SnapshotId>>,
-    /// The regions whose expiry was decided anew.
+    /// The regions whose expiry this run has decided.
     pub swept: BTreeSet<Region>,
 }
 
 impl Observed {
-    /// Takes note of what a region holds.
+    /// Adds the snapshots of a region that are not completed.
     pub fn note_unfinished(&mut self, region: &Region, held: &[Snapshot]) {
-        // What is in error and kept for ever is not owed any more, and stays as it is.
+        // A snapshot in error with `KeepForever` stays for ever: nothing waits for it.
         let stays = |s: &Snapshot| s.state == SnapshotState::Error && SnapshotTags::read(&s.tags).keep_forever;
         let is_unfinished = |s: &&Snapshot| s.state != SnapshotState::Completed && !stays(s);
         let unfinished = held.iter().filter(is_unfinished).map(|s| s.id.clone());
@@ -56,6 +61,7 @@ impl Observed {
             WorkQueue::Copy => earlier && task(letter).is_some_and(|task| self.is_copied(&task)),
             WorkQueue::Snapshot => earlier && task(letter).is_some_and(|task| self.is_snapshotted(&task)),
             WorkQueue::Wait => earlier && task(letter).is_some_and(|task| self.is_complete(&task)),
+            WorkQueue::Hook => earlier && task(letter).is_some_and(|task| self.is_thawed(&task)),
             WorkQueue::Expire => earlier && task(letter).is_some_and(|task| self.is_decided_anew(&task)),
         }
     }
@@ -72,12 +78,18 @@ impl Observed {
         }
     }
 
-    /// A later run has made a snapshot of each volume, or the instance is not backed up any more.
+    /// Whether a later run has snapshotted all volumes, or the instance is not backed up any more.
     fn is_snapshotted(&self, task: &SnapshotTask) -> bool {
         self.instances.as_ref().is_some_and(|planned| planned.get(&task.instance.instance).copied().unwrap_or(true))
     }
 
-    /// What was waited for is completed or gone: a copy that broke is owed again by its source.
+    /// A later run's hook has thawed the instance, or it is gone. A pre-script is never retried: each run begins anew.
+    fn is_thawed(&self, task: &HookTask) -> bool {
+        let instance = &task.instance.instance;
+        task.script == Script::Pre || self.thawed.contains(instance) || !self.existing.contains(instance)
+    }
+
+    /// Whether all snapshots are completed or gone. A copy in error is owed again.
     fn is_complete(&self, task: &WaitTask) -> bool {
         let unfinished = self.unfinished.get(&task.region);
         unfinished.is_some_and(|unfinished| !task.snapshots.iter().any(|id| unfinished.contains(id)))
@@ -88,7 +100,7 @@ impl Observed {
     }
 }
 
-/// The task of a letter; `None` for what is none.
+/// The task of a letter; `None` if it is not a task.
 fn task<T: DeserializeOwned>(letter: &DeadLetter) -> Option<T> {
     Message::read(&letter.body).ok().map(|message| message.task)
 }

@@ -1,10 +1,10 @@
-//! Snapshots and copies that the earlier scripts made: all that is known of them beside tags.
+//! Snapshots and copies that the earlier scripts made: the rules for what their tags do not say.
 //!
-//! Those snapshots are described `Name - vol-… (device)`; their copies carry `BackupFromRegion` and name no source.
-//! Which source such a copy is of is told by its description, if EC2 wrote that, else by what both have in common: the
-//! day and the description. Several sources may have the same, and then it stays in doubt.
+//! Their snapshots have the description `Name - vol-… (device)`; their copies carry `BackupFromRegion`, but no source.
+//! A copy whose description EC2 wrote names its source there. Any other copy has the day and the description of its
+//! source. If several sources have the same day and description, the source stays in doubt.
 //!
-//! When the last of them has expired, this module and what calls it can be deleted.
+//! When the last of these snapshots has expired, this module and its callers can be deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub fn described(description: &str) -> Option<Attachment> {
     Some(Attachment { device: device.into(), volume: volume.trim().parse().ok()? })
 }
 
-/// The snapshots that a description names; EC2's own, of a copy, is `[Copied snap-… from eu-west-1]`.
+/// The snapshots that a description names. EC2 itself describes a copy as `[Copied snap-… from eu-west-1]`.
 pub fn named_in(description: &str) -> impl Iterator<Item = SnapshotId> {
     description.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter_map(|word| word.parse().ok())
 }
@@ -31,7 +31,7 @@ pub fn named_in(description: &str) -> impl Iterator<Item = SnapshotId> {
 /// The day and the description of a snapshot.
 pub type LegacyKey = (Option<NaiveDate>, String);
 
-/// What a snapshot and its copy have in common.
+/// The key that a snapshot shares with its copy.
 pub fn legacy_key(snapshot: &Snapshot) -> LegacyKey {
     (SnapshotTags::read(&snapshot.tags).created_on, snapshot.description.clone())
 }
@@ -41,7 +41,6 @@ pub fn legacy_key(snapshot: &Snapshot) -> LegacyKey {
 pub struct LegacyKeys(BTreeMap<LegacyKey, usize>);
 
 impl LegacyKeys {
-    /// Counts the keys of sources.
     pub fn of<'a>(sources: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut count = BTreeMap::new();
         for source in sources {
@@ -50,24 +49,22 @@ impl LegacyKeys {
         Self(count)
     }
 
-    /// How many have the key of this one, itself included.
+    /// How many sources have the key of this one, itself included.
     pub fn sharing(&self, source: &Snapshot) -> usize {
         self.0.get(&legacy_key(source)).copied().unwrap_or(1)
     }
 }
 
-/// Whether there is a copy of a source.
+/// Whether a source has a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyCopy {
-    /// There is none.
     Absent,
-    /// There is one, and it is completed.
     Completed,
-    /// There may be one.
+    /// It may have one.
     Doubtful,
 }
 
-/// The copies of a region that name no source.
+/// The copies in a region without `SourceSnapshotId`.
 #[derive(Debug, Default)]
 pub struct UnlabelledCopies<'a>(Vec<(&'a Snapshot, Option<NaiveDate>)>);
 
@@ -77,11 +74,11 @@ impl<'a> UnlabelledCopies<'a> {
         self.0.push((copy, created_on));
     }
 
-    /// Whether there is a copy of a source, of which `sharing` sources have the key.
+    /// Whether a source has a copy. `sharing` is the number of sources with its key.
     pub fn copy_of(&self, source: &Snapshot, created_on: NaiveDate, sharing: usize) -> LegacyCopy {
         let is_completed = |copy: &Snapshot| copy.state == SnapshotState::Completed;
         if self.naming(source, created_on).next().is_some() {
-            // One that is pending cannot be adopted: the copy worker looks for `SourceSnapshotId`.
+            // A pending one cannot be adopted: the copy worker looks for `SourceSnapshotId`.
             let copied = self.naming(source, created_on).any(is_completed);
             return if copied { LegacyCopy::Completed } else { LegacyCopy::Doubtful };
         }
@@ -92,15 +89,15 @@ impl<'a> UnlabelledCopies<'a> {
             0 if anonymous && !source.tags.contains_key(BACKUP_RUN) => LegacyCopy::Doubtful,
             0 => LegacyCopy::Absent,
             _ if sharing == 1 && completed > 0 => LegacyCopy::Completed,
-            // More copies than sources: one source was copied twice, and another perhaps never.
+            // With more copies than sources, one source was copied twice, and another perhaps never.
             n if n == sharing && completed == sharing => LegacyCopy::Completed,
             _ => LegacyCopy::Doubtful,
         }
     }
 
-    /// The copies that are certainly of a source.
+    /// The copies that are certainly copies of this source.
     ///
-    /// Which of several that look alike is kept for ever is not known: `expiry` keeps all of them.
+    /// If several copies have the same key and one source is kept for ever, `expiry` keeps all of them.
     pub fn certainly_of(
         &self,
         source: &Snapshot,
@@ -124,17 +121,16 @@ impl<'a> UnlabelledCopies<'a> {
     }
 }
 
-/// The descriptions and days of sources that are kept for ever.
+/// The descriptions and days of sources with `KeepForever`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptDescriptions(BTreeMap<Box<str>, BTreeSet<Option<NaiveDate>>>);
 
 impl KeptDescriptions {
-    /// Takes note of a source.
     pub fn note(&mut self, source: &Snapshot, created_on: Option<NaiveDate>) {
         self.0.entry(source.description.as_str().into()).or_default().insert(created_on);
     }
 
-    /// Whether a copy may be of one of them. A day that cannot be read, on either side, may be the same day.
+    /// Whether a copy may be a copy of one of them. A day that cannot be read, on either side, may be the same day.
     pub fn may_include(&self, description: &str, created_on: Option<NaiveDate>) -> bool {
         let Some(days) = self.0.get(description) else { return false };
         created_on.is_none_or(|day| days.contains(&Some(day)) || days.contains(&None))

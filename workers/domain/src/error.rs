@@ -1,7 +1,8 @@
-//! Error names that operators see, and what each EC2 error code means here.
+//! The error names that operators see, and the meaning of each EC2 error code.
 //!
-//! The names stand in the console, in the dead-letter queues and in the state machine's definition;
-//! a test holds the definition to this list.
+//! The names appear in the console, in the dead-letter queues and in the state machine's definition.
+//! `tests/definition.rs` fails if the definition uses another name.
+#![warn(missing_docs)]
 
 use std::fmt;
 
@@ -16,10 +17,10 @@ macro_rules! error_names {
         }
 
         impl ErrorName {
-            /// All of them.
+            /// Every error name.
             pub const ALL: &[ErrorName] = &[$(Self::$name,)*];
 
-            /// As operators see it.
+            /// The name that operators see.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
@@ -36,11 +37,11 @@ error_names! {
     InvalidSettings,
     /// Another execution of the same run, with another input, has not ended yet.
     RunInProgress,
-    /// The run's deadline is over: what is left is made by the next run.
+    /// The run's deadline is over: the next run makes the rest.
     OutOfTime,
-    /// A message that is no task: not JSON, a field missing, an unknown version.
+    /// A message is not a task: no JSON, a field missing, an unknown version.
     BadMessage,
-    /// A message put back by hand more than 24 hours ago.
+    /// A message was put back by hand more than 24 hours ago, or asks for a copy whose time is over.
     MessageExpired,
     /// The instance does not exist any more, or is in a state in which it cannot be snapshotted.
     InstanceNotFound,
@@ -64,17 +65,45 @@ error_names! {
     TagsRefused,
     /// The account holds as many snapshots as it may.
     SnapshotLimitExceeded,
-    /// Transient faults went on longer than a message is retried.
+    /// Transient faults lasted longer than a message is retried.
     Ec2Unavailable,
-    /// EC2 refused for a reason that this system does not know.
+    /// EC2 refused with a code that this system does not know.
     Ec2Refused,
-    /// Something outside of this system holds a snapshot that is due: an image, a lock, AWS Backup.
+    /// An image, a lock or AWS Backup holds a snapshot that is due.
     SnapshotHeld,
-    /// Too much of a region would be deleted at once.
+    /// Too many of a region's backups would be deleted at once.
     MassExpire,
     /// A manifest or report could not be written or read.
     StorageFailed,
-    /// A worker crashed on the last delivery of its message.
+    /// The document of a hook is not one that may be run.
+    HookNotAllowed,
+    /// The instance of a hook is not managed by Systems Manager: it has no agent, or may not be reached.
+    HookNotManaged,
+    /// The agent of the instance did not take the command in time.
+    HookAgentGone,
+    /// A script of a hook did not end in time.
+    HookTimedOut,
+    /// What is to be frozen is not there, or cannot be frozen.
+    HookNotReady,
+    /// What is to be frozen lies on the root file system, which cannot be frozen safely.
+    DataOnRootVolume,
+    /// A pre-script failed.
+    PreHookFailed,
+    /// A post-script failed, or nothing is known of it: the instance may still be frozen.
+    PostHookFailed,
+    /// An instance had thawed by itself before its post-script came.
+    HookThawedEarly,
+    /// A script found another freeze open, or none.
+    HookOutOfOrder,
+    /// The report of a script is not understood.
+    HookNotUnderstood,
+    /// A frozen instance could not be snapshotted at once: it is thawed, and begun anew.
+    SnapshotNotNow,
+    /// Systems Manager refused a command for a reason that this system does not know.
+    SsmRefused,
+    /// Systems Manager did not answer.
+    SsmUnavailable,
+    /// A worker crashed at the last delivery of its message.
     WorkerCrashed,
     /// The run ended, and something is owed.
     BackupIncomplete,
@@ -90,26 +119,26 @@ impl fmt::Display for ErrorName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{name}: {cause}")]
 pub struct Failure {
-    /// What kind of failure.
+    /// The kind of failure.
     pub name: ErrorName,
-    /// What happened, to what, and what is allowed.
+    /// What happened to what, and what is allowed; at most 1,000 characters.
     pub cause: String,
 }
 
-/// Characters of a cause, at most.
+/// Characters in a cause, at most.
 ///
-/// A cause becomes part of the state machine's state, which may have 256 KiB, and what is more than that ends an
-/// execution without its report (Step Functions quotas).
+/// A cause becomes part of the state machine's state. A state larger than 256 KiB ends the execution without a report
+/// (Step Functions quotas).
 const MAX_CAUSE: usize = 1_000;
 
 impl Failure {
-    /// A failure with its cause, of which no more than 1,000 characters are kept.
+    /// A failure. A cause longer than 1,000 characters is cut.
     pub fn new(name: ErrorName, cause: impl fmt::Display) -> Self {
         Self { name, cause: cut(&cause.to_string(), MAX_CAUSE) }
     }
 }
 
-/// A text of so many characters at most; one that was cut ends in `…`.
+/// Cuts a text to `most` characters; a text that was cut ends in `…`.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most.saturating_sub(1)) {
         Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}…", &text[..end]),
@@ -117,57 +146,56 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// The code of a call whose answer never came: it may have been carried out.
+/// The code of a call without an answer: EC2 may have carried it out.
 pub const LOST_ANSWER: &str = "LostAnswer";
-/// The code of a call that never reached EC2.
+/// The code of a call that did not reach EC2.
 pub const NOT_SENT: &str = "NotSent";
 
-/// An answer of EC2 that is an error.
+/// A failed call of EC2.
 ///
-/// EC2 has no modelled errors: the code decides, see [`Ec2Error::reaction`].
+/// The SDK has no types for EC2's errors: the code decides, see [`Ec2Error::reaction`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{action} in {region}: {code}: {message}")]
+#[allow(missing_docs)]
 pub struct Ec2Error {
     /// The call, such as `CopySnapshot`.
     pub action: &'static str,
-    /// Where.
     pub region: String,
     /// EC2's error code, or [`LOST_ANSWER`], or [`NOT_SENT`].
     pub code: String,
-    /// EC2's message.
     pub message: String,
 }
 
-/// What follows from an error of EC2.
+/// How a worker reacts to an error of EC2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaction {
-    /// Nothing happened; again after so many seconds, as often as it takes.
+    /// The call changed nothing. Repeat it after this many seconds, without a limit of attempts.
     Later(u32),
-    /// It may have happened: look before repeating, and not at once.
+    /// The call may have been carried out. Wait, then look for its result before repeating it.
     MayHaveHappened,
-    /// A fault that passes; again, but not for ever.
+    /// A transient fault. Repeat the call a limited number of times.
     Transient,
-    /// It can never work as it stands.
+    /// The same call can never succeed.
     Never(ErrorName),
 }
 
 impl Ec2Error {
-    /// Whether it is about the rate of calls, and not about this one.
+    /// Whether EC2 refused the call because there were too many calls.
     pub fn is_throttle(&self) -> bool {
         ["RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException"]
             .contains(&self.code.as_str())
     }
 
-    /// What follows from it.
+    /// The reaction to this error.
     ///
     /// Sources: the EC2 API reference, "Error codes for the Amazon EC2 API"; the EBS user guide on copying.
     pub fn reaction(&self) -> Reaction {
         use ErrorName::*;
         use Reaction::*;
         match self.code.as_str() {
-            // The limit of copies in flight to a destination.
+            // The destination has its limit of copies in flight.
             "ResourceLimitExceeded" => Later(60),
-            // One snapshot of a volume in 15 s.
+            // Allowed is one snapshot of a volume in 15 s.
             "SnapshotCreationPerVolumeRateExceeded" => Later(15),
             "ConcurrentSnapshotLimitExceeded" | "PendingSnapshotLimitExceeded" => Later(60),
             _ if self.is_throttle() => Later(10),
@@ -175,7 +203,7 @@ impl Ec2Error {
             "InvalidState" | "IncorrectState" => Later(60),
             LOST_ANSWER | "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable"
             | "Unavailable" => MayHaveHappened,
-            // The request took so long that its signature was too old.
+            // The request was on its way for so long that its signature expired.
             NOT_SENT | "RequestExpired" | "InvalidSecurity.RequestHasExpired" => Transient,
             "InvalidSnapshot.NotFound" => Never(SnapshotNotFound),
             "InvalidVolume.NotFound" => Never(VolumeNotFound),
@@ -192,7 +220,7 @@ impl Ec2Error {
 }
 
 impl From<Ec2Error> for Failure {
-    /// The failure of a step that gives up at this error.
+    /// The failure of a task that gives up because of this error.
     fn from(error: Ec2Error) -> Self {
         let name = match error.reaction() {
             Reaction::Never(name) => name,
@@ -202,9 +230,49 @@ impl From<Ec2Error> for Failure {
     }
 }
 
-/// The name for a copy in `error`, from its `StateMessage`.
+/// An answer of Systems Manager that is an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {code}: {message}")]
+pub struct SsmError {
+    /// The call, such as `SendCommand`.
+    pub action: &'static str,
+    /// The error's code, or [`LOST_ANSWER`], or [`NOT_SENT`].
+    pub code: String,
+    /// Its message.
+    pub message: String,
+}
+
+impl SsmError {
+    /// What follows from it.
+    ///
+    /// Sources: the Systems Manager API reference, `SendCommand` and "Common Error Types".
+    pub fn reaction(&self) -> Reaction {
+        use Reaction::*;
+        match self.code.as_str() {
+            "ThrottlingException" | "Throttling" | "RequestLimitExceeded" | "TooManyRequestsException" => Later(5),
+            LOST_ANSWER | "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => MayHaveHappened,
+            NOT_SENT | "RequestExpired" | "ExpiredTokenException" => Transient,
+            "InvalidInstanceId" => Never(ErrorName::HookNotManaged),
+            "AccessDeniedException" | "AccessDenied" => Never(ErrorName::AccessDenied),
+            _ => Never(ErrorName::SsmRefused),
+        }
+    }
+}
+
+impl From<SsmError> for Failure {
+    /// The failure of a step that gives up at this error.
+    fn from(error: SsmError) -> Self {
+        let name = match error.reaction() {
+            Reaction::Never(name) => name,
+            _ => ErrorName::SsmUnavailable,
+        };
+        Self::new(name, error)
+    }
+}
+
+/// The error name for a copy in `error`, from its `StateMessage`.
 ///
-/// Source: the EBS user guide, "Copy an Amazon EBS snapshot": a key that cannot be used shows only here.
+/// Source: the EBS user guide, "Copy an Amazon EBS snapshot": a key that cannot be used is reported only there.
 pub fn name_of_broken_copy(state_message: &str) -> ErrorName {
     match state_message.contains("key ID is not accessible") {
         true => ErrorName::KeyNotAccessible,

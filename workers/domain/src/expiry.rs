@@ -1,6 +1,6 @@
-//! What may be deleted: one verdict per snapshot, with its reason, from a pure function.
+//! Which snapshots may be deleted: one verdict per snapshot, with its reason, from a pure function.
 //!
-//! Everything that is not certain is kept.
+//! In doubt a snapshot is kept.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,25 +17,21 @@ use crate::{
     tags::{self, SnapshotTags},
 };
 
-/// The volume id that EC2 shows of copies, which are of no volume of their region (seen; documented as arbitrary).
+/// The volume id that EC2 shows for copies, which have no volume in their region (seen; documented as arbitrary).
 const ANY_COPYS_VOLUME: &str = "vol-ffffffff";
 
-/// What a verdict needs to know of a snapshot: small, since a region may hold 100,000 of them.
+/// The parts of a snapshot that its verdict needs: small, since a region may hold 100,000 snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its id.
     pub id: SnapshotId,
-    /// Its state.
     pub state: SnapshotState,
-    /// When it was begun.
     pub started: DateTime<Utc>,
-    /// The volume it is a backup of, as far as that is known.
+    /// The volume it is a backup of; `None` if that is not known.
     pub volume: Option<VolumeId>,
-    /// What its tags say.
     pub tags: SnapshotTags,
     /// The run that made it.
-    pub run: Option<Box<str>>,
-    /// The description of a copy that does not name its source.
+    pub run_id: Option<Box<str>>,
+    /// The description, only of a copy that does not name its source.
     pub description: Option<Box<str>>,
     /// Bytes of its volume, where EC2 tells them.
     pub full_size: Option<u64>,
@@ -52,7 +48,7 @@ impl From<&Snapshot> for Candidate {
         let read = SnapshotTags::read(&snapshot.tags);
         // The volume id of a copy is arbitrary (CopySnapshot documentation).
         let volume = match &read.from_region {
-            // One that was copied by hand within its region has the volume id of copies.
+            // A snapshot that was copied by hand within its region has the volume id of copies.
             None => snapshot.volume.clone().filter(|volume| volume.as_str() != ANY_COPYS_VOLUME),
             Some(_) => read.source_volume.clone().or_else(|| described(&snapshot.description).map(|a| a.volume)),
         };
@@ -63,7 +59,7 @@ impl From<&Snapshot> for Candidate {
             started: snapshot.started,
             volume,
             tags: read,
-            run: snapshot.tags.get(tags::BACKUP_RUN).map(|run| run.as_str().into()),
+            run_id: snapshot.tags.get(tags::BACKUP_RUN).map(|id| id.as_str().into()),
             description: unlabelled_copy.then(|| snapshot.description.as_str().into()),
             full_size: snapshot.full_size,
         }
@@ -78,7 +74,7 @@ pub struct KeptSources {
 }
 
 impl KeptSources {
-    /// Takes note of a snapshot of the home region.
+    /// Adds a snapshot of the home region, if it carries `KeepForever`.
     pub fn note(&mut self, source: &Snapshot) {
         let read = SnapshotTags::read(&source.tags);
         if read.keep_forever {
@@ -99,26 +95,25 @@ impl KeptSources {
     }
 }
 
-/// What the snapshots of one region are judged by.
+/// The facts that decide the verdicts on a region's snapshots.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
-    /// The region this stack is deployed in.
     pub home: &'a Region,
-    /// The region judged.
+    /// The region of the snapshots.
     pub region: &'a Region,
     /// Today, UTC.
     pub today: NaiveDate,
-    /// The run that asks: what it made itself it does not delete, however long it takes.
-    pub run: Option<&'a str>,
+    /// The run that asks. It never deletes snapshots that it made itself, even if they become due before it ends.
+    pub run_id: Option<&'a str>,
     /// The volumes whose last backups stay: see [`crate::protection`].
     pub floor: &'a BTreeSet<VolumeId>,
     /// `MinimumKept`.
     pub minimum_kept: u32,
-    /// The sources with `KeepForever`; `None` when the home region could not be read.
+    /// The sources with `KeepForever`; `None` if the home region could not be read.
     pub kept_sources: Option<&'a KeptSources>,
 }
 
-/// What images or locks hold, and the words for it: such as `image ami-0123`.
+/// The snapshots that an image or a lock holds, with the name of the holder, such as `image ami-0123`.
 pub type Holders = BTreeMap<SnapshotId, String>;
 
 /// Why a snapshot is kept.
@@ -141,19 +136,19 @@ pub enum Keep {
     Pending,
     /// Its source carries `KeepForever`.
     SourceKept,
-    /// It cannot be known whether its source carries `KeepForever`.
+    /// It is not known whether its source carries `KeepForever`.
     SourceUnreadable,
-    /// The volume it is a backup of is not known, so that it may be that volume's last.
+    /// Its volume is not known: it may be the last backup of that volume.
     VolumeUnknown,
-    /// It is one of the newest completed of a volume that exists (`MinimumKept`).
+    /// It is one of the newest completed backups of a volume with a floor (`MinimumKept`).
     Newest,
     /// The run that asks made it.
     OfThisRun,
-    /// A copy of it is still owed, or in doubt, which may be wanted for longer than it is itself.
+    /// A copy of it is owed or in doubt. The copy may be wanted for longer than the snapshot.
     CopyOwed,
     /// An image or a lock holds it: EC2 would refuse.
     Held(String),
-    /// It is in `error` and carries `KeepForever`: the role forbids its deletion, and it is no backup.
+    /// It is in `error`, so no backup, and carries `KeepForever`, so that the role must not delete it.
     BrokenForever,
 }
 
@@ -167,23 +162,20 @@ pub enum Expire {
     Broken,
 }
 
-/// What is to become of a snapshot.
+/// The decision about a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
-    /// It stays.
     Keep(Keep),
-    /// It is deleted.
     Expire(Expire),
 }
 
 impl Verdict {
-    /// Whether it is deleted.
     pub fn expires(&self) -> bool {
         matches!(self, Self::Expire(_))
     }
 
-    /// Whether it is kept although it is due, or broken: a report names what that is.
+    /// Whether the snapshot is kept although it is due or broken. The report lists these.
     pub fn is_left(&self) -> bool {
         use Keep::{BrokenForever, CopyOwed, Held, Newest, OfThisRun, SourceKept, SourceUnreadable, VolumeUnknown};
         matches!(
@@ -194,15 +186,16 @@ impl Verdict {
         )
     }
 
-    /// Whether the breaker counts it: not what is kept for ever or held from outside, nor what can never be due.
-    fn counts(&self) -> bool {
+    /// Whether the breaker counts it. It does not count snapshots that are kept for ever, held by an image or a lock, or
+    /// can never be due.
+    pub(crate) fn counts(&self) -> bool {
         use Keep::{BrokenForever, Held, KeepForever, NoDeleteOn, SourceKept, VolumeUnknown};
         let stands_outside =
             matches!(self, Self::Keep(KeepForever | BrokenForever | SourceKept | Held(_) | NoDeleteOn | VolumeUnknown));
         self.is_ours() && !stands_outside
     }
 
-    /// Whether the snapshot is this stack's to judge.
+    /// Whether the snapshot belongs to this stack.
     pub fn is_ours(&self) -> bool {
         !matches!(self, Self::Keep(Keep::NotOurs | Keep::AnotherStacks))
     }
@@ -234,7 +227,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One verdict per candidate, in their order.
+/// One verdict per candidate, in the same order.
 pub fn verdicts(candidates: &[Candidate], scope: &Scope<'_>) -> Vec<Verdict> {
     let newest = newest(candidates, scope);
     candidates
@@ -247,7 +240,7 @@ pub fn verdicts(candidates: &[Candidate], scope: &Scope<'_>) -> Vec<Verdict> {
         .collect()
 }
 
-/// Keeps what is due and still owes a copy: without it the copy could never be made.
+/// Keeps due sources whose copy is owed: without the source, the copy could never be made.
 pub fn keep_sources_of_owed_copies(candidates: &[Candidate], verdicts: &mut [Verdict], owed: &BTreeSet<SnapshotId>) {
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
         if matches!(verdict, Verdict::Expire(Expire::Due(_))) && owed.contains(&candidate.id) {
@@ -256,7 +249,7 @@ pub fn keep_sources_of_owed_copies(candidates: &[Candidate], verdicts: &mut [Ver
     }
 }
 
-/// Keeps what is due and held from outside: EC2 would refuse, and one day it is free again.
+/// Keeps due snapshots that an image or a lock holds: EC2 would refuse to delete them.
 pub fn keep_what_is_held(candidates: &[Candidate], verdicts: &mut [Verdict], holders: &Holders) {
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
         if let (Verdict::Expire(_), Some(holder)) = (&*verdict, holders.get(&candidate.id)) {
@@ -298,7 +291,7 @@ fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expir
     if newest {
         return Err(Keep::Newest);
     }
-    if scope.run.is_some() && candidate.run.as_deref() == scope.run {
+    if scope.run_id.is_some() && candidate.run_id.as_deref() == scope.run_id {
         return Err(Keep::OfThisRun);
     }
     Ok(Expire::Due(due))
@@ -320,26 +313,26 @@ fn ownership(candidate: &Candidate, region: &Region, home: &Region) -> Result<()
     if ours { Ok(()) } else { Err(Keep::AnotherStacks) }
 }
 
-/// What two backups of a day have in common that are one: the run of a snapshot, the source of a copy; else nothing.
+/// Two backups of a volume and a day with the same origin are one backup: the run of a snapshot, or the source of a copy.
 fn origin(candidate: &Candidate) -> Option<&str> {
     match candidate.tags.from_region {
-        None => candidate.run.as_deref(),
+        None => candidate.run_id.as_deref(),
         Some(_) => candidate.tags.source_snapshot.as_ref().map(SnapshotId::as_str),
     }
 }
 
 /// The indices of the `minimum_kept` newest completed snapshots of every volume with a floor.
 ///
-/// Whether one of them carries `KeepForever` makes no difference: tagging a snapshot never costs another its place.
-/// A copy is begun later than its data: without `CreatedOn` it may be the newest, and takes no other's place.
+/// A snapshot with `KeepForever` fills a place like any other, so that the tag never removes protection from another.
+/// A copy is begun later than its data. Without `CreatedOn` it may be the newest: it is kept, but fills no place.
 fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     let kept = scope.minimum_kept as usize;
     let (mut by_volume, mut newest) = (BTreeMap::<&VolumeId, Vec<(NaiveDate, usize)>>::new(), BTreeSet::new());
     for (index, candidate) in candidates.iter().enumerate() {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.floor.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && is_backup(candidate, scope.region, scope.home) {
-            // A copy by the day of its data: a backlog is copied later than what is newer. EC2 knows a snapshot's own day.
-            // No copy is newer than its own start.
+            // A copy is sorted by the day of its data, since an old snapshot may be copied late. A day after the copy's own
+            // start is wrong. EC2 knows the day of a snapshot.
             let day = candidate.tags.created_on.filter(|day| *day <= candidate.started.date_naive());
             match (candidate.tags.from_region.is_some(), day) {
                 (true, None) if kept > 0 => _ = newest.insert(index),
@@ -352,7 +345,7 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     }
     for mut all in by_volume.into_values() {
         all.sort_unstable_by_key(|(day, index)| (*day, candidates[*index].started, &candidates[*index].id));
-        // Of two that are one backup, the one that counts fills a place, and the other only what is left.
+        // If two are one backup, the one that counts fills a place; the other fills one only if places are left.
         let mut alike: BTreeMap<(NaiveDate, &str), Vec<&Candidate>> = BTreeMap::new();
         for (day, index) in &all {
             if let Some(origin) = origin(&candidates[*index]) {
@@ -369,85 +362,5 @@ fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
     newest
 }
 
-/// A region in which too much would be deleted at once.
-///
-/// A backup is what there is of one volume of one day, so that several snapshots a day do not hide how much would go;
-/// volumes are looked at besides, so that a single long archive does not.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MassExpire {
-    /// Too many backups.
-    #[error("{due} of {all} backups (of a volume and a day) would go at once, more than {percent} %")]
-    Backups {
-        /// Those that would go.
-        due: usize,
-        /// All that count.
-        all: usize,
-        /// `MaxExpirePercent`.
-        percent: u32,
-    },
-    /// Too many volumes would be left without a backup.
-    #[error("{due} of {all} volumes would lose their last backup there at once, more than {percent} %")]
-    Volumes {
-        /// Those of which nothing would stay.
-        due: usize,
-        /// All that count.
-        all: usize,
-        /// `MaxExpirePercent`.
-        percent: u32,
-    },
-}
-
-/// What stops the expiry of a region, and the whole input that lets it go on.
-pub fn stopped(region: &Region, why: &impl fmt::Display) -> String {
-    format!(
-        "{region}: {why}: nothing that is due is deleted there; if it is meant, start an execution with \
-         {{\"phases\": [\"expire\"], \"allowMassExpire\": [\"{region}\"]}}"
-    )
-}
-
-/// From this many backups, or volumes, up the share that is due is looked at.
-const BREAKER_FROM: usize = 20;
-
-/// Refuses to let more than `max_percent` of a region's backups go at once, or the last backups of more than
-/// `max_percent` of its volumes.
-///
-/// A backup goes when none of its completed snapshots stays. What others made takes no part. What is kept for ever, or
-/// held by an image or a lock, and what can never be due, stands outside.
-pub fn breaker(candidates: &[Candidate], verdicts: &[Verdict], max_percent: u32) -> Result<(), MassExpire> {
-    // Of each volume and day: whether it counts, and whether something stays. What is of no known volume stands alone.
-    let mut backups: BTreeMap<(&str, NaiveDate), (bool, bool)> = BTreeMap::new();
-    for (candidate, verdict) in candidates.iter().zip(verdicts) {
-        if candidate.state == SnapshotState::Completed && verdict.is_ours() {
-            let day = candidate.tags.created_on.unwrap_or_else(|| candidate.started.date_naive());
-            let volume = candidate.volume.as_ref().map_or(candidate.id.as_str(), VolumeId::as_str);
-            let (counts, stays) = backups.entry((volume, day)).or_default();
-            // What is of no known volume can never be due.
-            *counts |= candidate.volume.is_some() && verdict.counts();
-            *stays |= !verdict.expires();
-        }
-    }
-    let mut volumes: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
-    for ((volume, _), (counts, stays)) in &backups {
-        let of_volume = volumes.entry(volume).or_default();
-        // What stands outside keeps no volume: an archive of one snapshot each would hide that all else goes.
-        *of_volume = (of_volume.0 | counts, of_volume.1 | (*counts && *stays));
-    }
-    let percent = max_percent;
-    if let Some((due, all)) = exceeds(backups.values(), percent) {
-        return Err(MassExpire::Backups { due, all, percent });
-    }
-    match exceeds(volumes.values(), percent) {
-        Some((due, all)) => Err(MassExpire::Volumes { due, all, percent }),
-        None => Ok(()),
-    }
-}
-
-/// How many of those that count would go, and how many there are, where that is too much.
-fn exceeds<'a>(all: impl Iterator<Item = &'a (bool, bool)>, percent: u32) -> Option<(usize, usize)> {
-    let counted: Vec<bool> = all.filter(|(counts, _)| *counts).map(|(_, stays)| *stays).collect();
-    let due = counted.iter().filter(|stays| !**stays).count();
-    (counted.len() >= BREAKER_FROM && due * 100 > counted.len() * percent as usize).then_some((due, counted.len()))
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

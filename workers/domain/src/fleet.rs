@@ -1,4 +1,4 @@
-//! What exists in EC2, in the words of this system.
+//! Instances, volumes and snapshots of EC2, in the words of this system.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{InstanceId, Region, SnapshotId, VolumeId};
 
-/// Tag keys and values, as EC2 has them: both are case-sensitive.
+/// Tag keys and values. EC2 distinguishes upper and lower case in both.
 pub type Tags = BTreeMap<String, String>;
 
 /// The regions of the account.
@@ -15,16 +15,14 @@ pub type Tags = BTreeMap<String, String>;
 pub struct Regions {
     /// The region this stack is deployed in.
     pub home: Region,
-    /// Those that can be used.
     pub enabled: BTreeSet<Region>,
-    /// Those that exist and were not opted into.
+    /// Regions that exist, and that the account has not opted into.
     pub disabled: BTreeSet<Region>,
 }
 
-/// What exists in the home region, listed completely or not at all.
+/// All instances and volumes of the home region. A list is complete, or there is no list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
-    /// The regions of the account.
     pub regions: Regions,
     /// All instances, with a `Backup` tag or without.
     pub instances: Vec<Instance>,
@@ -32,24 +30,21 @@ pub struct Fleet {
     pub volumes: Vec<Volume>,
 }
 
-/// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Instance {
-    /// Its id.
     pub id: InstanceId,
-    /// Its state, as EC2 names it (`running`, `stopped`, `terminated`, …).
+    /// The name of the state in EC2 (`running`, `stopped`, `terminated`, …).
     pub state: String,
-    /// Its tags.
     pub tags: Tags,
     /// The device of the boot volume, such as `/dev/xvda`.
     pub root_device: Option<String>,
-    /// The EBS volumes that are attached; instance-store volumes are not among them.
+    /// The attached EBS volumes; instance-store volumes are not among them.
     pub volumes: Vec<Attachment>,
 }
 
 impl Instance {
-    /// Whether it is there to be backed up: what is being terminated is not.
+    /// Whether it is neither terminated nor being terminated.
     pub fn is_living(&self) -> bool {
         !["terminated", "shutting-down"].contains(&self.state.as_str())
     }
@@ -60,67 +55,57 @@ impl Instance {
 pub struct Attachment {
     /// Such as `/dev/sdf`.
     pub device: String,
-    /// The volume.
     pub volume: VolumeId,
 }
 
-/// An EBS volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
-    /// Its id.
     pub id: VolumeId,
-    /// Its tags.
     pub tags: Tags,
-    /// The instances it is attached to: none, one, or several (Multi-Attach).
+    /// None, one, or several (Multi-Attach).
     pub attached_to: Vec<InstanceId>,
 }
 
-/// The state of a snapshot, reduced to what makes a difference here.
+/// The states of a snapshot that this system distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotState {
-    /// Being made.
     Pending,
-    /// Whole: it can be restored, and copied.
+    /// It can be restored and copied.
     Completed,
-    /// Failed: it will never be whole.
+    /// It failed, and will never be completed.
     Error,
-    /// `recoverable` and `recovering`: in the Recycle Bin. Neither usable nor ours to judge.
+    /// `recoverable` or `recovering`: it is in the Recycle Bin, and neither a backup nor deleted by this system.
     Other,
 }
 
-/// A snapshot or a copy of one.
+/// A snapshot, or a copy of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Its id.
     pub id: SnapshotId,
-    /// The volume it was made of; arbitrary for a copy (`CopySnapshot` documentation).
+    /// For a copy the volume is arbitrary (`CopySnapshot` documentation).
     pub volume: Option<VolumeId>,
-    /// Its state.
     pub state: SnapshotState,
-    /// When it was begun.
     pub started: DateTime<Utc>,
-    /// Its description.
     pub description: String,
     /// Why it is in `error`.
     pub state_message: Option<String>,
     /// Bytes of all blocks that were written to its volume, not only of those that it stores; where EC2 tells it.
     pub full_size: Option<u64>,
-    /// Its tags.
     pub tags: Tags,
 }
 
 impl Snapshot {
-    /// Pending or completed: what can still be, or already is, a backup.
+    /// Whether it is a backup, or can become one: pending or completed.
     pub fn is_live(&self) -> bool {
         matches!(self.state, SnapshotState::Pending | SnapshotState::Completed)
     }
 }
 
-/// What tells which of several snapshots counts.
+/// The values that decide which of several snapshots counts.
 pub trait Dated {
-    /// Its state, when it was begun, its id.
+    /// The state, the start and the id.
     fn dated(&self) -> (SnapshotState, DateTime<Utc>, &SnapshotId);
 }
 
@@ -130,11 +115,10 @@ impl Dated for Snapshot {
     }
 }
 
-/// The one that counts, of several snapshots of a volume in one run, or of several copies of one source.
+/// The one that counts, of several snapshots of a volume in one run, or of several copies of a source.
 ///
-/// It is the oldest that is pending or completed; of equal age, the one whose id comes first. Whether it is completed
-/// already makes no difference, so that the answer does not change when an older one is completed later.
-/// What is in `error` counts as nothing.
+/// It is the oldest that is pending or completed; of equal age, the one with the lowest id. A completed one is not
+/// preferred, so that the answer does not change when an older one completes later. One in `error` never counts.
 pub fn oldest_live<'a, T: Dated>(alike: impl IntoIterator<Item = &'a T>) -> Option<&'a T> {
     let is_live = |one: &&T| matches!(one.dated().0, SnapshotState::Pending | SnapshotState::Completed);
     alike.into_iter().filter(is_live).min_by_key(|one| (one.dated().1, one.dated().2))

@@ -1,4 +1,4 @@
-//! Names of things in EC2, checked where they enter the system.
+//! Region codes and ids of EC2, checked where they enter the system.
 //!
 //! ```
 //! use domain::ids::{Region, SnapshotId};
@@ -12,11 +12,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is not a name of the kind it should be.
+/// A text that is not the expected id or region code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not {wanted}")]
 pub struct NotAName {
-    /// What was given.
     pub given: String,
     /// What is allowed, as the end of a sentence.
     pub wanted: &'static str,
@@ -73,7 +72,7 @@ macro_rules! name {
 name!(
     /// A region code: lower-case words and a number, joined by hyphens (`us-gov-west-1`).
     ///
-    /// That the region exists and is enabled is a different question, see [`crate::fleet::Regions`].
+    /// [`crate::fleet::Regions`] knows whether the region exists and is enabled.
     Region,
     "a region code such as eu-west-1",
     |text| {

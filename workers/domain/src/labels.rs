@@ -1,6 +1,6 @@
-//! What is written on snapshots and copies: their tags, and their description.
+//! The tags and the description that snapshots and copies get.
 //!
-//! The set's devices stand in `Devices`, `Devices.2`, …:
+//! The devices of a set are in `Devices`, `Devices.2`, …:
 //!
 //! ```
 //! use domain::{labels::devices_of, tags::tags};
@@ -9,42 +9,98 @@
 //! assert_eq!(found[1].volume.as_str(), "vol-2b");
 //! ```
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, SecondsFormat};
 
 use crate::{
     earlier_scripts::described,
+    error::cut,
     fleet::{Attachment, Snapshot, Tags},
-    ids::{InstanceId, Region},
+    hooks::script::{Dump, Level},
+    ids::{InstanceId, Region, VolumeId},
     retention::RetentionDays,
     tags::{
-        AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CREATED_ON, DELETE_ON, DEVICES, KEEP_FOREVER,
-        MAX_TAGS, MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
+        AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CONSISTENCY, CONSISTENCY_REASON, CREATED_ON,
+        DELETE_ON, DEVICES, DUMP_AT, DUMP_PATH, DUMP_SHA256, DUMP_VOLUME, HOOK_EXECUTION, KEEP_FOREVER, MAX_TAGS,
+        MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
         SOURCE_VOLUME_ID, TYPE, keep_forever, tags,
     },
 };
 
-/// What the tags of one `CreateSnapshots` are made of.
+/// The values of the tags of one set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotLabels<'a> {
     /// The instance's name, or its id.
     pub name: &'a str,
-    /// The instance.
     pub instance: &'a InstanceId,
-    /// The run.
-    pub run: &'a str,
-    /// The day of the act.
+    pub run_id: &'a str,
+    /// The day on which the set is begun.
     pub created_on: NaiveDate,
-    /// How long it is kept.
     pub retention: RetentionDays,
-    /// The instance's `RetentionCrossRegion`.
     pub retention_cross_region: Option<RetentionDays>,
-    /// The instance's `BackupCrossRegion`, as it stands.
+    /// The instance's `BackupCrossRegion` as it was written.
     pub backup_cross_region: Option<&'a str>,
-    /// The instance's `KeepForever`.
     pub keep_forever: Option<&'a str>,
-    /// What the set holds.
     pub devices: &'a [Attachment],
+    /// What is known of its consistency when it is begun, where more was asked for.
+    pub begun: Option<BegunAs<'a>>,
 }
+
+/// What is known of the consistency of a set when it is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BegunAs<'a> {
+    /// By the hook of this execution id the instance is frozen; the post-script has still to say so.
+    Frozen(&'a str),
+    /// It is not, for this reason.
+    Unfrozen(Option<&'a str>),
+}
+
+impl BegunAs<'_> {
+    /// No more than crash-consistent: what is more has to be proven.
+    fn tags(self) -> Tags {
+        let mut tags = tags([(CONSISTENCY, "crash")]);
+        match self {
+            Self::Frozen(execution) => _ = tags.insert(HOOK_EXECUTION.into(), execution.into()),
+            Self::Unfrozen(Some(reason)) => _ = tags.insert(CONSISTENCY_REASON.into(), value(reason)),
+            Self::Unfrozen(None) => {}
+        }
+        tags
+    }
+}
+
+/// A text as the value of a tag: of at most 256 characters, on one line.
+pub fn value(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    cut(&line, MAX_VALUE)
+}
+
+/// What a hook's scripts made of a set, for [`consistency_tags`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency<'a> {
+    /// How good it is.
+    pub level: Level,
+    /// Why not better.
+    pub reason: Option<&'a str>,
+    /// The dump that is in it, and the volume that it is on.
+    pub dump: Option<(&'a Dump, &'a VolumeId)>,
+}
+
+/// The tags that a set gets once the post-script has ended: they replace those that it was begun with.
+pub fn consistency_tags(known: &Consistency<'_>) -> Tags {
+    let mut tags = tags([(CONSISTENCY, known.level.to_string().as_str())]);
+    if let Some(reason) = known.reason {
+        tags.insert(CONSISTENCY_REASON.into(), value(reason));
+    }
+    if let Some((dump, volume)) = known.dump {
+        tags.insert(DUMP_AT.into(), dump.at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        tags.insert(DUMP_VOLUME.into(), volume.to_string());
+        tags.insert(DUMP_PATH.into(), dump.path.clone());
+        tags.insert(DUMP_SHA256.into(), dump.sha256.to_ascii_lowercase());
+    }
+    tags
+}
+
+/// The keys of [`consistency_tags`]: what a role may write that raises a set.
+pub const CONSISTENCY_KEYS: [&str; 6] = [CONSISTENCY, CONSISTENCY_REASON, DUMP_AT, DUMP_VOLUME, DUMP_PATH, DUMP_SHA256];
 
 impl SnapshotLabels<'_> {
     /// The tags, the same for every snapshot of the set.
@@ -52,7 +108,7 @@ impl SnapshotLabels<'_> {
         let mut tags = tags([
             (NAME, self.name),
             (TYPE, AUTOMATED),
-            (BACKUP_RUN, self.run),
+            (BACKUP_RUN, self.run_id),
             (SOURCE_INSTANCE_ID, self.instance.as_str()),
         ]);
         tags.insert(CREATED_ON.into(), self.created_on.to_string());
@@ -67,11 +123,12 @@ impl SnapshotLabels<'_> {
             tags.insert(KEEP_FOREVER.into(), value.into());
         }
         tags.extend(devices_tags(self.devices));
+        tags.extend(self.begun.map(BegunAs::tags).unwrap_or_default());
         tags
     }
 }
 
-/// `Devices`, `Devices.2`, …: each value as long as it may be, no pair cut in two.
+/// `Devices`, `Devices.2`, …: each value is as long as EC2 allows, and no pair is cut.
 pub fn devices_tags(devices: &[Attachment]) -> Tags {
     let mut values: Vec<String> = Vec::new();
     for Attachment { device, volume } in devices {
@@ -87,9 +144,9 @@ pub fn devices_tags(devices: &[Attachment]) -> Tags {
     values.into_iter().enumerate().map(|(i, value)| (devices_key(i), value)).collect()
 }
 
-/// The devices and volumes that [`devices_tags`] wrote down; what cannot be read is left out.
+/// The devices and volumes that [`devices_tags`] wrote. A pair that cannot be read is left out.
 ///
-/// A device's name may hold spaces: a pair ends with its volume.
+/// The name of a device may contain spaces: a pair ends with its volume.
 pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
     let (mut found, mut name) = (Vec::new(), String::new());
     for value in (0..).map_while(|i| tags.get(&devices_key(i))) {
@@ -112,29 +169,28 @@ fn devices_key(index: usize) -> String {
     }
 }
 
-/// Bytes that description and tags of a copy may take in its pre-signed URL.
+/// Bytes that the description and the tags of a copy may take in its pre-signed URL.
 ///
-/// The URL carries every parameter of the call, and may have 8 KB. The rest of it needs some 900 bytes, and the session
-/// token of a function's credentials some 2,000.
+/// The URL carries every parameter of the call, and may have 8 KB (assumed, see docs/aws.md). The rest of it needs some
+/// 900 bytes, and the session token of a function's credentials some 2,000.
 const MAX_COPY_URL_BYTES: usize = 5_000;
 
-/// What a copy is labelled with.
+/// The tags of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyLabels {
-    /// Its tags.
     pub tags: Tags,
-    /// The keys of the source's own tags for which there was no room.
+    /// The keys of the source's tags for which there was no room.
     pub dropped: Vec<String>,
 }
 
-/// The tags of a copy: ours, then what else the source carries, as far as there is room.
+/// The tags of a copy: the ones of this system, then the other tags of the source as far as there is room.
 ///
-/// `aws:` tags cannot be written by anyone but AWS. `BackupCrossRegion` would ask for copies of the copy,
-/// and `Devices` is replaced by `SourceDevice`.
+/// Only AWS can write tags that begin with `aws:`. `BackupCrossRegion` would ask for copies of the copy, and
+/// `SourceDevice` takes the place of `Devices`.
 pub fn copy_labels(
     source: &Snapshot,
     home: &Region,
-    run: &str,
+    run_id: &str,
     created_on: NaiveDate,
     delete_on: NaiveDate,
 ) -> CopyLabels {
@@ -143,7 +199,7 @@ pub fn copy_labels(
         (DELETE_ON, &delete_on.to_string()),
         (TYPE, AUTOMATED),
         (BACKUP_FROM_REGION, home.as_str()),
-        (BACKUP_RUN, run),
+        (BACKUP_RUN, run_id),
         (SOURCE_SNAPSHOT_ID, source.id.as_str()),
     ]);
     if let Some(volume) = &source.volume {
@@ -152,7 +208,7 @@ pub fn copy_labels(
     if let Some(device) = device_of(source) {
         ours.insert(SOURCE_DEVICE.into(), device);
     }
-    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION] {
+    for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION, HOOK_EXECUTION].into_iter().chain(CONSISTENCY_KEYS) {
         if let Some(value) = source.tags.get(key) {
             ours.insert(key.into(), value.clone());
         }
@@ -187,29 +243,30 @@ fn bytes_in_url(key: &str, value: &str) -> usize {
     NAMES + encoded(key) + encoded(value)
 }
 
-/// Bytes of a text in a URL: RFC 3986's unreserved characters stay, every other byte takes three.
+/// Bytes of a text in a URL: the unreserved characters of RFC 3986 take one byte, every other byte takes three.
 fn encoded(text: &str) -> usize {
     text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { 1 } else { 3 }).sum()
 }
 
-/// Characters of a snapshot's description, at most (EC2's own error text says so).
+/// Characters in a snapshot's description, at most (an error message of EC2 says so).
 const MAX_DESCRIPTION: usize = 255;
 
 /// The description of an instance's snapshots: `Name - i-…`, of at most 255 printable ASCII characters.
 ///
-/// What is not ASCII becomes `?`, and a long name is cut; the tag `Name` keeps it as it is.
+/// A character that is not ASCII becomes `?`, and a long name is cut. The tag `Name` has the name unchanged.
 pub fn description(name: &str, instance: &InstanceId) -> String {
     let end = format!(" - {instance}");
     printable(name).chars().take(MAX_DESCRIPTION - end.len()).chain(end.chars()).collect()
 }
 
-/// A description that EC2 takes, of one that was given otherwise.
+/// Makes a description that EC2 accepts.
 pub fn printable(text: &str) -> String {
     let allowed = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
     text.chars().map(allowed).take(MAX_DESCRIPTION).collect()
 }
 
-/// Where the source's volume was: from `Devices`, else from the earlier scripts' description `Name - vol-… (device)`.
+/// The device of a snapshot's volume: from `Devices`, or from the description `Name - vol-… (device)` of the earlier
+/// scripts.
 pub fn device_of(snapshot: &Snapshot) -> Option<String> {
     let volume = snapshot.volume.as_ref()?;
     let tagged = devices_of(&snapshot.tags).into_iter().find(|a| a.volume == *volume).map(|a| a.device);

@@ -1,15 +1,17 @@
-//! What the system decides, apart from every way of talking to AWS.
+//! The decisions of the system. Nothing in here calls AWS.
 //!
-//! The crate depends on serde, serde_json, chrono and thiserror, and on nothing else: no AWS SDK, no async runtime.
-//! Nothing in it reads a clock or the environment; `now` comes in as an argument.
+//! The crate depends on serde, serde_json, chrono and thiserror only: no AWS SDK, no async runtime.
+//! Nothing in it reads a clock or the environment; `now` is an argument.
 //!
 //! Read in this order: [`tags`] (what operators write), [`labels`] (what snapshots carry), [`fleet`] (what exists),
-//! [`policy`] (what a tagged instance asks for), [`protection`] (what a volume's tags protect), [`copies`] (which copies
-//! are owed), [`expiry`] (what may be deleted), [`survey`] (what is looked at to decide that), [`coverage`] and
-//! [`schedule`] (how old backups are, and may be), [`claims`] (what is being made at this moment), [`report`] and
-//! [`dead_letters`] (how a run ends), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go
-//! wrong, and what follows from it), [`ports`] and [`operations`] (what is needed of AWS).
+//! [`policy`] (what a tagged instance asks for), [`hooks`] (the scripts that run before and after its snapshots),
+//! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
+//! may be deleted), [`survey`] (what is read to decide that), [`coverage`] and [`schedule`] (how old backups are, and
+//! may be), [`claims`] (what is being made at this moment), [`report`] and [`dead_letters`] (how a run ends),
+//! [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and
+//! what happens then), [`ports`] and [`operations`] (what is needed of AWS).
 
+pub mod breaker;
 pub mod claims;
 pub mod contract;
 pub mod copies;
@@ -21,6 +23,7 @@ pub mod error;
 pub mod expiry;
 pub mod fake;
 pub mod fleet;
+pub mod hooks;
 pub mod ids;
 pub mod labels;
 pub mod message;

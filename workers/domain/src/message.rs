@@ -1,26 +1,64 @@
-//! A message in a work queue: a task, whom to answer, and what logs and dead letters say of it.
+//! A message in a work queue: a task, its token, and the names that logs and dead letters give it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    contract::{Begun, ExpireTask, SnapshotTask},
+    contract::{Begun, ExpireTask, HookTask, SnapshotTask, StateError},
     copies::CopyTask,
     error::{ErrorName, Failure},
+    hooks::Script,
     ids::SnapshotId,
     tags::BACKUP_RUN,
 };
 
-/// What a task is about, for logs and for the attributes of a message in a dead-letter queue.
+/// The things a task is about, for logs and for the attributes of its dead letter.
 pub trait About {
-    /// Names and values; at most eight.
+    /// Names and values, at most eight: SQS allows ten attributes, and two are the error and its cause.
     fn about(&self) -> Vec<(&'static str, String)>;
+
+    /// Whether it is done although nobody waits for it any more.
+    fn outlives_its_run(&self) -> bool {
+        false
+    }
+
+    /// Takes note that nobody waits for it: it was put back by hand, or has outlived its run.
+    fn note_by_hand(&mut self) {}
 }
 
 impl About for SnapshotTask {
     fn about(&self) -> Vec<(&'static str, String)> {
-        vec![("Run", self.run.clone()), ("Instance", self.instance.instance.to_string())]
+        vec![("Run", self.run_id.clone()), ("Instance", self.instance.instance.to_string())]
+    }
+
+    fn note_by_hand(&mut self) {
+        // Whoever had frozen the instance then does not hold it frozen now.
+        if self.frozen_by.take().is_some() || (self.instance.hook.is_some() && self.why.is_none()) {
+            let cause = "the task was put back by hand, and froze nothing".into();
+            self.why = Some(StateError { error: ErrorName::SnapshotNotNow.to_string(), cause });
+        }
+    }
+}
+
+impl About for HookTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Run", self.run_id.clone()),
+            ("Instance", self.instance.instance.to_string()),
+            ("Document", self.hook.document.clone()),
+            ("Script", self.script.to_string()),
+            ("ExecutionId", self.execution_id.clone()),
+        ]
+    }
+
+    /// What is frozen is thawed.
+    fn outlives_its_run(&self) -> bool {
+        self.script == Script::Post
+    }
+
+    fn note_by_hand(&mut self) {
+        self.by_hand = true;
     }
 }
 
@@ -32,12 +70,12 @@ impl About for Begun {
 
 impl About for CopyTask {
     fn about(&self) -> Vec<(&'static str, String)> {
-        let (snapshot, run) = match self {
+        let (snapshot, run_id) = match self {
             Self::Copy { snapshot, tags, .. } => (snapshot, tags.get(BACKUP_RUN)),
             Self::Retag { snapshot, .. } => (snapshot, None),
         };
         let mut about = vec![("Destination", self.region().to_string()), ("Snapshot", snapshot.to_string())];
-        about.extend(run.map(|run| ("Run", run.clone())));
+        about.extend(run_id.map(|id| ("Run", id.clone())));
         about
     }
 }
@@ -56,27 +94,29 @@ fn joined(ids: &[SnapshotId]) -> String {
 /// The version of [`Message`].
 pub const MESSAGE_VERSION: u32 = 1;
 
-/// A message in a work queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<T> {
     /// [`MESSAGE_VERSION`].
     pub version: u32,
-    /// Whom to answer; nobody where the message was put back by hand.
+    /// The state machine waits for an answer to this token. A message that was put back by hand has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_token: Option<String>,
-    /// What to do.
     pub task: T,
-    /// When its run ends: from then on the task ends with [`ErrorName::OutOfTime`]. None on what was put back by hand.
+    /// After this time the task ends with [`ErrorName::OutOfTime`]. A message that was put back by hand has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DateTime<Utc>>,
-    /// When it was first sent; where it is missing, SQS knows when it was put into the queue.
+    /// When it was first sent; `None`: when SQS put it into the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<DateTime<Utc>>,
 }
 
 impl<T: DeserializeOwned> Message<T> {
-    /// Reads a message's body; [`ErrorName::BadMessage`] says what is wrong with it.
+    /// Reads a message's body.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorName::BadMessage`] says what is wrong with it.
     pub fn read(body: &str) -> Result<Self, Failure> {
         let refuse = |problem: &dyn std::fmt::Display| Failure::new(ErrorName::BadMessage, problem);
         let value: Value = serde_json::from_str(body).map_err(|e| refuse(&format!("the message is not JSON: {e}")))?;

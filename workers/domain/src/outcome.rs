@@ -1,4 +1,5 @@
-//! What becomes of a message, and how long to wait before the next look.
+//! The outcome of a task, and the pause before the next look or retry.
+#![warn(missing_docs)]
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,22 +9,24 @@ use crate::error::{Ec2Error, ErrorName, Failure, Reaction};
 /// The one outcome of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The desired state holds. The value is the task's result in the state machine.
+    /// The task is done, by this attempt or an earlier one. The value is the task's result in the state machine.
     Done(Value),
-    /// Not yet; again after so many seconds. Waiting never uses up the receive count.
+    /// Not done yet. Try again after this many seconds; that does not count as a delivery.
     Later(u32),
-    /// A fault that passes, or an answer that may have been lost: again, but not for ever.
+    /// A transient fault, or a lost answer. Try again, a limited number of times.
     Retry(Failure),
-    /// It can never work as it stands.
+    /// The task can never succeed.
     Fail(Failure),
+    /// It was not done, and the state machine decides what follows: nobody has to retry it.
+    Declined(Failure),
 }
 
-/// The longest delay that SQS has, in seconds (SQS quotas).
+/// The longest delay of a message, in seconds (SQS quotas).
 pub const MAX_DELAY_SECONDS: u32 = 900;
 
-/// What follows from an error of EC2 for the task it was met in.
+/// The outcome of a task that met an error of EC2.
 ///
-/// `key` spreads the delays of tasks that wait for the same thing, so that they do not come back in one herd.
+/// `key` spreads the delays, so that tasks that wait for the same thing do not all come back at once.
 pub fn after(error: Ec2Error, key: &str, now: DateTime<Utc>) -> Outcome {
     match error.reaction() {
         Reaction::Later(seconds) => Outcome::Later(spread(seconds, key, now)),
@@ -34,11 +37,11 @@ pub fn after(error: Ec2Error, key: &str, now: DateTime<Utc>) -> Outcome {
     }
 }
 
-/// The pause before the next look at something that is pending since `started`, in seconds:
+/// The pause before the next look at a snapshot or copy that is pending since `started`, in seconds:
 /// a tenth of its age, at least `poll_seconds`, at most 900 s.
 ///
-/// So at most some 5 % of a long copy's slot is idle, whatever EC2 says of its progress.
-/// It ends at a multiple of `poll_seconds` since 1970, the nearest: what waits together is looked at together.
+/// So a long copy's slot is idle for some 5 % of its time at most, without trust in EC2's `Progress`.
+/// The pause ends at the nearest multiple of `poll_seconds` since 1970, so that one look serves all waiting tasks.
 pub fn poll_delay(started: DateTime<Utc>, now: DateTime<Utc>, poll_seconds: u32) -> u32 {
     let poll = i64::from(poll_seconds);
     let pause = ((now - started).num_seconds() / 10).max(poll);
@@ -48,12 +51,12 @@ pub fn poll_delay(started: DateTime<Utc>, now: DateTime<Utc>, poll_seconds: u32)
 
 /// The visibility time-out before the next delivery of a message that is retried, in seconds.
 ///
-/// It begins with `retry_seconds` and doubles: after a lost answer, EC2 needs time before a look shows what happened.
+/// It begins with `retry_seconds` and doubles: after a lost answer, EC2 needs time until it shows what was made.
 pub fn retry_delay(receive_count: u32, retry_seconds: u32) -> u32 {
     retry_seconds.saturating_mul(1 << receive_count.saturating_sub(1).min(4)).min(MAX_DELAY_SECONDS)
 }
 
-/// `seconds`, up to half as much again: the same for the same key and moment, different for others.
+/// Adds 0 to 50 % to `seconds`. The share depends on the key and the moment only.
 pub fn spread(seconds: u32, key: &str, now: DateTime<Utc>) -> u32 {
     // FNV-1a: any even hash does.
     let hash = key

@@ -1,4 +1,5 @@
-//! What the tagged fleet asks for: one plan per instance, and what had to be rejected, each by itself.
+//! The plan of the snapshots: one per instance that asks for a backup, and a rejection for everything that cannot be
+//! used.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     copies::MIN_COPY_DAYS,
     fleet::{Attachment, Fleet, Instance, Regions, Volume},
+    hooks::{self, HookDocuments, HookPlan},
     ids::{InstanceId, Region, VolumeId},
     protection::{by_id, having},
     retention::RetentionDays,
@@ -17,14 +19,14 @@ use crate::{
 };
 
 impl Regions {
-    /// Why snapshots cannot be copied there; `None` if they can.
+    /// What is allowed instead of this region; `None` if snapshots can be copied there.
     fn refuses(&self, region: &Region) -> Option<String> {
         if *region == self.home {
             Some("a region other than the instance's own".into())
         } else if self.enabled.contains(region) {
             None
         } else if self.disabled.contains(region) {
-            Some("a region that is enabled for this account (this one exists, and is not)".into())
+            Some("a region that is enabled for this account (this one exists, but is not enabled)".into())
         } else {
             let names: Vec<&str> = self.enabled.iter().filter(|r| **r != self.home).map(Region::as_str).collect();
             Some(format!("an enabled region of EC2: {}", names.join(", ")))
@@ -32,50 +34,51 @@ impl Regions {
     }
 }
 
-/// One line of the instances manifest: what is to be snapshotted, and how it is labelled.
+/// A line of the instances manifest: an instance to snapshot, and the values for the tags of its snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstancePlan {
-    /// The instance.
     pub instance: InstanceId,
-    /// Its name, else its id.
+    /// The instance's name, or its id.
     pub name: String,
     /// The volumes to snapshot.
     pub volumes: Vec<Attachment>,
-    /// The volumes that are attached and left out.
+    /// The attached volumes that are not snapshotted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<VolumeId>,
     /// The boot volume, if it is EBS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<VolumeId>,
-    /// How long the snapshots are kept.
     pub retention: RetentionDays,
-    /// How long the copies are kept, where the instance says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_cross_region: Option<RetentionDays>,
-    /// The instance's `BackupCrossRegion`, as it stands.
+    /// The instance's `BackupCrossRegion` as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_cross_region: Option<String>,
     /// The usable regions in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copy_regions: Vec<Region>,
-    /// The instance's `KeepForever`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_forever: Option<String>,
+    /// The hook that is to be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookPlan>,
+    /// Why none is, though the instance asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_hook: Option<String>,
 }
 
-/// Something that cannot be done as it was asked for; everything else goes on.
+/// A tag, an instance or a setting that cannot be used. Everything else goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejection {
-    /// The instance or snapshot it is about.
+    /// The instance, volume, snapshot, region or setting that is rejected.
     pub subject: String,
     /// What is wrong, and what is allowed.
     pub problem: String,
 }
 
 impl Rejection {
-    /// A rejection of something that `subject` asks for.
     pub fn new(subject: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self { subject: subject.to_string(), problem: problem.to_string() }
     }
@@ -90,10 +93,17 @@ impl fmt::Display for Rejection {
 /// The states in which an instance's volumes are snapshotted.
 const STATES: [&str; 3] = ["running", "stopping", "stopped"];
 
-/// Plans the snapshots of every instance that asks for a backup.
+/// Why no hook is run in a stopped instance: nothing runs there that could be frozen, or could write.
+const STOPPED: &str = "the instance is stopped: no script can run in it, and nothing writes";
+
+/// Plans the snapshots of every instance that asks for a backup; `documents` are those that may be run as hooks.
 ///
 /// A volume that several instances share is snapshotted once, with the first of them by id.
-pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePlan>, Vec<Rejection>) {
+pub fn plan(
+    fleet: &Fleet,
+    default_retention: RetentionDays,
+    documents: &HookDocuments,
+) -> (Vec<InstancePlan>, Vec<Rejection>) {
     let volumes: BTreeMap<&VolumeId, &Volume> = fleet.volumes.iter().map(|volume| (&volume.id, volume)).collect();
     let own_word = |id: &VolumeId| volumes.get(id).and_then(|volume| backup_word(&volume.tags).0);
     let (mut plans, mut rejections, mut taken) = (Vec::new(), rejected_of_volumes(fleet), BTreeSet::new());
@@ -102,7 +112,7 @@ pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePla
         let subject = named(instance);
         let mut reject = |problem: &dyn fmt::Display| rejections.push(Rejection::new(&subject, problem));
         if !read.is_wanted() {
-            // What it would ask for makes no difference: only whether it asks.
+            // Without a backup only the `Backup` tag itself is checked.
             if instance.is_living() {
                 backup_word(&instance.tags).1.iter().for_each(|problem| reject(problem));
             }
@@ -114,6 +124,9 @@ pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePla
         }
         let copy_regions = usable(&read.copy_regions, &fleet.regions, &mut problems);
         problems.extend(short_copies(&read, default_retention).filter(|_| !copy_regions.is_empty()));
+        let (mut hook, of_hook) = hooks::read(&instance.tags, documents);
+        problems.extend(of_hook);
+        let no_hook = hook.take_if(|_| instance.state == "stopped").map(|_| STOPPED.to_owned());
         problems.iter().for_each(|problem| reject(problem));
 
         let (wanted, excluded): (Vec<_>, Vec<_>) =
@@ -127,7 +140,7 @@ pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePla
         }
         let (own, shared): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|a| taken.insert(a.volume.clone()));
         if own.is_empty() {
-            continue; // Every volume is snapshotted with an instance that shares it.
+            continue; // Other instances share all its volumes, and are planned with them.
         }
         plans.push(InstancePlan {
             root: root_of(instance),
@@ -140,12 +153,14 @@ pub fn plan(fleet: &Fleet, default_retention: RetentionDays) -> (Vec<InstancePla
             backup_cross_region: read.backup_cross_region,
             copy_regions,
             keep_forever: read.keep_forever,
+            hook,
+            no_hook,
         });
     }
     (plans, rejections)
 }
 
-/// An instance as reports name it.
+/// The name of an instance in reports: its id, with its name if it has one.
 pub fn named(instance: &Instance) -> String {
     match InstanceTags::read(&instance.tags).0.name {
         Some(name) => format!("{} ({name})", instance.id),
@@ -153,7 +168,7 @@ pub fn named(instance: &Instance) -> String {
     }
 }
 
-/// What of the volumes' own tags cannot be used.
+/// The tags of volumes that cannot be used.
 fn rejected_of_volumes(fleet: &Fleet) -> Vec<Rejection> {
     let instances = by_id(fleet);
     let mut rejections = Vec::new();
@@ -162,20 +177,20 @@ fn rejected_of_volumes(fleet: &Fleet) -> Vec<Rejection> {
         rejections.extend(problems.iter().map(|problem| Rejection::new(&volume.id, problem)));
         let asked = |instance: &&Instance| InstanceTags::read(&instance.tags).0.is_wanted();
         if word == Some(Backup::Yes) && !having(volume, &instances).iter().any(asked) {
-            let problem = "Backup=Yes on a volume: allowed is No or Hold; a backup is asked for by its instance's tag";
+            let problem = "Backup=Yes on a volume: allowed is No or Hold; tag its instance to back it up";
             rejections.push(Rejection::new(&volume.id, problem));
         }
     }
     rejections
 }
 
-/// A retention of the copies that is shorter than a copy is kept.
+/// The problem of a retention that is shorter than [`MIN_COPY_DAYS`].
 fn short_copies(read: &InstanceTags, default_retention: RetentionDays) -> impl Iterator<Item = TagProblem> {
     let (tag, days) = match read.retention_cross_region {
         Some(days) => (tags::RETENTION_CROSS_REGION, days),
         None => (tags::RETENTION, read.retention.unwrap_or(default_retention)),
     };
-    let allowed = format!("{MIN_COPY_DAYS} days or more where copies are asked for: they are kept for {MIN_COPY_DAYS}");
+    let allowed = format!("{MIN_COPY_DAYS} days or more if copies are asked for: they are kept for {MIN_COPY_DAYS}");
     let problem = TagProblem { tag: tag.into(), value: days.to_string(), allowed };
     (u32::from(days) < MIN_COPY_DAYS).then_some(problem).into_iter()
 }
@@ -214,6 +229,10 @@ mod tests {
         }
     }
 
+    fn documents() -> HookDocuments {
+        HookDocuments::read("", Some("nightly")).unwrap()
+    }
+
     fn planned(instances: &[Instance], left_out: &[&str]) -> (Vec<InstancePlan>, Vec<String>) {
         let regions = Regions {
             home: "eu-west-1".parse().unwrap(),
@@ -228,7 +247,7 @@ mod tests {
             by_volume.entry(id).or_insert(new).attached_to.push(instance);
         }
         let fleet = Fleet { regions, instances: instances.to_vec(), volumes: by_volume.into_values().collect() };
-        let (plans, rejections) = plan(&fleet, 7.try_into().unwrap());
+        let (plans, rejections) = plan(&fleet, 7.try_into().unwrap(), &documents());
         (plans, rejections.iter().map(ToString::to_string).collect())
     }
 
@@ -248,7 +267,7 @@ mod tests {
         assert_eq!(plans[0].backup_cross_region.as_deref(), Some(own[1].1), "the snapshot's tag stays as it was given");
         assert_eq!(rejected.len(), 3);
         assert!(rejected[0].contains("other than the instance's own"), "{rejected:?}");
-        assert!(rejected[1].contains("this one exists, and is not"), "{rejected:?}");
+        assert!(rejected[1].contains("this one exists, but is not enabled"), "{rejected:?}");
         assert!(rejected[2].contains("us-nowhere-9") && rejected[2].contains("us-east-1, us-west-2"), "{rejected:?}");
     }
 
@@ -305,11 +324,33 @@ mod tests {
         let own = [("Backup", "Yes"), ("Retention", "1"), ("BackupCrossRegion", "us-east-1")];
         assert_eq!(
             rejected(&own),
-            ["i-1: Retention=\"1\": allowed is 2 days or more where copies are asked for: they are kept for 2"]
+            ["i-1: Retention=\"1\": allowed is 2 days or more if copies are asked for: they are kept for 2"]
         );
         assert!(rejected(&own[..2]).is_empty(), "no copies are asked for");
         let longer = [own[0], own[1], own[2], ("RetentionCrossRegion", "3")];
         assert!(rejected(&longer).is_empty());
+    }
+
+    #[test]
+    fn a_hook_is_planned_with_what_its_tags_say_and_one_that_is_not_allowed_is_rejected_and_refused_later() {
+        let disks = &[("/dev/sda1", "vol-1")];
+        let asked = |hook: &str| planned(&[instance("i-1", &[("Backup", "Yes"), ("BackupHook", hook)], disks)], &[]);
+        let (plans, rejected) = asked("MySQL");
+        assert_eq!(plans[0].hook.as_ref().unwrap().document, "nightly-mysql");
+        assert!(rejected.is_empty() && plans[0].no_hook.is_none());
+        let (plans, rejected) = asked("AWS-RunShellScript");
+        assert_eq!(plans[0].hook.as_ref().unwrap().document, "AWS-RunShellScript", "its pre-script is refused by name");
+        assert!(rejected[0].starts_with("i-1: BackupHook=\"AWS-RunShellScript\": allowed is one of mariadb"));
+    }
+
+    #[test]
+    fn nothing_is_run_in_a_stopped_instance() {
+        let own = [("Backup", "Yes"), ("BackupHook", "mysql"), ("BackupHookOnError", "skip")];
+        let mut stopped = instance("i-1", &own, &[("/dev/sda1", "vol-1")]);
+        stopped.state = "stopped".into();
+        let (plans, rejected) = planned(&[stopped], &[]);
+        assert!(plans[0].hook.is_none() && rejected.is_empty());
+        assert!(plans[0].no_hook.as_ref().unwrap().contains("is stopped"));
     }
 
     #[test]

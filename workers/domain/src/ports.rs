@@ -1,37 +1,39 @@
-//! What the workers need of AWS, in the words of this system.
+//! The calls of AWS that the workers need, in the words of this system.
 //!
-//! `workers/aws` implements these with the SDK, [`crate::fake`] in memory.
-// The futures are awaited where they are made, in single-threaded workers: they need not be `Send`.
+//! `workers/aws` implements these traits with the SDK, [`crate::fake`] in memory.
+// The workers have one thread: the futures need not be `Send`.
 #![allow(async_fn_in_trait)]
+#![warn(missing_docs)]
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Ec2Error, Failure},
+    error::{Ec2Error, Failure, SsmError},
     expiry::Holders,
     fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
+    hooks::{HookDocument, Script},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
 };
 
-/// Which snapshots to describe; always of this account.
+/// Which snapshots of this account to describe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotFilter {
-    /// All.
+    /// All snapshots that this account owns.
     Own,
-    /// Those with `Type=Automated`.
+    /// Snapshots with `Type=Automated`.
     Automated,
-    /// Those of these ids that exist.
+    /// Snapshots with these ids; an id that does not exist is left out.
     Ids(Vec<SnapshotId>),
-    /// What a run made of these instances.
+    /// Snapshots of these instances that the run with this id made.
     OfRun(String, Vec<InstanceId>),
-    /// What a run made.
+    /// All snapshots that the run with this id made.
     MadeBy(String),
     /// The copies of these sources.
     CopiesOf(Vec<SnapshotId>),
     /// The copies of this home region's snapshots, whatever their `Type`.
     CopiesFrom(Region),
-    /// The backups of these volumes, snapshots and copies: all that may be one of theirs, and perhaps more.
+    /// All snapshots and copies that may be backups of these volumes; some may be of other volumes.
     BackupsOf(Vec<VolumeId>),
     /// The copies that are pending, of any home region, whatever their `Type`.
     PendingCopies,
@@ -41,48 +43,43 @@ pub enum SnapshotFilter {
 
 /// A snapshot that was just begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Created {
-    /// Its id.
     pub id: SnapshotId,
-    /// The volume.
     pub volume: VolumeId,
 }
 
-/// One `CreateSnapshots`: all volumes of an instance but those left out, at one moment.
+/// One `CreateSnapshots`: all volumes of an instance except the excluded ones, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct CreateSet<'a> {
-    /// The instance.
     pub instance: &'a InstanceId,
     /// Whether the boot volume is left out.
     pub exclude_root: bool,
     /// The data volumes to leave out; at most 40 (`CreateSnapshots` documentation).
     pub exclude: &'a [VolumeId],
-    /// The description, the same for all.
+    /// The same for all snapshots.
     pub description: &'a str,
-    /// The tags, the same for all.
+    /// The same for all snapshots.
     pub tags: &'a Tags,
 }
 
 /// One `CopySnapshot`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct CopyOrder<'a> {
-    /// The region of the source.
     pub from: &'a Region,
-    /// The destination.
     pub to: &'a Region,
-    /// The source.
     pub source: &'a SnapshotId,
-    /// The description.
     pub description: &'a str,
-    /// The tags.
     pub tags: &'a Tags,
     /// The key to encrypt the copy with.
     pub kms_key: Option<&'a str>,
 }
 
-/// EC2, in every region. Describing calls page through all results.
+/// EC2, in every region. Calls that describe read all pages, or fail as a whole.
 pub trait Ec2 {
-    /// The regions of the account.
+    /// The regions that exist, enabled for the account or not.
     async fn regions(&self) -> Result<Regions, Ec2Error>;
 
     /// Hands every instance of the home region to `visit`.
@@ -94,7 +91,7 @@ pub trait Ec2 {
     /// The volumes of these ids that exist in the home region, and the instances that have them.
     async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error>;
 
-    /// What the account's images, and locks, hold of a region's snapshots.
+    /// The snapshots of a region that an image of the account, or a lock, holds.
     async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error>;
 
     /// Hands snapshots of a region to `visit`.
@@ -105,74 +102,141 @@ pub trait Ec2 {
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error>;
 
-    /// The snapshots of a region, all at once: for selections that are known to be small.
+    /// The snapshots of a region as a list: only for selections that are known to be small.
     async fn snapshots(&self, region: &Region, which: &SnapshotFilter) -> Result<Vec<Snapshot>, Ec2Error> {
         let mut found = Vec::new();
         self.each_snapshot(region, which, &mut |snapshot| found.push(snapshot)).await?;
         Ok(found)
     }
 
-    /// Snapshots the volumes of an instance, in the home region. Never repeated by itself.
+    /// Snapshots the volumes of an instance, in the home region. The SDK does not retry it.
     async fn create_set(&self, set: &CreateSet<'_>) -> Result<Vec<Created>, Ec2Error>;
 
-    /// Snapshots one volume, in the home region. Never repeated by itself.
+    /// Snapshots one volume, in the home region. The SDK does not retry it.
     async fn create_one(&self, volume: &Attachment, description: &str, tags: &Tags) -> Result<SnapshotId, Ec2Error>;
 
-    /// Copies a snapshot to another region. Never repeated by itself.
+    /// Copies a snapshot to another region. The SDK does not retry it.
     async fn copy(&self, order: &CopyOrder<'_>) -> Result<SnapshotId, Ec2Error>;
 
-    /// Deletes a snapshot.
+    /// Deletes a snapshot; it is an error if there is none.
     async fn delete(&self, region: &Region, snapshot: &SnapshotId) -> Result<(), Ec2Error>;
 
-    /// Sets a snapshot's `KeepForever`.
+    /// Sets the tag `KeepForever` of a snapshot.
     async fn keep_forever(&self, region: &Region, snapshot: &SnapshotId, value: &str) -> Result<(), Ec2Error>;
+
+    /// Sets tags of snapshots, the same for all.
+    async fn set_tags(&self, region: &Region, snapshots: &[SnapshotId], tags: &Tags) -> Result<(), Ec2Error>;
+}
+
+/// One `SendCommand`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// The document and what it is.
+    pub document: &'a HookDocument,
+    /// The instance.
+    pub instance: &'a InstanceId,
+    /// The script.
+    pub script: Script,
+    /// The execution id.
+    pub execution_id: &'a str,
+    /// For so long the script may run, in seconds.
+    pub timeout_seconds: u32,
+    /// Shown with the command; at most 100 characters.
+    pub comment: &'a str,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// Its script ended with exit code 0.
+    Success,
+    /// With another one.
+    Failed,
+    /// Its script ran for too long.
+    TimedOut,
+    /// The instance never took it.
+    NotDelivered,
+    /// It was cancelled, or something that this system does not know.
+    Other,
+}
+
+/// A command that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub end: CommandEnd,
+    /// As SSM names it.
+    pub status: String,
+    /// The exit code of its script, where that ended.
+    pub exit: Option<i32>,
+    /// What the script printed.
+    pub output: String,
+    /// What it printed as errors.
+    pub errors: String,
+}
+
+/// What SSM says of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// It has not ended, or is not described yet.
+    Running,
+    /// It has.
+    Ended(Ended),
+}
+
+/// SSM Run Command, in the home region.
+pub trait RunCommand {
+    /// Sends a command; its id. Never repeated by itself.
+    async fn send(&self, command: &Command<'_>) -> Result<String, SsmError>;
+
+    /// Looks at a command.
+    async fn invocation(&self, command: &str, instance: &InstanceId) -> Result<Invocation, SsmError>;
 }
 
 /// The report bucket.
 pub trait Storage {
-    /// Writes an object.
+    /// Writes an object, or replaces it.
     async fn write(&self, key: &str, body: String) -> Result<(), Failure>;
 
     /// Reads an object; `None` if there is none.
     async fn read(&self, key: &str) -> Result<Option<String>, Failure>;
 
-    /// Removes an object; one that is not there is removed.
+    /// Removes an object. No error if there is none.
     async fn remove(&self, key: &str) -> Result<(), Failure>;
 
-    /// Its name.
+    /// The bucket's name.
     fn bucket(&self) -> &str;
 }
 
 /// A Map item that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct FailedItem {
     /// The child execution's ARN.
     pub execution: String,
-    /// Its input.
+    /// The child execution's input, JSON.
     pub input: String,
-    /// The error's name.
     pub error: String,
-    /// Its cause.
     pub cause: String,
 }
 
-/// What a Map Run counts.
+/// The counts of a Map Run, and some of its failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct MapRun {
-    /// The Map state's label.
+    /// The `Label` of the Map state.
     pub label: String,
-    /// Items in all.
     pub total: u64,
     /// Items that failed, timed out or were aborted.
     pub failed: u64,
-    /// Those of them that were read: as many as are worth it, and as could be.
+    /// The failed items that were read; there can be more.
     pub failures: Vec<FailedItem>,
-    /// Why not more could be read; then the counts, too, may be 0 for not being known.
+    /// Why the rest could not be read. Then a count of 0 can mean that it is not known.
     pub unreadable: Option<String>,
 }
 
 impl MapRun {
-    /// Items that failed and were not read.
+    /// How many items failed and were not read.
     pub fn unread(&self) -> u64 {
         self.failed.saturating_sub(self.failures.len() as u64)
     }
@@ -180,103 +244,99 @@ impl MapRun {
 
 /// What Step Functions knows of an execution.
 pub trait Executions {
-    /// The Map Runs of an execution. One that cannot be read says so itself, and does not stop the others.
+    /// The Map Runs of an execution. One that cannot be read has [`MapRun::unreadable`]; the others are still read.
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure>;
 }
 
 /// A queue that a worker takes its tasks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs)]
 pub enum WorkQueue {
-    /// Of `SnapshotTask`.
     Snapshot,
-    /// Of `WaitTask`.
     Wait,
-    /// Of `CopyTask`.
     Copy,
-    /// Of `ExpireTask`.
     Expire,
+    /// Of `HookTask`.
+    Hook,
 }
 
 impl WorkQueue {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire];
+    /// Every work queue.
+    pub const ALL: [Self; 5] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire, Self::Hook];
 }
 
 /// A message in a dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The queue it was in before.
+    /// The work queue that it comes from.
     pub queue: WorkQueue,
-    /// By which it can be deleted.
+    /// The receipt handle, which deletes it.
     pub handle: String,
-    /// The message.
+    /// The message, JSON if it is a task.
     pub body: String,
-    /// When it was put there; of one that SQS itself moved, when it was put into the queue before.
+    /// When it was sent to the dead-letter queue; if SQS moved it, when it was sent to the work queue.
     pub sent: DateTime<Utc>,
-    /// The name of the error; none on what SQS itself moved.
+    /// The name of the error; `None` if SQS moved it.
     pub error: Option<String>,
 }
 
 /// The dead-letter queues.
 pub trait DeadLetters {
-    /// The messages of a queue, hidden from others for the moment.
+    /// The dead letters of a queue. They are hidden from other readers for a short time.
     async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure>;
 
-    /// Deletes a message.
+    /// Deletes a dead letter that was read.
     async fn delete_letter(&self, letter: &DeadLetter) -> Result<(), Failure>;
 
-    /// Shows a message to others again.
+    /// Makes a dead letter visible to other readers again.
     async fn put_back(&self, letter: &DeadLetter) -> Result<(), Failure>;
 }
 
-/// Where the summary is sent.
+/// The topic that gets the summary.
 pub trait Notifications {
-    /// Sends a notification; the subject has less than 100 characters.
+    /// Sends a notification; the subject must have less than 100 characters.
     async fn notify(&self, subject: &str, message: &str) -> Result<(), Failure>;
 }
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It was carried out; the object's version now.
+    /// The object was written, and has this version now.
     As(String),
-    /// Its condition did not hold: the object exists, was changed, or is gone.
+    /// The condition was not met: the object exists, was changed, or is gone.
     Refused,
-    /// Another write of the object was under way: again.
+    /// Another write of the object was under way: try again.
     Conflict,
 }
 
-/// An object as it was read.
+/// An object that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Stored {
-    /// What it holds.
     pub body: String,
-    /// Its version, for [`Claims::replace`].
+    /// For [`Claims::replace`].
     pub version: String,
-    /// When it was written.
     pub written: DateTime<Utc>,
 }
 
-/// An object as it is listed.
+/// An object that was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Listed {
-    /// Its key.
     pub key: String,
-    /// Its version.
     pub version: String,
-    /// When it was written.
     pub written: DateTime<Utc>,
 }
 
-/// The objects below `claims/` in the report bucket, by which attempts at the same thing know of each other.
+/// The objects below `claims/` in the report bucket. Through them, attempts to make the same thing see each other.
 ///
-/// Every read and every list shows what was written before it (S3 is strongly consistent). A call that fails may have
-/// been carried out; all fail as [`crate::error::ErrorName::StorageFailed`].
+/// Every read and every list shows all earlier writes (S3 is strongly consistent). A call that fails may still have
+/// been carried out; it fails as [`crate::error::ErrorName::StorageFailed`].
 pub trait Claims {
-    /// Writes an object that does not exist yet.
+    /// Writes an object, if there is none with this key.
     async fn create(&self, key: &str, body: &str) -> Result<Written, Failure>;
 
-    /// Writes an object that still has the version that was read.
+    /// Writes an object, if it still has the version that was read.
     async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure>;
 
     /// Reads an object; `None` if there is none.
@@ -286,18 +346,18 @@ pub trait Claims {
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure>;
 }
 
-/// What Step Functions says of an execution.
+/// The state of an execution in Step Functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum ExecutionState {
-    /// It has not ended.
     Running,
     /// It succeeded, failed, timed out or was stopped.
     Ended,
-    /// It is not known, or not yet.
+    /// Step Functions does not know it, or does not know it yet.
     Unknown,
 }
 
-/// Whether executions have ended.
+/// Asks whether executions have ended.
 pub trait ExecutionStates {
     /// The state of an execution, by its ARN.
     async fn state(&self, execution: &str) -> Result<ExecutionState, Failure>;

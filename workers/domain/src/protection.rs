@@ -1,10 +1,10 @@
-//! Which volumes have a floor, so that their last backups stay, and which have backups that nothing speaks of.
+//! Which volumes have a floor, so that their last backups stay, and which have backups, but no word.
 //!
-//! Absence is not a wish: what is merely not there asks for nothing. Only `Backup=No` gives a floor up. A volume that
-//! exists, has backups, and has no word at all is a problem of the run: somebody took a tag away, or mistyped it.
+//! A missing tag never takes protection away: only `Backup=No` gives a floor up. A volume that exists, has backups and
+//! has no word is a problem of the run: somebody took a tag away, or mistyped it.
 //!
-//! A volume's own word beats its instance's. Of several instances that share a volume, one `Yes` is enough to back it
-//! up, and all must say `No` to give its floor up.
+//! A volume's own word overrules its instance's. If several instances share a volume, one `Yes` is enough to back it up,
+//! and all must say `No` to give its floor up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,19 +16,19 @@ use crate::{
     tags::{self, Backup, InstanceTags, SnapshotTags, TagProblem, backup_word},
 };
 
-/// What is said of a volume, by its own `Backup` tag, else by those of the instances that have it.
+/// The word of a volume: its own, or else the word of the instances that it is attached to.
 ///
-/// A volume's own `Yes` asks for nothing: an instance has to say it. It gives nothing up either.
+/// A volume's own `Yes` neither asks for a backup (only an instance's does), nor gives the floor up.
 pub fn word(volume: &Volume, instances: &[&Instance]) -> Option<Backup> {
     let (own, problems) = backup_word(&volume.tags);
-    // A word that cannot be read, or stands under a key that looks like ours, was meant for something.
+    // Somebody meant something with a word that cannot be read, or with a key that looks like `Backup`.
     let says_something = own.is_some() || !problems.is_empty();
     match own {
         Some(Backup::Yes) | None => {}
         word => return word,
     }
     let mut words: Vec<Option<Backup>> = instances.iter().map(|i| backup_word(&i.tags).0).collect();
-    // An instance that has the volume and was not listed has said nothing.
+    // An instance that was not listed has no word.
     words.resize(volume.attached_to.len().max(words.len()), None);
     if words.contains(&Some(Backup::Yes)) {
         Some(Backup::Yes)
@@ -41,45 +41,43 @@ pub fn word(volume: &Volume, instances: &[&Instance]) -> Option<Backup> {
     }
 }
 
-/// The volumes of a fleet that have a floor: all that exist, unless `Backup=No` gives it up.
+/// The volumes of a fleet that have a floor: all except those whose word is `No`.
 pub fn floor_volumes(fleet: &Fleet) -> BTreeSet<VolumeId> {
     let instances = by_id(fleet);
     let has_floor = |volume: &&Volume| word(volume, &having(volume, &instances)) != Some(Backup::No);
     fleet.volumes.iter().filter(has_floor).map(|volume| volume.id.clone()).collect()
 }
 
-/// A volume that exists and has backups, and of which no tag says anything.
+/// A volume that exists and has backups, but no word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unprotected {
-    /// The volume.
     pub volume: VolumeId,
-    /// The instances that have it, each with its name.
+    /// The instances that it is attached to, each with its name.
     pub instances: Vec<(InstanceId, Option<String>)>,
-    /// What is written in place of a word, where that is so.
+    /// Tags that look like a word, and cannot be used.
     pub instead: Vec<TagProblem>,
-    /// Its last completed backup in the home region, else the last one begun.
+    /// Its last completed backup in the home region, or else the last one begun.
     pub last: SnapshotId,
     /// The day of that backup.
     pub created_on: NaiveDate,
 }
 
-/// A volume that does not exist any more, and whose last backup is still there.
+/// A volume that does not exist any more, but still has backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gone {
-    /// The volume.
     pub volume: VolumeId,
-    /// The name of the instance it was of.
+    /// The name of its former instance.
     pub name: Option<String>,
-    /// Its last completed backup in the home region, else the last one begun.
+    /// Its last completed backup in the home region, or else the last one begun.
     pub last: SnapshotId,
-    /// The first day on which that is no longer wanted.
+    /// When that backup is due.
     pub delete_on: NaiveDate,
 }
 
-/// What the backups of the home region say of its volumes, by volume.
+/// The volumes that have backups in the home region, and no word, or do not exist any more.
 ///
-/// `backups` are the automated snapshots of the home region; copies, and what has no readable `CreatedOn` and
-/// `DeleteOn`, are passed over.
+/// `backups` are the automated snapshots of the home region. Copies, and snapshots without a readable `CreatedOn` and
+/// `DeleteOn`, are ignored.
 pub fn without_word<'a>(
     fleet: &Fleet,
     backups: impl IntoIterator<Item = &'a Snapshot>,
@@ -88,7 +86,7 @@ pub fn without_word<'a>(
     let (mut unprotected, mut gone) = (Vec::new(), Vec::new());
     for (id, last) in last_backups(backups) {
         let Some(volume) = volumes.get(id) else {
-            // One that is kept for ever does not go.
+            // A backup with `KeepForever` stays.
             if !last.kept_forever {
                 gone.push(Gone {
                     volume: id.clone(),
@@ -124,7 +122,7 @@ struct Last<'a> {
     all_kept_forever: bool,
 }
 
-/// The newest backup of each volume; one that is completed comes before those that are not.
+/// The newest backup of each volume. A completed one comes before all others.
 fn last_backups<'a>(backups: impl IntoIterator<Item = &'a Snapshot>) -> BTreeMap<&'a VolumeId, Last<'a>> {
     let mut last: BTreeMap<&VolumeId, Last<'_>> = BTreeMap::new();
     for snapshot in backups.into_iter().filter(|s| s.is_live()) {
@@ -153,7 +151,6 @@ fn last_backups<'a>(backups: impl IntoIterator<Item = &'a Snapshot>) -> BTreeMap
     last
 }
 
-/// The instances of a fleet by their ids.
 pub fn by_id(fleet: &Fleet) -> BTreeMap<&InstanceId, &Instance> {
     fleet.instances.iter().map(|instance| (&instance.id, instance)).collect()
 }
@@ -162,7 +159,7 @@ fn volumes_by_id(fleet: &Fleet) -> BTreeMap<&VolumeId, &Volume> {
     fleet.volumes.iter().map(|volume| (&volume.id, volume)).collect()
 }
 
-/// The instances that have a volume.
+/// The instances that a volume is attached to.
 pub fn having<'a>(volume: &Volume, instances: &BTreeMap<&InstanceId, &'a Instance>) -> Vec<&'a Instance> {
     volume.attached_to.iter().filter_map(|id| instances.get(id).copied()).collect()
 }

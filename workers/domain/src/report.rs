@@ -1,8 +1,8 @@
-//! What a run did, computed from what exists now: the run is complete when nothing is owed.
+//! The report of a run, computed from what exists now: the run is complete when nothing is owed.
 //!
-//! [`Summary`] is the whole of it, `summary.json` in the report bucket. Its problems are data first ([`Problem`]), so
-//! that a machine finds the same as a person, and are told worst first: what is unprotected or has no snapshot, what
-//! is owed as a copy, what failed as a whole, the rest.
+//! [`Summary`] is the whole report, `summary.json` in the report bucket. Its problems are data ([`Problem`]), so that
+//! programs and people read the same. The worst come first: volumes without protection or snapshot, owed copies, phases
+//! that failed in a region, the rest.
 
 mod copies;
 mod expiries;
@@ -15,10 +15,13 @@ mod text;
 
 pub use copies::{CopiesReport, Destination};
 pub use expiries::{ExpiryReport, RegionSweep, Swept};
-pub use failures::{COPIES, EXPIRIES, Failed, Reason, ReportedFailure, SNAPSHOTS, reported_failures};
+pub use failures::{COPIES, EXPIRIES, Failed, HOOKED, Reason, ReportedFailure, SNAPSHOTS, reported_failures};
 pub use names::Names;
 pub use problem::{Named, Problem, ProblemKind, advice, lines};
-pub use snapshots::{Copied, GoneVolume, InstanceReport, VolumeReport, instance_reports, missing, of_run, unprotected};
+pub use snapshots::{
+    ConsistencyReport, Copied, GoneVolume, InstanceReport, VolumeReport, hooked, instance_reports, missing, of_run,
+    unprotected,
+};
 pub use summary::{DeadLettersReport, Summary};
 pub use text::console_link;
 

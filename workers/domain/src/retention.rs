@@ -18,22 +18,22 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "u32", into = "u32")]
 pub struct RetentionDays(u32);
 
-/// What a retention may be, as the end of a sentence.
+/// The allowed values, as the end of a sentence.
 pub const ALLOWED: &str = "a whole number of days from 1 to 36500";
 
-/// A number or text that is no retention.
+/// A number or text that is not a retention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not {ALLOWED}")]
 pub struct NotARetention(pub String);
 
 impl RetentionDays {
-    /// The first day (UTC) on which a backup created on `created_on` is no longer wanted.
+    /// The first day (UTC) on which a backup of `created_on` is not wanted any more.
     pub fn delete_on(self, created_on: NaiveDate) -> NaiveDate {
-        // 36500 days after any date that EC2 can show is far inside chrono's range.
+        // chrono can represent 36500 days after any date of EC2.
         created_on.checked_add_days(Days::new(self.0.into())).unwrap_or(NaiveDate::MAX)
     }
 
-    /// The retention that leads from one date to the other, if it is one.
+    /// The days from one date to the other, if they are a retention.
     pub fn between(created_on: NaiveDate, delete_on: NaiveDate) -> Option<Self> {
         u32::try_from((delete_on - created_on).num_days()).ok()?.try_into().ok()
     }
@@ -61,7 +61,7 @@ impl FromStr for RetentionDays {
 
     fn from_str(text: &str) -> Result<Self, NotARetention> {
         let trimmed = text.trim();
-        // `u32::from_str` takes a leading `+`, which nobody means.
+        // `u32::from_str` would accept `+7`.
         match trimmed.bytes().all(|b| b.is_ascii_digit()) {
             true => trimmed.parse::<u32>().ok().and_then(|days| days.try_into().ok()),
             false => None,

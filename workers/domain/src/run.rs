@@ -1,6 +1,6 @@
-//! A run: an execution's input, checked, with everything filled in.
+//! A run: an execution's input, checked and with all defaults filled in.
 //!
-//! An execution's input, all optional:
+//! All fields of the input are optional:
 //!
 //! ```
 //! use domain::run::Run;
@@ -13,6 +13,7 @@
 //! let refused = Run::read(&serde_json::json!({"phases": ["delete"]}), "arn", start, 20).unwrap_err();
 //! assert!(refused.to_string().starts_with("InvalidInput: phases"));
 //! ```
+#![warn(missing_docs)]
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,7 @@ use crate::{
     ids::Region,
 };
 
-/// Which phases an execution runs.
+/// The phases that an execution runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
     /// Snapshot the tagged instances.
@@ -36,43 +37,43 @@ pub struct Phases {
     pub expire: bool,
 }
 
-/// One run: an execution's input, checked, with everything filled in.
+/// One run: an execution's input, checked and with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
 pub struct Run {
-    /// The scheduled time, such as `20261122T030000Z`. A name, shared by two executions of one schedule event.
+    /// The scheduled time, such as `20261122T030000Z`. Two executions of one schedule event have the same.
     pub id: String,
-    /// The same as a time, as an input's `scheduledTime` takes it.
+    /// The id as a time.
     pub scheduled: DateTime<Utc>,
     /// The execution's ARN.
     pub execution: String,
     /// When the execution was started.
     pub started: DateTime<Utc>,
-    /// From then on no snapshot or copy is begun or waited for, so that the run ends with its report.
+    /// After this time no snapshot or copy is begun or waited for, so that the run ends with its report.
     pub deadline: DateTime<Utc>,
-    /// Discover everything, act on nothing.
+    /// Discover everything, change nothing.
     pub dry_run: bool,
-    /// The phases.
     pub phases: Phases,
-    /// Where snapshots are deleted although the breaker would stop it.
+    /// The regions in which the breaker is overruled.
     pub allow_mass_expire: AllowMassExpire,
-    /// The execution that does the same at this moment; there is nothing to do for this one.
+    /// Another execution that does the same run at this moment. If there is one, this execution does nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<String>,
 }
 
-/// Where the breaker is overruled.
+/// The regions in which the breaker is overruled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AllowMassExpire {
-    /// Everywhere, or nowhere.
+    /// In all regions, or in none.
     Everywhere(bool),
-    /// In these regions.
+    /// In these regions only.
     Regions(BTreeSet<Region>),
 }
 
 impl AllowMassExpire {
-    /// Whether it is overruled there.
+    /// Whether the breaker is overruled in this region.
     pub fn allows(&self, region: &Region) -> bool {
         match self {
             Self::Everywhere(allowed) => *allowed,
@@ -81,20 +82,22 @@ impl AllowMassExpire {
     }
 }
 
-/// For so long before its time a run with the snapshot phase may begin: it would take the name of a later run, which
-/// then adopts its snapshots and makes none.
+/// How far ahead `scheduledTime` may be with the snapshot phase: clocks differ. A run with the id of a later run would
+/// have its snapshots adopted by that one, which would make none.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(15);
 
-/// The forms of a run's id, and of the `scheduledTime` that repeats it.
+/// The form of a run's id.
 const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
 
-/// What an input may hold, for the messages.
+/// The fields of an input, for the messages.
 const FIELDS: &str = "scheduledTime, phases, dryRun, allowMassExpire";
 
 impl Run {
-    /// Reads an execution's input; [`ErrorName::InvalidInput`] names the field and what is allowed.
+    /// Reads an execution's input. `run_hours` is the parameter `RunHours`.
     ///
-    /// `run_hours` is the parameter `RunHours`.
+    /// # Errors
+    ///
+    /// [`ErrorName::InvalidInput`] names the field, and says what was given and what is allowed.
     pub fn read(input: &Value, execution: &str, started: DateTime<Utc>, run_hours: u32) -> Result<Self, Failure> {
         let refuse = |field: &str, given: &Value, allowed: &str| {
             let (field, given): (String, String) =
@@ -127,7 +130,7 @@ impl Run {
                     or 24 hours where the phases leave out snapshot";
                 let time = time.ok_or_else(|| refuse("scheduledTime", given, wanted))?;
                 if phases.snapshot && started - time > day {
-                    // It would adopt that run's snapshots, and make none of today.
+                    // The run would adopt the snapshots of that time, and make none today.
                     let wanted = "a time at most 24 hours back where the phases include snapshot; \
                         {\"phases\": [\"copy\", \"expire\"]} takes any";
                     return Err(refuse("scheduledTime", given, wanted));
@@ -154,16 +157,16 @@ impl Run {
         })
     }
 
-    /// Where this execution's manifests and its summary stand in the report bucket.
+    /// The key of one of this execution's files in the report bucket.
     ///
-    /// By execution, since two executions may share a run id.
+    /// It contains the execution, since two executions may share a run id.
     pub fn key(&self, name: &str) -> String {
         let execution = self.execution.rsplit(':').next().unwrap_or_default();
         format!("runs/{}/{execution}/{name}", self.id)
     }
 }
 
-/// A time as people write it, or as a run's id has it; whole seconds, which is all that the id tells apart.
+/// Reads a time as people write it, or a run's id. Cut to whole seconds, as in the id.
 fn scheduled_time(text: &str) -> Option<DateTime<Utc>> {
     let id = || NaiveDateTime::parse_from_str(text, RUN_ID).ok().map(|time| time.and_utc());
     text.parse::<DateTime<Utc>>().ok().or_else(id)?.with_nanosecond(0)

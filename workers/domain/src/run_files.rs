@@ -1,15 +1,16 @@
-//! The files of a run in the report bucket: their names, and how they are written and read.
+//! The files of a run in the report bucket: their names, how to write and to read them.
 //!
-//! They stand below `runs/RUN/EXECUTION/` (see [`Run::key`]).
+//! They are below `runs/RUN/EXECUTION/` (see [`Run::key`]).
 //!
 //! | file | holds | written by | read by |
 //! |---|---|---|---|
 //! | [`FLEET`] | the [`Fleet`] when the run began | `DiscoverInstances` | `DiscoverCopies`, report |
-//! | [`FLEET_AGAIN`] | the same before anything is expired | `ListFleetAgain` | `DiscoverExpired`, report |
+//! | [`FLEET_AGAIN`] | the [`Fleet`] before anything is expired | `ListFleetAgain` | `DiscoverExpired`, report |
 //! | [`INSTANCES`] | [`InstancePlan`](crate::policy::InstancePlan) lines | `DiscoverInstances` | the Map over the instances, report |
+//! | [`HOOKED`] | the same of instances with a hook | `DiscoverInstances` | the Map over these instances, report |
 //! | [`REJECTED`] | [`Rejection`](crate::policy::Rejection) lines | `DiscoverInstances` | report |
 //! | [`copies`] | [`CopyTask`](crate::copies::CopyTask) lines | `DiscoverCopies` | the Map over the copies, `DiscoverExpired`, report |
-//! | [`verdicts`] | why each snapshot of the region goes or stays | `DiscoverExpired` | people |
+//! | [`verdicts`] | the verdict on each snapshot of the region | `DiscoverExpired` | people |
 //! | [`left`] | [`KeptDue`](crate::contract::KeptDue) lines | `DiscoverExpired` | report |
 //! | [`expire`] | [`ExpireTask`](crate::contract::ExpireTask) lines | `DiscoverExpired` | the Map over the batches, report |
 //! | `summary.txt`, `summary.json` | the report | report | people |
@@ -25,31 +26,33 @@ use crate::{
     run::Run,
 };
 
-/// The fleet as it was when the run began: snapshots and copies are decided from it.
+/// The fleet at the start of the run. Snapshots and copies are planned from it.
 pub const FLEET: &str = "fleet.json";
-/// The fleet as it is before anything is expired, and when the run is reported.
+/// The fleet before anything is expired. Expiry and the report use it.
 pub const FLEET_AGAIN: &str = "fleet-again.json";
-/// What is to be snapshotted.
+/// The instances to snapshot that have no hook.
 pub const INSTANCES: &str = "instances.jsonl";
-/// What was asked for and cannot be done.
+/// The instances with a hook, to snapshot between its scripts.
+pub const HOOKED: &str = "hooked.jsonl";
+/// Tags, instances and settings that cannot be used.
 pub const REJECTED: &str = "rejected.jsonl";
 
-/// What is to be copied to a region.
+/// The copies to make in a region.
 pub fn copies(region: &Region) -> String {
     format!("copies-{region}.jsonl")
 }
 
-/// Why each snapshot of a region goes or stays.
+/// The verdict on each snapshot of a region.
 pub fn verdicts(region: &Region) -> String {
     format!("verdicts-{region}.jsonl")
 }
 
-/// What is due or broken in a region, and kept.
+/// The snapshots of a region that are due or broken, and kept.
 pub fn left(region: &Region) -> String {
     format!("left-{region}.jsonl")
 }
 
-/// What is to be deleted in a region.
+/// The snapshots of a region to delete.
 pub fn expire(region: &Region) -> String {
     format!("expire-{region}.jsonl")
 }
@@ -71,12 +74,12 @@ pub async fn write_lines<T: Serialize>(
     Ok(Manifest { bucket: storage.bucket().to_owned(), key, count })
 }
 
-/// The lines of a file of this run; none where there is no such file.
+/// The lines of a file of this run; none if there is no such file.
 pub async fn read_lines<T: DeserializeOwned>(storage: &impl Storage, run: &Run, name: &str) -> Result<Vec<T>, Failure> {
     lines_at(storage, &run.key(name)).await
 }
 
-/// The lines of a manifest: all of them, or an error. Less would be taken for all of the work.
+/// The lines of a manifest. An incomplete file is an error: the report would take its lines for all of the work.
 pub async fn read_manifest<T: DeserializeOwned>(
     storage: &impl Storage,
     manifest: &Manifest,
@@ -85,7 +88,7 @@ pub async fn read_manifest<T: DeserializeOwned>(
     let lines = lines_at(storage, key).await?;
     match lines.len() as u64 == *count {
         true => Ok(lines),
-        false => Err(failed(key, format!("{} of {count} lines are there", lines.len()))),
+        false => Err(failed(key, format!("it has {} of its {count} lines", lines.len()))),
     }
 }
 
@@ -95,16 +98,16 @@ async fn lines_at<T: DeserializeOwned>(storage: &impl Storage, key: &str) -> Res
     lines.map(|line| serde_json::from_str(line).map_err(|e| failed(key, e))).collect()
 }
 
-/// Writes the list of the fleet, as [`FLEET`] or [`FLEET_AGAIN`].
+/// Writes the fleet as [`FLEET`] or [`FLEET_AGAIN`].
 pub async fn write_fleet(storage: &impl Storage, run: &Run, name: &str, fleet: &Fleet) -> Result<(), Failure> {
     let key = run.key(name);
     let json = serde_json::to_string(fleet).map_err(|e| failed(&key, e))?;
     storage.write(&key, json).await
 }
 
-/// Reads the first of these lists of the fleet that is there.
+/// Reads the fleet from the first of these files that exists.
 ///
-/// With none it is an error: it would look as if all volumes were gone.
+/// If there is none, it is an error: an empty fleet would mean that all volumes are gone.
 pub async fn read_fleet(storage: &impl Storage, run: &Run, names: &[&str]) -> Result<Fleet, Failure> {
     for name in names {
         let key = run.key(name);
@@ -112,7 +115,7 @@ pub async fn read_fleet(storage: &impl Storage, run: &Run, names: &[&str]) -> Re
             return serde_json::from_str(&body).map_err(|e| failed(&key, e));
         }
     }
-    Err(failed(&run.key(names.last().unwrap_or(&FLEET)), "it is not there"))
+    Err(failed(&run.key(names.last().unwrap_or(&FLEET)), "there is no such file"))
 }
 
 fn failed(key: &str, why: impl std::fmt::Display) -> Failure {

@@ -1,32 +1,39 @@
-//! The stack's parameters, as the workers get them: checked once, at start.
+//! The stack's parameters, from environment variables, checked once at start.
+#![warn(missing_docs)]
 
 use std::collections::BTreeMap;
 
-use crate::{ids::Region, retention::RetentionDays};
+use crate::{
+    hooks::{HookDocuments, documents},
+    ids::Region,
+    retention::RetentionDays,
+};
 
-/// The parameters of `template.yaml` that decide what is done.
+/// The parameters of `template.yaml` that the workers read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `DefaultRetentionDays`: where an instance says nothing usable.
+    /// `DefaultRetentionDays`: for instances without a usable `Retention`.
     pub default_retention: RetentionDays,
-    /// `CopyConcurrency`: copies in flight per destination region, at most; 1 to 20.
+    /// `CopyConcurrency`: the most copies in flight per destination region; 1 to 20.
     pub copy_concurrency: u32,
     /// `PollSeconds`: the shortest pause between two looks at a pending snapshot; 1 to 900.
     pub poll_seconds: u32,
-    /// `RetrySeconds`: the pause before what failed, or may have happened, is looked at again; 1 to 900.
+    /// `RetrySeconds`: the pause before the first retry, in seconds; 1 to 900.
     pub retry_seconds: u32,
-    /// `RunHours`: after so many hours a run begins, and waits for, no more snapshots and copies; 1 to 30.
+    /// `RunHours`: the hours in which a run begins and waits for snapshots and copies; 1 to 30.
     pub run_hours: u32,
-    /// `MinimumKept`: completed snapshots per volume and region that are never deleted.
+    /// `MinimumKept`: completed snapshots per volume and region that are never deleted; 0 to 1,000.
     pub minimum_kept: u32,
-    /// `MaxExpirePercent`: the share of a region's snapshots that one run may delete; 1 to 100.
+    /// `MaxExpirePercent`: the share of a region's backups that may go at once; 1 to 100.
     pub max_expire_percent: u32,
-    /// `CopyLookbackDays`: the age up to which an uncopied snapshot is still copied.
+    /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
     pub copy_lookback_days: u32,
-    /// `ExpireRegions`: the regions to sweep; all that are enabled where it is empty.
+    /// `ExpireRegions`: the regions to sweep. Empty: all enabled regions.
     pub expire_regions: Vec<Region>,
-    /// `DestinationKmsKeys`: the key that copies to a region are encrypted with.
+    /// `DestinationKmsKeys`: the key that all copies to a region are encrypted with.
     pub destination_kms_keys: BTreeMap<Region, String>,
+    /// The documents that may be run as hooks: those of the stack, and `AllowedHookDocuments`.
+    pub hook_documents: HookDocuments,
 }
 
 /// A parameter that cannot be used.
@@ -65,6 +72,10 @@ impl Settings {
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
+            hook_documents: hook_documents(
+                &get("ALLOWED_HOOK_DOCUMENTS").unwrap_or_default(),
+                get("STACK_NAME").as_deref(),
+            )?,
         })
     }
 }
@@ -79,6 +90,14 @@ fn regions(list: &str) -> Result<Vec<Region>, SettingsProblem> {
     }
 }
 
+fn hook_documents(list: &str, stack: Option<&str>) -> Result<HookDocuments, SettingsProblem> {
+    HookDocuments::read(list, stack).map_err(|value| SettingsProblem {
+        name: "ALLOWED_HOOK_DOCUMENTS",
+        value,
+        allowed: documents::ALLOWED.into(),
+    })
+}
+
 fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {
     list.split(',')
         .map(str::trim)
@@ -87,7 +106,7 @@ fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {
             entry
                 .split_once('=')
                 .and_then(|(region, key)| Some((region.trim().parse::<Region>().ok()?, key.trim())))
-                // The key has to be one of the region it is for.
+                // A copy can only be encrypted with a key of its own region.
                 .filter(|(region, key)| key.starts_with("arn:") && key.contains(&format!(":kms:{region}:")))
                 .map(|(region, key)| (region, key.to_owned()))
                 .ok_or_else(|| SettingsProblem {

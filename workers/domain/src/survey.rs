@@ -84,7 +84,7 @@ pub async fn left_out(
             Ok(0) => {}
             Ok(count) => {
                 let problem =
-                    format!("{region} holds {count} of its copies, and is left out: none of them ever expires");
+                    format!("{region} holds {count} of the copies, and is not listed: none of them ever expires");
                 rejections.push(Rejection::new("ExpireRegions", problem));
             }
             Err(error) => closed.push((region.clone(), error)),

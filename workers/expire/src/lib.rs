@@ -1,17 +1,17 @@
-//! Expire: deletes the snapshots of a batch, each looked at once more before.
+//! Expire: deletes the snapshots of a batch, after it has judged each of them again.
 //!
-//! Task: [`ExpireTask`]. Result: [`Expired`], what was deleted, and what was kept and why.
+//! Task: [`ExpireTask`]. Result: [`Expired`], the snapshots that were deleted, and those that were kept and why.
 //!
-//! The look is the worker's own: the snapshots, the volumes that they are backups of, the instances that have these,
-//! and all other backups of these volumes in the region. What was read when the batch was planned is not trusted.
+//! The worker does not trust what was read when the batch was planned. It reads the snapshots, their volumes, the
+//! instances that these are attached to, and all other backups of these volumes in the region.
 //!
-//! - Delivered twice, or crashed: what is gone is done.
-//! - Throttled, or out of the function's time: later, with what is left.
-//! - A snapshot, or the source of a copy, that got `KeepForever`, or a new `DeleteOn`, since it was planned, or that is
-//!   the last backup of a volume by now: kept.
-//! - One that EC2 refuses to delete (in use by an image, locked, owned by AWS Backup, forbidden): the others are deleted
-//!   all the same, and then the task fails with EC2's words.
-//! - A batch that was planned on another day is dropped: today's discover decides anew.
+//! - Delivered twice, or crashed: a snapshot that is gone counts as deleted.
+//! - Throttled, or not enough time: later, with the rest.
+//! - After it was planned, a snapshot, or the source of a copy, got `KeepForever` or a new `DeleteOn`, or it is now the
+//!   last backup of a volume: it is kept.
+//! - A snapshot that EC2 refuses to delete (in use by an image, locked, owned by AWS Backup, forbidden): the others are
+//!   still deleted, then the task fails with EC2's message.
+//! - A batch that was planned on another day is dropped: today's discover decides again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,18 +30,18 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expired {
-    /// Gone now.
+    /// Deleted by this attempt, or gone before.
     pub deleted: Vec<SnapshotId>,
-    /// Kept, and why.
+    /// Each with the reason.
     pub kept: BTreeMap<SnapshotId, String>,
 }
 
-/// Answers a batch of batches, one outcome per task.
+/// Answers a batch of messages, one outcome per task; each task is a batch of snapshots.
 ///
-/// `has_time` says whether something more may be begun before the function is ended.
+/// `has_time` says whether there is time for one more call.
 pub async fn handle(
     ec2: &impl Ec2,
     home: &Region,
@@ -53,7 +53,7 @@ pub async fn handle(
     let (mut outcomes, mut unanswering) = (Vec::new(), BTreeSet::new());
     for task in &tasks {
         let later = || Outcome::Later(spread(settings.poll_seconds, task.region.as_str(), now));
-        // A region that does not answer would outlast the function.
+        // With a region that does not answer, the function would reach its time-out.
         if unanswering.contains(&task.region) || !has_time() {
             outcomes.push(later());
             continue;
@@ -75,13 +75,13 @@ pub async fn handle(
 }
 
 enum Stopped {
-    /// An error that passes, or one that concerns more than a snapshot.
+    /// An error that is not about one snapshot only.
     Ec2(Ec2Error),
-    /// EC2 refused to delete some; the others are deleted.
+    /// EC2 refused to delete some snapshots; the others are deleted.
     Refused(Failure),
-    /// EC2 did not delete some for a reason that may pass; the others are deleted.
+    /// EC2 did not delete some snapshots because of a transient fault; the others are deleted.
     Passing(Failure),
-    /// What is left needs another invocation.
+    /// The rest needs another invocation.
     OutOfTime,
 }
 
@@ -101,7 +101,7 @@ async fn expire_batch(
 ) -> Result<Expired, Stopped> {
     let mut expired = Expired::default();
     if task.planned != now.date_naive() {
-        let why = format!("planned on {}: only today's plan is carried out", task.planned);
+        let why = format!("planned on {}: a plan is only carried out on its own day", task.planned);
         expired.kept = task.snapshots.iter().map(|s| (s.id.clone(), why.clone())).collect();
         return Ok(expired);
     }
@@ -114,7 +114,7 @@ async fn expire_batch(
                 expired.kept.insert(id.clone(), verdict.to_string());
             }
             None => expired.deleted.push(id.clone()),
-            // One at least, so that a region whose look takes long is swept all the same.
+            // At least one is tried, so that a region with slow answers makes progress.
             Some(_) if tried > 0 && !has_time() => {
                 if deleted_now > 0 {
                     return Err(Stopped::OutOfTime);
@@ -132,11 +132,11 @@ async fn expire_batch(
                     Err(error) => match error.reaction() {
                         Reaction::Never(ErrorName::SnapshotNotFound) => expired.deleted.push(id.clone()),
                         Reaction::Never(_) => refused.push((id, error)),
-                        // About more than this one: the others would meet it, too.
+                        // The error is not about this snapshot: the others would meet it, too.
                         _ if error.is_throttle() || error.code == LOST_ANSWER || error.code == NOT_SENT => {
                             return Err(error.into());
                         }
-                        // The next look tells what is left.
+                        // The next attempt looks at what is left.
                         _ => passing = Some((id, error)),
                     },
                 }
@@ -144,7 +144,7 @@ async fn expire_batch(
         }
     }
     match passing {
-        // Not for ever, though EC2 says that it passes: the sweep would wait for it for hours.
+        // Retried a limited number of times, although EC2 calls it temporary: the sweep would wait for hours.
         Some((id, error)) => {
             refused.push((id, error));
             Err(Stopped::Passing(Failure::new(ErrorName::Ec2Unavailable, words(&refused))))
@@ -154,7 +154,7 @@ async fn expire_batch(
     }
 }
 
-/// The verdicts on those of the batch that exist, from what exists now.
+/// The verdicts on the snapshots of the batch that still exist.
 async fn judge_again(
     ec2: &impl Ec2,
     home: &Region,
@@ -182,7 +182,7 @@ async fn judge_again(
         home,
         region: &task.region,
         today: now.date_naive(),
-        run: None,
+        run_id: None,
         floor: &floor,
         minimum_kept: settings.minimum_kept,
         kept_sources: Some(&kept_sources),
@@ -192,7 +192,7 @@ async fn judge_again(
     Ok(all.into_iter().map(|candidate| candidate.id).zip(verdicts).collect())
 }
 
-/// Those of the volumes that exist and whose last backups stay.
+/// The volumes of these that have a floor.
 async fn floor_of(ec2: &impl Ec2, home: &Region, ids: Vec<VolumeId>) -> Result<BTreeSet<VolumeId>, Ec2Error> {
     if ids.is_empty() {
         return Ok(BTreeSet::new());
@@ -202,7 +202,8 @@ async fn floor_of(ec2: &impl Ec2, home: &Region, ids: Vec<VolumeId>) -> Result<B
     Ok(floor_volumes(&Fleet { regions, instances, volumes }))
 }
 
-/// One failure for all that EC2 refused, with its words. What is held from outside is no fault of the system's.
+/// One failure for all snapshots that EC2 refused to delete. It is `SnapshotHeld` if images, locks or AWS Backup hold all
+/// of them.
 fn failure_of(refused: &[(&SnapshotId, Ec2Error)]) -> Failure {
     let own = refused.iter().find(|(_, error)| !holds(error));
     let name = match own.map(|(_, error)| error.reaction()) {
@@ -213,16 +214,16 @@ fn failure_of(refused: &[(&SnapshotId, Ec2Error)]) -> Failure {
     Failure::new(name, words(refused))
 }
 
-/// EC2's words on each: the report tells them by the ids.
+/// EC2's message for each snapshot: the report finds it by the id.
 fn words(refused: &[(&SnapshotId, Ec2Error)]) -> String {
     let each = refused.iter().map(|(id, error)| format!("{id}: {}: {}", error.code, error.message));
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Whether EC2 refuses because something holds the snapshot: an image, a lock, AWS Backup.
+/// Whether EC2 refuses because an image, a lock or AWS Backup holds the snapshot.
 ///
-/// The code for a locked snapshot is not documented; any that speaks of a lock is taken for it. For what AWS Backup
-/// owns it is `InvalidParameterValue` with a text that says so (seen by others).
+/// The code for a locked snapshot is not documented: every code or message with the word lock counts. If AWS Backup owns
+/// it, the code is `InvalidParameterValue`, and the message says so (seen by others).
 fn holds(error: &Ec2Error) -> bool {
     error.code == "InvalidSnapshot.InUse"
         || (error.code == "InvalidParameterValue" && error.message.contains("Backup"))

@@ -1,5 +1,3 @@
-//! The expire function.
-
 use aws::{Acts, Aws, StartError, queue_worker};
 use expire::handle;
 

@@ -34,7 +34,7 @@ fn copy_of(ec2: &FakeEc2, source: &[(&str, &str)]) -> SnapshotId {
     ec2.add_snapshot(&region("us-east-1"), None, Completed, own)
 }
 
-/// The batch that was planned for these today.
+/// A batch of these snapshots that was planned today.
 fn batch(place: &Region, ids: &[SnapshotId]) -> ExpireTask {
     let why = Expire::Due("2026-11-22".parse().unwrap());
     let snapshots = ids.iter().map(|id| Expiring { id: id.clone(), volume: None, why }).collect();
@@ -129,7 +129,7 @@ async fn nothing_is_deleted_where_either_look_fails() {
 
 #[tokio::test]
 async fn the_last_backup_of_a_volume_that_exists_stays_whatever_was_planned() {
-    // Attached to what says nothing, detached, and given up; the region's own look at home and away.
+    // Attached to an instance without a word, detached, and given up; in the home region and in another one.
     for (attached, own, last_stays) in [(true, None, true), (false, None, true), (true, Some("No"), false)] {
         let ec2 = account();
         ec2.add_instance("i-1", &[("Name", "untagged by mistake")], if attached { &["vol-1"] } else { &[] });
@@ -207,7 +207,7 @@ async fn what_does_not_fit_into_the_functions_time_is_given_back() {
     let outcomes = within(&ec2, &[task.clone(), task.clone()], has_time).await;
     assert!(outcomes.iter().all(|o| matches!(o, Later(15..))), "{outcomes:?}");
     assert_eq!(deleted(), 1);
-    assert_eq!(expired(&handled(&ec2, &[task]).await[0]).deleted, ids, "the next invocation goes on");
+    assert_eq!(expired(&handled(&ec2, &[task]).await[0]).deleted, ids, "the next invocation continues");
 }
 
 #[tokio::test]

@@ -7,26 +7,20 @@ use domain::{
     settings::Settings,
 };
 
-/// What the report works with.
 pub struct Context<'a, E, S, C> {
-    /// EC2.
     pub ec2: &'a E,
-    /// The report bucket.
     pub storage: &'a S,
-    /// Executions, and the topic.
+    /// Step Functions, the topic and the dead-letter queues.
     pub services: &'a C,
-    /// The stack's parameters.
     pub settings: &'a Settings,
-    /// The region of the stack.
     pub home: &'a Region,
-    /// Now.
     pub now: DateTime<Utc>,
 }
 
-/// What is known of a run before its phases are looked at.
+/// The facts that all phases of the report need.
 pub(crate) struct Known<'a> {
     pub(crate) event: &'a ReportEvent,
-    /// The latest list of what exists.
+    /// The latest list.
     pub(crate) fleet: &'a Fleet,
     pub(crate) names: &'a Names<'a>,
     /// The automated snapshots of the home region.

@@ -17,9 +17,9 @@ use crate::{
     regions::{planned, region_results, unreadable},
 };
 
-/// Looks once more at what every destination is owed; returns the completed copies of the run's snapshots.
+/// Decides again which copies every destination is owed. Returns the completed copies of the run's snapshots.
 ///
-/// One destination after the other: what a region holds is in memory only while it is looked at.
+/// One destination after the other, so that the copies of one region at a time are in memory.
 pub(crate) async fn look<E: Ec2, S: Storage, C>(
     known: &Known<'_>,
     found: &FleetFound,
@@ -80,7 +80,7 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
     if !run.dry_run {
         summary.problems.extend(destination.problems());
     } else {
-        // What a run would make is no problem; what it could not make any more is one today already.
+        // A copy that a run would make is no problem; one that no run can make any more already is.
         let lasting = |kind| matches!(kind, ProblemKind::StuckCopy | ProblemKind::Forgotten);
         summary.problems.extend(destination.problems().into_iter().filter(|problem| lasting(problem.kind)));
     }

@@ -17,7 +17,7 @@ use crate::{
     regions::{planned, region_results, unreadable},
 };
 
-/// What became of the expiry of every swept region.
+/// Reports the expiry of every swept region.
 pub(crate) async fn look<E: Ec2, S: Storage, C>(
     known: &Known<'_>,
     found: &FleetFound,

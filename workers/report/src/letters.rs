@@ -8,9 +8,9 @@ use domain::{
 };
 use serde_json::Value;
 
-/// Deletes the dead letters that are settled, and counts those that are left.
+/// Deletes the dead letters that are settled, and counts the others.
 ///
-/// A queue that does not answer changes nothing of what the run did.
+/// A queue that does not answer does not make the run incomplete.
 pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summary: &mut Summary) {
     for queue in WorkQueue::ALL {
         let letters = match queues.letters(queue).await {
@@ -24,7 +24,7 @@ pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summar
         for letter in &letters {
             let settled = observed.is_settled(letter);
             if settled {
-                // Its task only: what SQS itself moved still has its token.
+                // Only the task is logged: a letter that SQS moved still has its token.
                 let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
                 tracing::info!(?queue, task = %body["task"], error = letter.error, "settled: a dead letter is deleted");
                 end.settled += 1;
@@ -34,7 +34,7 @@ pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summar
             }
             let done = if settled { queues.delete_letter(letter).await } else { queues.put_back(letter).await };
             if let Err(failure) = done {
-                tracing::warn!(?queue, %failure, "a dead letter comes back by itself");
+                tracing::warn!(?queue, %failure, "a dead letter could not be deleted or put back: it comes back by itself");
             }
         }
         summary.dead_letters.extend((!letters.is_empty()).then_some(end));

@@ -1,15 +1,15 @@
-//! Report: says what a run did, computed from what exists now, and whether anything is owed.
+//! Report: what a run did, computed from what exists now, and whether anything is owed.
 //!
-//! Event: [`ReportEvent`], all that the state machine has at the end of a run, however it went.
-//! Result: [`Answer`]; the state machine ends with `BackupIncomplete` where it is not complete.
+//! Event: [`ReportEvent`], all results and failures of the run.
+//! Result: [`Answer`]. If it is not complete, the state machine ends with `BackupIncomplete`.
 //!
-//! It reads the run's manifests and the list of the fleet that discover wrote, looks at the snapshots of the home
-//! region and at their copies, decides once more what every destination is owed, and asks the Map Runs what failed.
+//! It reads the run's manifests and the fleet that discover listed, the snapshots of the home region and their copies,
+//! decides again which copies every destination is owed, and reads the failures from the Map Runs.
 //! It writes `summary.json` and `summary.txt`, sends the summary to the topic, and prints metrics.
 //! It changes nothing in EC2: a second report says the same.
-//! Dead letters that are settled meanwhile are deleted, so that their queue's alarm can tell of the next one.
+//! It deletes settled dead letters, so that their queue's alarm can report the next one.
 //!
-//! It fails closed: a region that the run was to handle, and of which its state says nothing, is a problem.
+//! If the state has no result for a region of the run, that is a problem, never a success.
 
 mod context;
 mod copies;
@@ -35,14 +35,14 @@ use context::Known;
 
 pub use context::Context;
 
-/// What the state machine is told.
+/// The result for the state machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Whether nothing is owed.
     pub complete: bool,
-    /// What is, worst first, and where the rest of it stands; empty if nothing. At most 1,000 characters.
+    /// The worst problems, and the address of the summary; empty if complete. At most 1,000 characters.
     pub cause: String,
-    /// Where the summary stands.
+    /// The address of the summary.
     pub summary: String,
 }
 
@@ -78,9 +78,15 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     };
     let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN, run_files::FLEET]).await?;
     summary.rejected = run_files::read_lines(*storage, run, run_files::REJECTED).await?;
-    let plans: Vec<InstancePlan> = run_files::read_manifest(*storage, &found.manifest).await?;
+    let mut plans: Vec<InstancePlan> = run_files::read_manifest(*storage, &found.manifest).await?;
+    plans.extend(match &found.hooked {
+        Some(manifest) => run_files::read_manifest::<InstancePlan>(*storage, manifest).await?,
+        // An execution that began before there were hooks drops the manifest, and not the file.
+        None => run_files::read_lines(*storage, run, run_files::HOOKED).await?,
+    });
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     observed.living = LiveInstances::of(&fleet.instances);
+    observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
     observed.note_unfinished(home, &sources);
     let known = Known { event, fleet: &fleet, names: &Names::of(&fleet), sources: &sources, failed: &failed };
 
@@ -94,21 +100,26 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     Ok((summary, observed))
 }
 
-/// What failed so early that it concerns a whole phase.
+/// The failures of a whole phase.
 fn whole_failures(event: &ReportEvent, summary: &mut Summary) {
     let again = "The next run tries again";
     let repair = "Repair the reason, and start the run again";
     let not_again = match event.run.phases.expire && !event.run.dry_run {
-        true => "nothing was expired, since the fleet could not be listed once more",
-        false => "the fleet could not be listed once more",
+        true => "nothing was expired, since the fleet could not be listed again",
+        false => "the fleet could not be listed again",
     };
-    for (kind, what, error, to_do) in [
+    let of_maps = event
+        .snapshots
+        .iter()
+        .map(|end| (ProblemKind::WholeRun, "the snapshots could not be begun", &end.failure, repair));
+    let of_phases = [
         (ProblemKind::WholeRun, "the fleet could not be listed", &event.fleet_failure, repair),
         (ProblemKind::WholeRun, "the snapshots could not be begun", &event.snapshot_failure, repair),
         (ProblemKind::Copies, "the copies could not be run", &event.copy_failure, again),
         (ProblemKind::Expiry, "the expiry could not be run", &event.expiry_failure, again),
         (ProblemKind::Expiry, not_again, &event.fleet_again_failure, again),
-    ] {
+    ];
+    for (kind, what, error, to_do) in of_phases.into_iter().chain(of_maps) {
         if let Some(StateError { error: name, .. }) = error {
             let message = error.as_ref().map_or_else(String::new, StateError::message);
             let problem = Problem::new(kind, format!("{what}: {name}: {message}"), to_do);
@@ -117,7 +128,7 @@ fn whole_failures(event: &ReportEvent, summary: &mut Summary) {
     }
 }
 
-/// Asks the Map Runs what failed. What they do not say is no reason to say less of what exists.
+/// Reads the failures from the Map Runs. If that fails, the rest of the report is still made.
 async fn what_failed(services: &impl Executions, execution: &str, summary: &mut Summary) -> Failed {
     match services.map_runs(execution).await {
         Ok(map_runs) => {
@@ -125,14 +136,14 @@ async fn what_failed(services: &impl Executions, execution: &str, summary: &mut 
             Failed::of(&map_runs)
         }
         Err(failure) => {
-            let reason = format!("it cannot be known what failed on the way: {failure}");
+            let reason = format!("the failures of the tasks could not be read: {failure}");
             summary.problems.push(Problem::new(ProblemKind::Other, reason, "See the Map Runs of the execution"));
             Failed::unknown()
         }
     }
 }
 
-/// Writes the summary, and says it everywhere.
+/// Writes the summary to the bucket, the log, the metrics and the topic.
 async fn publish<E, S: Storage, C: Notifications>(
     summary: &Summary,
     Context { storage, services, .. }: &Context<'_, E, S, C>,
@@ -150,7 +161,7 @@ async fn publish<E, S: Storage, C: Notifications>(
     if !run.dry_run {
         metrics::print(summary);
     }
-    // The summary stands in the bucket, and the execution's end tells the same: a topic that is down changes neither.
+    // The summary is in the bucket, and the execution ends with its cause, also if the topic fails.
     if let Err(failure) = services.notify(&summary.subject(), &summary.mail()).await {
         tracing::error!(%failure, "the notification could not be sent");
     }

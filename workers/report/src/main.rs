@@ -1,5 +1,3 @@
-//! The report function.
-
 use aws::{Aws, StartError, direct};
 use domain::{
     error::Failure,
@@ -7,7 +5,7 @@ use domain::{
 };
 use report::{Context, handle};
 
-/// Step Functions, the topic and the dead-letter queues, as one.
+/// One type for Step Functions, the topic and the dead-letter queues.
 struct Services(aws::StepFunctions, aws::Topic, aws::DeadLetterQueues);
 
 impl DeadLetters for Services {

@@ -7,9 +7,9 @@ pub(crate) fn print(summary: &Summary) {
     println!("{}", line(summary));
 }
 
-/// The run's metrics, as a log line that CloudWatch reads them from (embedded metric format specification).
+/// The run's metrics as a log line from which CloudWatch reads them (embedded metric format specification).
 ///
-/// `Complete` is there only when a full backup is: its absence is what an alarm from outside tells.
+/// `Complete` is only there for a complete full run: an alarm fires if it is missing for too long.
 pub(crate) fn line(summary: &Summary) -> String {
     let (planned, completed) = summary.volumes();
     let mut values = vec![

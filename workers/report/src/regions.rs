@@ -9,7 +9,8 @@ use domain::{
 };
 use serde::de::DeserializeOwned;
 
-/// How each region of a phase ended; what the state says nothing of is a problem, as long as nothing explains it.
+/// How a phase ended in each of its regions. A region without a result is a problem, unless the failure of the whole phase
+/// explains it.
 pub(crate) fn region_results(
     regions: &[Region],
     told: &[RegionResult],
@@ -24,7 +25,7 @@ pub(crate) fn region_results(
     for RegionResult { region, manifest, failure } in &ends {
         let to_do = match kind {
             ProblemKind::Copies => "The next run tries again",
-            _ => "What is due there stays; the next run tries again",
+            _ => "Nothing due is deleted there; the next run tries again",
         };
         if let Some(error) = failure {
             let to_do = match error.error == ErrorName::MassExpire.as_str() {
@@ -33,14 +34,14 @@ pub(crate) fn region_results(
             };
             problems.push(Problem::of_region(kind, region, &error.error, error.message(), to_do));
         } else if manifest.is_none() && !is_explained {
-            let reason = "the run's state has neither a result nor a failure of it";
+            let reason = "the run's state has neither a result nor a failure for it";
             problems.push(Problem { region: Some(region.clone()), ..Problem::new(kind, reason, to_do) });
         }
     }
     ends
 }
 
-/// Takes note of a region that does not answer, unless a failure of the run says it already.
+/// Adds a problem for a region that cannot be read, unless the run has already failed there.
 pub(crate) fn unreadable(region: &Region, failure: Option<&StateError>, error: &Failure, problems: &mut Vec<Problem>) {
     if failure.is_none() {
         let name = error.name.as_str();
@@ -54,7 +55,7 @@ pub(crate) fn unreadable(region: &Region, failure: Option<&StateError>, error: &
     }
 }
 
-/// The work of a region: the manifest that the state names, else what a step may have written before it failed.
+/// The work of a region: from the manifest in the state, or else from the file that a failed step may have written.
 pub(crate) async fn planned<T: DeserializeOwned>(
     storage: &impl Storage,
     run: &Run,

@@ -2,21 +2,22 @@ use domain::{
     copies::surplus_snapshots,
     dead_letters::Observed,
     fleet::Snapshot,
+    hooks::script::Level,
     policy::{InstancePlan, Rejection},
     protection::without_word,
-    report::{Copied, GoneVolume, Summary, instance_reports, missing, of_run, unprotected},
+    report::{Copied, GoneVolume, InstanceReport, Summary, hooked, instance_reports, missing, of_run, unprotected},
 };
 
 use crate::Known;
 
-/// The volumes whose backups nothing speaks of, in every run: absence is not a wish.
+/// The volumes that have backups, but no word. Every run reports them, whatever its phases.
 pub(crate) fn look_for_unprotected(known: &Known<'_>, summary: &mut Summary) {
     let (without, gone) = without_word(known.fleet, known.sources);
     summary.problems.extend(without.into_iter().map(unprotected));
     summary.gone = gone.into_iter().map(GoneVolume::from).collect();
 }
 
-/// What became of each planned instance.
+/// Reports each planned instance.
 pub(crate) fn look(
     known: &Known<'_>,
     plans: &[InstancePlan],
@@ -39,7 +40,13 @@ pub(crate) fn look(
     summary.notes.extend(surplus_snapshots(&made).into_iter().map(|id| {
         Rejection::new(id, "a second snapshot of its volume in this run: not copied, and expires on its own date")
     }));
-    let (problems, notes) = missing(&summary.instances, known.fleet, known.failed, run);
-    summary.problems.extend(problems);
-    summary.notes.extend(notes);
+    for (problems, notes) in
+        [missing(&summary.instances, known.fleet, known.failed, run), hooked(&summary.instances, known.failed)]
+    {
+        summary.problems.extend(problems);
+        summary.notes.extend(notes);
+    }
+    let is_thawed =
+        |end: &&InstanceReport| end.consistency.as_ref().is_some_and(|known| known.level == Some(Level::Application));
+    observed.thawed = summary.instances.iter().filter(is_thawed).map(|end| end.instance.clone()).collect();
 }

@@ -6,6 +6,7 @@ use domain::{
         SnapshotState::{Completed, Error, Pending},
         Tags,
     },
+    hooks::HookDocuments,
     ids::Region,
     labels::copy_labels,
     policy::plan,
@@ -29,7 +30,7 @@ fn east() -> Region {
     "us-east-1".parse().unwrap()
 }
 
-/// What a night left behind.
+/// The state after a night.
 struct Night {
     ec2: FakeEc2,
     storage: FakeStorage,
@@ -37,7 +38,7 @@ struct Night {
     event: ReportEvent,
 }
 
-/// A night after which all is there: the snapshot of `vol-1` of `i-1`, its copy, and `snap-99` is gone.
+/// A night after which nothing is owed: `vol-1` of `i-1` has a snapshot and a copy, and `snap-99` is deleted.
 async fn night() -> Night {
     let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T04:00:00Z".parse().unwrap());
     let run = Run {
@@ -69,10 +70,16 @@ async fn night() -> Night {
 
     let nowhere = Manifest { bucket: String::new(), key: String::new(), count: 0 };
     let event = ReportEvent {
-        fleet: Some(FleetFound { manifest: nowhere, copy_regions: vec![east()], expire_regions: vec![home()] }),
+        fleet: Some(FleetFound {
+            manifest: nowhere,
+            hooked: None,
+            copy_regions: vec![east()],
+            expire_regions: vec![home()],
+        }),
         fleet_failure: None,
         fleet_again_failure: None,
         snapshot_failure: None,
+        snapshots: vec![],
         copy_failure: None,
         expiry_failure: None,
         copies: vec![],
@@ -81,7 +88,7 @@ async fn night() -> Night {
     };
     let mut night = Night { ec2, storage: FakeStorage::default(), services: FakeServices::default(), event };
     night.list_fleet("fleet.json");
-    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap());
+    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap(), &HookDocuments::default());
     let plans = night.manifest("instances.jsonl", plans.iter().map(|plan| json!(plan)).collect()).await;
     night.event.fleet.as_mut().unwrap().manifest = plans;
     let copies = night.manifest("copies-us-east-1.jsonl", vec![copy_of(source.id.as_str())]).await;
@@ -120,7 +127,7 @@ impl Night {
         let Self { ec2, storage, services, event } = self;
         let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
         let answer = handle(event.clone(), &context).await;
-        // The fleet was listed by discover, and nothing is changed.
+        // The report does not list the fleet, and changes nothing.
         assert!(ec2.calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{:?}", ec2.calls);
         answer
     }

@@ -13,27 +13,26 @@ use domain::{
 /// Data volumes that one `CreateSnapshots` can leave out (its documentation).
 const MAX_EXCLUDED: usize = 40;
 
-/// What became of an instance's missing volumes.
+/// The result for an instance's missing volumes.
 #[derive(Debug, Default)]
 pub(crate) struct Created {
-    /// What was made.
     pub(crate) made: Vec<Made>,
-    /// The volumes that were refused, each for a reason of its own.
+    /// The volumes that EC2 refused, each with its own error.
     pub(crate) refused: Vec<(VolumeId, Ec2Error)>,
     /// The error after which the rest was not tried.
     pub(crate) stopped: Option<Ec2Error>,
-    /// Whether the rest was not tried for want of time.
+    /// Whether there was no time to try the rest.
     pub(crate) is_cut_short: bool,
 }
 
 impl Created {
-    /// Whether more may have been made than is known.
+    /// Whether EC2 may have made more than `made`.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.stopped.as_ref().is_some_and(|error| error.reaction() == Reaction::MayHaveHappened)
     }
 }
 
-/// One `CreateSnapshots` where that can say what is wanted, else one `CreateSnapshot` per volume.
+/// Makes one `CreateSnapshots` if that call can exclude the right volumes, or else one `CreateSnapshot` per volume.
 pub(crate) async fn create<E: Ec2, C: Claims>(
     context: &Context<'_, E, C>,
     plan: &InstancePlan,
@@ -58,8 +57,8 @@ pub(crate) async fn create<E: Ec2, C: Claims>(
                 let made = created.into_iter().map(|c| Made { id: c.id, volume: Some(c.volume), at }).collect();
                 return Created { made, ..Created::default() };
             }
-            // A volume to leave out was detached since it was discovered, and cannot be named any more;
-            // or one of several volumes keeps the others from being begun.
+            // An excluded volume was detached after it was discovered, and must not be named any more;
+            // or EC2 refuses the whole call because of one volume.
             Err(error)
                 if error.code == "InvalidParameterValue" && !data.is_empty()
                     || is_of_one_volume(&error) && missing.len() > 1 =>
@@ -93,9 +92,9 @@ async fn one_by_one<E: Ec2, C: Claims>(
         let (volume, at) = (attachment.volume.clone(), context.now());
         match context.ec2.create_one(attachment, description, tags).await {
             Ok(id) => created.made.push(Made { id, volume: Some(volume), at }),
-            // What this system does not know may be of the volume, too.
+            // An unknown error may be about this volume only.
             Err(error) if is_of_one_volume(&error) || error.reaction() == Reaction::Never(ErrorName::Ec2Refused) => {
-                tracing::warn!(instance = %plan.instance, %volume, %error, "rejected");
+                tracing::warn!(instance = %plan.instance, %volume, %error, "EC2 refused to snapshot the volume");
                 created.refused.push((volume, error));
             }
             Err(error) => {
@@ -107,7 +106,7 @@ async fn one_by_one<E: Ec2, C: Claims>(
     created
 }
 
-/// Whether EC2 refuses for the sake of one volume: its own limits and state (EC2 API reference, "Error codes").
+/// Whether EC2 refuses because of the limits or the state of one volume (EC2 API reference, "Error codes").
 fn is_of_one_volume(error: &Ec2Error) -> bool {
     let own =
         ["SnapshotCreationPerVolumeRateExceeded", "ConcurrentSnapshotLimitExceeded", "IncorrectState", "InvalidState"];

@@ -1,25 +1,7 @@
-//! The snapshot function.
-
-use aws::{Acts, Aws, StartError, attempt, queue_worker};
-use chrono::Utc;
-use domain::creating::Context;
+use aws::{Aws, StartError, creating_worker};
 use snapshot::handle;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
-    let aws = Aws::connect().await?;
-    let claims = aws.bucket()?;
-    queue_worker(&aws, Acts::Yes, async |tasks, invocation| {
-        let context = Context {
-            ec2: &aws.ec2,
-            claims: &claims,
-            home: &aws.home,
-            settings: &aws.settings,
-            attempt: &attempt(),
-            began: invocation.now,
-            clock: &Utc::now,
-        };
-        handle(&context, tasks).await
-    })
-    .await
+    creating_worker(&Aws::connect().await?, async |context, tasks| handle(context, tasks).await).await
 }

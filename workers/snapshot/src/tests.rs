@@ -1,11 +1,11 @@
-use std::{cell::Cell, ops::Deref};
+use std::cell::Cell;
 
 use chrono::TimeDelta;
 use domain::{
-    claims::Attempt,
-    fake::{ClaimFault, FakeClaims, FakeEc2, Fault, home},
+    fake::{Account, ClaimFault, FakeEc2, Fault, home},
     fleet::SnapshotState::{Completed, Error},
-    outcome::Outcome::{Done, Fail, Later, Retry},
+    hooks::{HookPlan, OnHookError},
+    outcome::Outcome::{Declined, Done, Fail, Later, Retry},
     settings::Settings,
     tags::tags,
 };
@@ -18,34 +18,12 @@ fn volume(id: &str) -> VolumeId {
     id.parse().unwrap()
 }
 
-/// An EC2 with its claims.
-struct Account {
-    ec2: FakeEc2,
-    claims: FakeClaims,
-    attempts: Cell<u32>,
-}
-
-impl Deref for Account {
-    type Target = FakeEc2;
-
-    fn deref(&self) -> &FakeEc2 {
-        &self.ec2
-    }
-}
-
-impl Account {
-    fn pass(&self, seconds: i64) {
-        self.ec2.now.set(self.ec2.now.get() + TimeDelta::seconds(seconds));
-        self.claims.now.set(self.ec2.now.get());
-    }
-}
-
 /// An account with the instance `i-1`, called db, with two volumes.
 fn account() -> Account {
     let now = "2026-11-22T03:10:00Z".parse().unwrap();
-    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], now);
-    ec2.add_instance("i-1", &[("Name", "db")], &["vol-1", "vol-2"]);
-    Account { ec2, claims: FakeClaims::new(now), attempts: Cell::new(0) }
+    let account = Account::new(&["eu-west-1", "us-east-1"], now);
+    account.add_instance("i-1", &[("Name", "db")], &["vol-1", "vol-2"]);
+    account
 }
 
 /// The task that discover would plan for an instance, with its first volume as the root.
@@ -64,8 +42,10 @@ fn task(id: &str, devices: &[(&str, &str)]) -> SnapshotTask {
         backup_cross_region: None,
         copy_regions: vec![],
         keep_forever: None,
+        hook: None,
+        no_hook: None,
     };
-    SnapshotTask { run: RUN.into(), instance }
+    SnapshotTask { run_id: RUN.into(), instance, frozen_by: None, why: None }
 }
 
 fn db() -> SnapshotTask {
@@ -73,17 +53,7 @@ fn db() -> SnapshotTask {
 }
 
 async fn handled(account: &Account, tasks: &[SnapshotTask]) -> Vec<Outcome> {
-    account.attempts.set(account.attempts.get() + 1);
-    let context = Context {
-        ec2: &account.ec2,
-        claims: &account.claims,
-        home: &home(),
-        settings: &Settings::read(|_| None).unwrap(),
-        attempt: &Attempt::new(account.attempts.get().to_string()),
-        began: account.now.get(),
-        clock: &|| account.now.get(),
-    };
-    handle(&context, tasks.to_vec()).await
+    account.invoke(&Settings::read(|_| None).unwrap(), async |context| handle(context, tasks.to_vec()).await).await
 }
 
 fn begun(outcome: &Outcome) -> Begun {
@@ -91,7 +61,7 @@ fn begun(outcome: &Outcome) -> Begun {
     serde_json::from_value(result.clone()).unwrap()
 }
 
-/// The volumes that there are snapshots of, live or not.
+/// The volumes that have snapshots, live or not.
 fn snapshotted(ec2: &FakeEc2) -> Vec<String> {
     ec2.held(&home()).iter().map(|s| s.volume.as_ref().unwrap().to_string()).collect()
 }
@@ -204,7 +174,7 @@ async fn what_an_interrupted_delivery_left_out_is_made_up_for_and_waited_for_fro
     let begun = begun(&handled(&ec2, &[task]).await[0]);
     assert_eq!(snapshotted(&ec2), ["vol-1", "vol-2"]);
     assert_eq!(begun.snapshots.len(), 2);
-    assert_eq!(begun.started, ec2.now.get(), "what was just begun has ten minutes to be described");
+    assert_eq!(begun.started, ec2.now.get(), "a new snapshot has ten minutes until EC2 must describe it");
 }
 
 #[tokio::test]
@@ -263,7 +233,7 @@ async fn a_batch_is_looked_at_once_per_run_and_one_that_fails_leaves_the_others_
         ec2.add_instance(instance, &[], &[volume]);
         tasks.push(task(instance, &[("/dev/sda1", volume)]));
     }
-    tasks[9].run = "20261121T030000Z".into();
+    tasks[9].run_id = "20261121T030000Z".into();
     let outcomes = handled(&ec2, &tasks).await;
     assert!(matches!(&outcomes[0], Fail(failure) if failure.name == ErrorName::InstanceNotFound), "{outcomes:?}");
     assert!(outcomes[1..].iter().all(|o| matches!(o, Done(_))), "{outcomes:?}");
@@ -277,7 +247,7 @@ async fn too_soon_throttled_and_forbidden_each_have_their_outcome() {
         ec2.fail_next("CreateSnapshots", Fault::Refused(code));
         let outcome = &handled(&ec2, &[db()]).await[0];
         assert!(matches!(outcome, Later(seconds) if *seconds >= at_least), "{code}: {outcome:?}");
-        assert_eq!(ec2.count("CreateSnapshot"), 0, "{code} is of no one volume");
+        assert_eq!(ec2.count("CreateSnapshot"), 0, "{code} is not about one volume");
         assert!(matches!(handled(&ec2, &[db()]).await[0], Done(_)), "{code} sets the claim free");
     }
     let ec2 = account();
@@ -305,7 +275,7 @@ async fn a_run_that_cannot_be_looked_at_is_not_acted_on() {
     assert!(ec2.held(&home()).is_empty());
 }
 
-/// Lets deliveries go on call by call, each in its turn.
+/// Lets the deliveries run in turn, one call each.
 fn pace(account: &Account) {
     account.ec2.paced.set(true);
     account.claims.paced.set(true);
@@ -353,7 +323,7 @@ async fn what_was_lost_on_the_way_is_made_when_its_claim_is_taken_over() {
         ec2.fail_next("CreateSnapshots", fault);
         assert!(matches!(handled(&ec2, &[db()]).await[0], Retry(_)));
         ec2.pass(60);
-        assert!(matches!(handled(&ec2, &[db()]).await[0], Later(15..=22)), "nothing shows, and it may have happened");
+        assert!(matches!(handled(&ec2, &[db()]).await[0], Later(15..=22)), "EC2 shows nothing, but may have acted");
         ec2.pass(119);
         let outcome = handled(&ec2, &[db()]).await;
         assert_eq!(matches!(outcome[0], Done(_)), made, "{outcome:?}");
@@ -393,7 +363,7 @@ async fn one_volume_at_its_limit_does_not_keep_the_others_from_being_begun() {
         assert!(matches!(outcome, Later(60..)), "never sooner than RetrySeconds after a partly begun set: {outcome:?}");
         ec2.pass(60);
         let rest = begun(&handled(&ec2, &[db()]).await[0]);
-        assert_eq!(snapshotted(&ec2), ["vol-2", "vol-1"], "{code}: what EC2 does not show yet is known by its id");
+        assert_eq!(snapshotted(&ec2), ["vol-2", "vol-1"], "{code}: a snapshot that EC2 does not show yet has an id");
         assert_eq!((rest.snapshots.len(), rest.started), (2, ec2.now.get()));
     }
 }
@@ -456,22 +426,17 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
     ec2.add_instance("i-2", &[], &["vol-3", "vol-4"]);
     let mut second = task("i-2", &[("/dev/sda1", "vol-3"), ("/dev/sdb", "vol-4")]);
     second.instance.excluded = (0..41).map(|i| volume(&format!("vol-{i:03x}"))).collect();
-    // Every second look at the clock, five seconds have gone by.
+    // At every second reading, the clock has moved five seconds.
     let looks = Cell::new(1);
     let clock = || {
         looks.set(looks.get() + 1);
         ec2.now.get() + TimeDelta::seconds(5 * (looks.get() / 2))
     };
-    let context = Context {
-        ec2: &ec2.ec2,
-        claims: &ec2.claims,
-        home: &home(),
-        settings: &Settings::read(|_| None).unwrap(),
-        attempt: &Attempt::new("slow"),
-        began: ec2.now.get(),
-        clock: &clock,
-    };
-    let outcomes = handle(&context, vec![db(), second.clone()]).await;
+    let outcomes = ec2
+        .invoke_at(&Settings::read(|_| None).unwrap(), &clock, async |context| {
+            handle(context, vec![db(), second.clone()]).await
+        })
+        .await;
     assert!(matches!(outcomes[0], Done(_)) && matches!(outcomes[1], Later(60..)), "{outcomes:?}");
     let before = snapshotted(&ec2);
     assert!((2..4).contains(&before.len()), "{before:?}");
@@ -487,4 +452,99 @@ async fn the_description_is_one_that_ec2_takes() {
     handled(&ec2, &[task]).await;
     let made = &ec2.held(&home())[0];
     assert_eq!((made.description.as_str(), made.tags["Name"].as_str()), ("Z?rich-DB - i-1", "Zürich-DB"));
+}
+
+const EXECUTION: &str = "6f1c2a30-0000-4000-8000-000000000001";
+
+/// The task of a hooked instance: frozen, or not for this reason.
+fn hooked(why: Option<&str>) -> SnapshotTask {
+    let hook = HookPlan { document: "d".into(), timeout_seconds: 60, on_error: OnHookError::Snapshot };
+    let mut task = db();
+    task.instance.hook = Some(hook);
+    task.frozen_by = why.is_none().then(|| EXECUTION.to_owned());
+    task.why = why.map(|cause| StateError { error: "PreHookFailed".into(), cause: cause.into() });
+    task
+}
+
+#[tokio::test]
+async fn a_set_of_which_more_is_asked_is_begun_as_crash_consistent_with_what_is_known() {
+    let with = |task: SnapshotTask| async move {
+        let ec2 = account();
+        assert!(matches!(handled(&ec2, &[task]).await[0], Done(_)));
+        let of = |key: &str| ec2.held(&home())[0].tags.get(key).cloned().unwrap_or_default();
+        [of("Consistency"), of("HookExecution"), of("ConsistencyReason")]
+    };
+    assert_eq!(with(hooked(None)).await, ["crash", EXECUTION, ""]);
+    assert_eq!(with(hooked(Some("exit code 201"))).await, ["crash", "", "PreHookFailed: exit code 201"]);
+    let mut stopped = db();
+    stopped.instance.no_hook = Some("the instance is stopped".into());
+    assert_eq!(with(stopped).await, ["crash", "", "the instance is stopped"]);
+    assert_eq!(with(db()).await, ["", "", ""], "nothing is said where nothing is asked");
+}
+
+#[tokio::test]
+async fn a_frozen_instance_is_tried_once_and_never_waits() {
+    for (fault, name) in [
+        (Fault::Refused("RequestLimitExceeded"), ErrorName::SnapshotNotNow),
+        (Fault::Refused("PendingSnapshotLimitExceeded"), ErrorName::SnapshotNotNow),
+        (Fault::AnswerLost, ErrorName::SnapshotNotNow),
+        (Fault::Refused("UnauthorizedOperation"), ErrorName::AccessDenied),
+    ] {
+        let ec2 = account();
+        ec2.fail_next("CreateSnapshots", fault.clone());
+        let outcome = &handled(&ec2, &[hooked(None)]).await[0];
+        assert!(matches!(outcome, Declined(failure) if failure.name == name), "{fault:?}: {outcome:?}");
+        assert_eq!((ec2.count("CreateSnapshots"), ec2.count("CreateSnapshot")), (1, 0));
+    }
+    let ec2 = account();
+    ec2.claims.fail_next("create", ClaimFault::Unavailable);
+    assert!(matches!(&handled(&ec2, &[hooked(None)]).await[0], Declined(f) if f.name == ErrorName::SnapshotNotNow));
+}
+
+#[tokio::test]
+async fn a_frozen_instance_is_first_in_its_batch() {
+    let ec2 = account();
+    ec2.add_instance("i-2", &[], &["vol-3"]);
+    ec2.fail_next("CreateSnapshots", Fault::Spared);
+    ec2.fail_next("CreateSnapshots", Fault::AnswerLost);
+    let outcomes = handled(&ec2, &[task("i-2", &[("/dev/sda1", "vol-3")]), hooked(None)]).await;
+    assert!(matches!(outcomes[0], Retry(_)), "the second call: {outcomes:?}");
+    assert!(matches!(outcomes[1], Done(_)), "the first: {outcomes:?}");
+}
+
+#[tokio::test]
+async fn delivered_twice_a_frozen_instance_has_one_set_and_the_second_is_of_the_same_freeze() {
+    let ec2 = account();
+    let first = handled(&ec2, &[hooked(None)]).await;
+    assert_eq!(handled(&ec2, &[hooked(None)]).await, first);
+    assert_eq!(ec2.count("CreateSnapshots"), 1);
+
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    let outcomes = handled(&ec2, &[hooked(None), hooked(None)]).await;
+    assert!(matches!(outcomes.as_slice(), [Done(_), Later(1)]), "in one batch: {outcomes:?}");
+
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    pace(&ec2);
+    let (tasks, second) = ([hooked(None)], [hooked(None)]);
+    let outcomes = join_all([handled(&ec2, &tasks), handled(&ec2, &second)]).await;
+    assert_eq!(ec2.count("CreateSnapshots"), 1, "{outcomes:?}");
+    assert!(outcomes.iter().flatten().all(|o| matches!(o, Done(_) | Later(1))), "nobody thaws for it: {outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_instance_does_not_wait_for_what_an_earlier_try_may_have_made() {
+    let ec2 = account();
+    ec2.describe_lag.set(TimeDelta::seconds(100));
+    ec2.fail_next("CreateSnapshots", Fault::AnswerLost);
+    assert!(matches!(handled(&ec2, &[hooked(None)]).await[0], Declined(_)));
+    let mut next = hooked(None);
+    next.frozen_by = Some("6f1c2a30-0000-4000-8000-000000000002".into());
+    ec2.pass(5);
+    assert!(matches!(&handled(&ec2, &[next]).await[0], Declined(f) if f.name == ErrorName::SnapshotNotNow));
+    ec2.pass(100);
+    let unfrozen = handled(&ec2, &[hooked(Some("not now"))]).await;
+    assert_eq!((begun(&unfrozen[0]).snapshots.len(), ec2.count("CreateSnapshots")), (2, 1), "adopted as it is");
+    assert_eq!(ec2.held(&home())[0].tags["HookExecution"], EXECUTION, "and of the freeze that it was begun in");
 }

@@ -1,15 +1,15 @@
-//! WaitComplete: answers when snapshots or copies are complete, with as few looks as it can.
+//! WaitComplete: answers the task when its snapshots or copies are complete, with few calls of EC2.
 //!
 //! Task: [`WaitTask`]. Result: `{}`.
 //!
 //! One `DescribeSnapshots` serves all tasks of a batch that are about the same region.
 //! The pause between two looks is a tenth of the wait so far.
 //!
-//! - Delivered twice, or crashed: looking changes nothing.
+//! - Delivered twice, or crashed: a look changes nothing.
 //! - Throttled: later.
-//! - A region that does not answer: its tasks alone come back.
-//! - An id that is not described: later for ten minutes (EC2 is eventually consistent), then it fails.
-//! - One that turned to `error`: it fails with EC2's message.
+//! - A region that does not answer: only its tasks are retried.
+//! - An id that is not described: later for ten minutes (EC2 is eventually consistent), then the task fails.
+//! - A snapshot that turned to `error`: the task fails with EC2's message.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use domain::{
 use futures::future::join_all;
 use serde_json::json;
 
-/// For so long an id that is not described may only be late.
+/// An id that EC2 does not describe for this long does not exist; before, it may only be late.
 const MAX_DESCRIBE_LAG: TimeDelta = TimeDelta::minutes(10);
 
 /// Answers a batch, one outcome per task.
@@ -35,7 +35,7 @@ pub async fn handle(ec2: &impl Ec2, poll_seconds: u32, tasks: Vec<WaitTask>, now
     for task in &tasks {
         asked.entry(&task.region).or_default().extend(task.snapshots.iter().cloned());
     }
-    // All regions at once: one that does not answer must not outlast the function and take the others with it.
+    // All regions at once: one that does not answer must not use up the function's time for the others.
     let looks = asked.into_iter().map(async |(region, mut ids)| {
         ids.sort_unstable();
         ids.dedup();
@@ -68,7 +68,7 @@ fn look_at(
             Some(snapshot) => return Outcome::Fail(broken(snapshot, &task.region)),
             None if now - task.started < MAX_DESCRIBE_LAG => waiting = true,
             None => {
-                let cause = format!("{id} is not there in {}, ten minutes after it was begun", task.region);
+                let cause = format!("{id} does not exist in {}, ten minutes after it was begun", task.region);
                 return Outcome::Fail(Failure::new(ErrorName::SnapshotNotFound, cause));
             }
         }

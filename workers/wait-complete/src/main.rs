@@ -1,5 +1,3 @@
-//! The wait-complete function.
-
 use aws::{Acts, Aws, StartError, queue_worker};
 use wait_complete::handle;
 

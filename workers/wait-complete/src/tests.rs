@@ -18,7 +18,7 @@ fn held(ec2: &FakeEc2, state: SnapshotState) -> SnapshotId {
     ec2.add_snapshot(&home(), None, state, Tags::new())
 }
 
-/// The task to wait for these, begun at three.
+/// The task to wait for these snapshots, begun at three o'clock.
 fn task(place: &Region, ids: &[SnapshotId]) -> WaitTask {
     let started = "2026-11-22T03:00:00Z".parse().unwrap();
     WaitTask { region: place.clone(), snapshots: ids.to_vec(), started }
@@ -28,7 +28,7 @@ async fn handled(ec2: &FakeEc2, tasks: &[WaitTask]) -> Vec<Outcome> {
     handle(ec2, 15, tasks.to_vec(), ec2.now.get()).await
 }
 
-/// The outcome for these at a time of the day.
+/// The outcome for these snapshots at a time of the day.
 async fn at(time: &str, ec2: &FakeEc2, ids: &[SnapshotId]) -> Outcome {
     ec2.now.set(format!("2026-11-{time}Z").parse().unwrap());
     handled(ec2, &[task(&home(), ids)]).await.remove(0)

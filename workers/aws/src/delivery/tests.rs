@@ -1,6 +1,6 @@
 use std::{cell::RefCell, collections::BTreeSet};
 
-use domain::outcome::Outcome::{Done, Fail, Later, Retry};
+use domain::outcome::Outcome::{Declined, Done, Fail, Later, Retry};
 use serde::Deserialize;
 
 use super::*;
@@ -22,11 +22,11 @@ type DeadLetter = (String, Vec<(String, String)>);
 /// A queue, its dead-letter queue and a state machine in memory.
 #[derive(Debug, Default)]
 struct WorkerQueue {
-    /// The tokens that nobody waits for.
+    /// The dead tokens.
     dead: BTreeSet<&'static str>,
     /// The calls that fail.
     down: BTreeSet<&'static str>,
-    /// What the state machine heard, in order.
+    /// The answers that the state machine got, in order.
     told: RefCell<Vec<String>>,
     sent_later: RefCell<Vec<(String, u32)>>,
     dead_letters: RefCell<Vec<DeadLetter>>,
@@ -112,7 +112,7 @@ fn delivery(number: usize, body: String) -> Delivery {
 const ACTS: Rules = Rules { acts: true, max_receives: 5, retry_seconds: 60 };
 const LOOKS: Rules = Rules { acts: false, max_receives: 5, retry_seconds: 60 };
 
-/// Delivers a batch at ten past three; returns what is delivered again, and how many tasks were worked on.
+/// Delivers a batch at ten past three. Returns the ids to deliver again, and the number of tasks that were handled.
 async fn batch(line: &WorkerQueue, rules: Rules, batch: Vec<Delivery>, outcomes: &[Outcome]) -> (Vec<String>, usize) {
     let mut worked_on = 0;
     let again = deliver(batch, line, rules, at("2026-11-22T03:10:00Z"), async |tasks: Vec<Task>| {
@@ -249,7 +249,7 @@ async fn what_could_not_be_passed_on_is_delivered_again() {
     for (down, outcome) in [("send_later", Later(60)), ("success", Done(json!({}))), ("send_dead", Fail(refused()))] {
         let line = WorkerQueue { down: [down].into(), ..WorkerQueue::default() };
         assert_eq!(one(&line, LOOKS, outcome).await, (again(), 1), "{down}");
-        assert!(!line.told().contains("failure"), "not told before it is safe: {}", line.told());
+        assert!(!line.told().contains("failure"), "no answer before the dead letter is sent: {}", line.told());
     }
     let line = WorkerQueue { down: ["send_dead"].into(), ..WorkerQueue::default() };
     let poison = json!({"taskToken": "t"}).to_string();
@@ -303,7 +303,7 @@ async fn after_the_deadline_of_its_run_a_task_ends_and_leaves_no_letter() {
         assert_eq!(line.told(), "failure t OutOfTime");
         assert!(line.was_left_alone());
         let line = WorkerQueue { down: ["failure"].into(), ..WorkerQueue::default() };
-        assert_eq!(batch(&line, rules, vec![late], &[]).await, (again(), 0), "it is told again");
+        assert_eq!(batch(&line, rules, vec![late], &[]).await, (again(), 0), "the answer is sent again");
 
         let line = WorkerQueue::default();
         let in_time = delivery(0, due("2026-11-22T03:10:00Z").to_string());
@@ -314,4 +314,79 @@ async fn after_the_deadline_of_its_run_a_task_ends_and_leaves_no_letter() {
     let line = WorkerQueue::default();
     let by_hand = json!({"version": 1, "task": {"volume": "vol-1"}, "deadline": "2026-11-22T03:09:59Z"}).to_string();
     assert_eq!(batch(&line, ACTS, vec![delivery(0, by_hand)], &[Done(json!({}))]).await, (nothing(), 1));
+}
+
+/// A task that is done whoever waits for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Thaw {
+    volume: String,
+    #[serde(skip)]
+    by_hand: bool,
+}
+
+impl About for Thaw {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![("Volume", self.volume.clone())]
+    }
+
+    fn outlives_its_run(&self) -> bool {
+        true
+    }
+
+    fn note_by_hand(&mut self) {
+        self.by_hand = true;
+    }
+}
+
+#[tokio::test]
+async fn what_outlives_its_run_is_done_for_nobody_and_knows_it() {
+    for (dead, down, is_by_hand) in [(Some("t1"), None, true), (None, Some("heartbeat"), false), (None, None, false)] {
+        let ports =
+            WorkerQueue { dead: dead.into_iter().collect(), down: down.into_iter().collect(), ..Default::default() };
+        let past_its_deadline = {
+            let mut value: Value = serde_json::from_str(&body(Some("t1"))).unwrap();
+            value["deadline"] = json!("2026-11-22T03:01:00Z");
+            value.to_string()
+        };
+        let rules = Rules { acts: true, max_receives: 5, retry_seconds: 60 };
+        let again = deliver(
+            vec![delivery(1, past_its_deadline)],
+            &ports,
+            rules,
+            at("2026-11-22T03:10:00Z"),
+            async |tasks: Vec<Thaw>| {
+                assert_eq!(tasks[0].by_hand, is_by_hand, "{dead:?} {down:?}");
+                vec![Later(2)]
+            },
+        )
+        .await;
+        assert!(again.is_empty());
+        let next: Value = serde_json::from_str(&ports.sent_later.borrow()[0].0).unwrap();
+        assert_eq!(next["taskToken"], if dead.is_some() { Value::Null } else { json!("t1") }, "it goes on");
+        assert_eq!(next["deadline"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn what_is_declined_is_told_and_leaves_no_letter() {
+    let rules = Rules { acts: true, max_receives: 5, retry_seconds: 60 };
+    let declined = || Declined(Failure::new(ErrorName::SnapshotNotNow, "throttled"));
+    let ports = WorkerQueue::default();
+    let again = deliver(
+        vec![delivery(1, body(Some("t1")))],
+        &ports,
+        rules,
+        at("2026-11-22T03:10:00Z"),
+        async |_: Vec<Task>| vec![declined()],
+    )
+    .await;
+    assert!(again.is_empty() && ports.was_left_alone());
+    assert_eq!(ports.told(), "heartbeat t1, failure t1 SnapshotNotNow");
+
+    let ports = WorkerQueue::default();
+    deliver(vec![delivery(1, body(None))], &ports, rules, at("2026-11-22T03:10:00Z"), async |_: Vec<Task>| {
+        vec![declined()]
+    })
+    .await;
+    assert_eq!(ports.dead_letters.borrow().len(), 1, "where nobody hears it, a letter keeps it");
 }

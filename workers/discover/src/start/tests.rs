@@ -140,7 +140,7 @@ async fn where_nobody_knows_whether_the_first_has_ended_nothing_goes_on() {
     assert_eq!(world.start_at(SECOND, json!({}), later).await.unwrap_err().name, ErrorName::StorageFailed);
     assert_eq!(world.holder(), FIRST);
     world.executions.are_down.set(false);
-    assert_eq!(world.start_at(SECOND, json!({}), later).await.unwrap().duplicate_of, None, "it is gone for good");
+    assert_eq!(world.start_at(SECOND, json!({}), later).await.unwrap().duplicate_of, None, "the first does not exist");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ fn snapshot(id: &str, state: SnapshotState) -> Snapshot {
     }
 }
 
-/// What a future gives that never has to wait.
+/// The result of a future that never has to wait.
 fn now_of<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -196,7 +196,7 @@ fn a_holder_claims_anew_at_half_the_age_and_knows_when_it_is_too_late() {
     assert_eq!(stored(&claims).at, at(0));
     assert!(now_of(held.renew(&claims, at(91), takeover(RETRY_SECONDS))).unwrap());
     assert_eq!(stored(&claims).at, at(91));
-    assert_eq!(others(ask(&claims, "two", 200, &[])), [], "it begins anew for the others, too");
+    assert_eq!(others(ask(&claims, "two", 200, &[])), [], "a renewed claim counts from its new time");
     mine(ask(&claims, "two", 271, &[]));
     assert!(!now_of(held.renew(&claims, at(272), takeover(RETRY_SECONDS))).unwrap());
     assert_eq!(stored(&claims).attempt, attempt("two"));
@@ -291,13 +291,13 @@ impl World {
         copies[copies.len() - 1].id.clone()
     }
 
-    /// Lets others go on.
+    /// Lets other attempts run.
     async fn pause(&self) {
         let mut paused = false;
         poll_fn(|_| if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// One attempt, as the workers go about it; whether there is a copy, for all that it knows.
+    /// One attempt, in the same order as the workers. Returns whether it knows of a copy.
     async fn attempt(&self, name: usize, fate: Fate) -> bool {
         let (attempt, looked) = (attempt(&name.to_string()), self.now.get());
         self.pause().await;
@@ -317,7 +317,7 @@ impl World {
         if !matches!(held.renew(&self.claims, self.now.get(), takeover).await, Ok(true)) {
             return false;
         }
-        // The call is on its way: its answer comes later, if at all.
+        // The answer comes later, or never.
         let id = match fate {
             Fate::Answered | Fate::Lost => Some(self.make()),
             Fate::NeverSent | Fate::Refused => None,
@@ -370,8 +370,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// However attempts overlap, are killed, lose answers, and meet faults of the bucket: one copy at a time, and in the
-    /// end there is one.
+    /// Attempts overlap, are killed, lose answers and meet faults of the bucket: there is never more than one copy, and
+    /// one at the end.
     #[test]
     fn never_two_and_always_one_in_the_end(lag in 0i64..119, steps in prop::collection::vec(step(), 1..150)) {
         let world = World::new(lag);
@@ -407,11 +407,11 @@ proptest! {
             prop_assert!(world.live() <= 1, "{:?}", world.copies.borrow());
         }
         drop(running);
-        // What was deleted by hand is missed when its id may not be late any more.
+        // A copy that was deleted by hand is missing once its id cannot be late any more.
         let patience = if deleted_unseen { MAX_DESCRIBE_LAG } else { takeover(RETRY_SECONDS) };
         let end = world.now.get() + patience.max(takeover(RETRY_SECONDS)) + TimeDelta::seconds(lag);
         let mut done = false;
-        // The faults that were prepared and not met are met on the way.
+        // The faults that are left over are met now.
         while world.now.get() <= end || (!done && world.now.get() < end + TimeDelta::minutes(60)) {
             let mut last = Box::pin(world.attempt(names.next().unwrap(), Fate::Answered));
             done = loop {

@@ -2,7 +2,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::region;
+use crate::fake::{in_state, region, with, without};
 use crate::{fleet::Attachment, tags::tags};
 
 const LOOKBACK: u32 = 7;
@@ -16,7 +16,7 @@ fn at(ago: u64, minute: i64) -> DateTime<Utc> {
     day(ago).and_hms_opt(3, 0, 0).unwrap().and_utc() + TimeDelta::minutes(minute)
 }
 
-/// Completed, promised to us-east-1 and kept for 30 days.
+/// A completed source, kept for 30 days and promised a copy in us-east-1.
 fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
     let mut own = tags([("Type", "Automated"), ("BackupCrossRegion", "us-east-1"), ("SourceInstanceId", "i-1")]);
     own.extend([("CreatedOn".into(), day(ago).to_string()), ("BackupRun".into(), format!("of {id}"))]);
@@ -33,32 +33,17 @@ fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
     }
 }
 
-fn with(mut snapshot: Snapshot, key: &str, value: &str) -> Snapshot {
-    snapshot.tags.insert(key.into(), value.into());
-    snapshot
-}
-
-fn without(mut snapshot: Snapshot, key: &str) -> Snapshot {
-    snapshot.tags.remove(key);
-    snapshot
-}
-
-fn in_state(mut snapshot: Snapshot, state: SnapshotState) -> Snapshot {
-    snapshot.state = state;
-    snapshot
-}
-
 fn described(mut snapshot: Snapshot, description: &str) -> Snapshot {
     snapshot.description = description.into();
     snapshot
 }
 
-/// As the earlier scripts made it.
+/// A source that the earlier scripts made.
 fn earlier_source(id: &str, ago: u64) -> Snapshot {
     without(without(described(source(id, "vol-1", ago), WEB), "BackupRun"), "SourceInstanceId")
 }
 
-/// As the earlier scripts copied it: without `SourceSnapshotId`.
+/// A copy that the earlier scripts made: without `SourceSnapshotId`.
 fn earlier_copy(id: &str, ago: u64, description: &str) -> Snapshot {
     let copy = with(described(source(id, "vol-ffff", ago), description), "BackupFromRegion", "eu-west-1");
     without(without(copy, "BackupCrossRegion"), "SourceInstanceId")
@@ -89,7 +74,7 @@ fn instance(id: &str, volume: &str, own: &[(&str, &str)]) -> Instance {
 fn judged(sources: &[Snapshot], there: &[Snapshot], instances: &[Instance]) -> Owed {
     let rules = CopyRules {
         home: &region("eu-west-1"),
-        run: "r2",
+        run_id: "r2",
         now: at(0, 90),
         lookback_days: LOOKBACK,
         default_retention: 5.try_into().unwrap(),
@@ -323,7 +308,7 @@ fn a_copy_is_wanted_as_long_as_its_source_and_two_days_at_least() {
         judged(&[one], &[], &[])
     };
     assert_eq!(tag(&of(0, "9999-12-31"), "DeleteOn"), "9999-12-31");
-    // Of a run that began before midnight, and comes to its copies after it.
+    // The run began before midnight, and makes its copies after midnight.
     assert_eq!(tag(&of(1, "2026-11-22"), "DeleteOn"), "2026-11-23");
     assert_eq!(of(0, "2026-11-22"), Owed::default(), "due on its own day");
     assert_eq!(of(2, "2026-11-23").tasks.len(), 1);
@@ -478,7 +463,7 @@ proptest! {
 
 #[test]
 fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
-    let of_run = |id: &str, run: &str, state| {
+    let of_run = |id: &str, run_id: &str, state| {
         let started = format!("2026-11-22T03:00:0{}Z", id.as_bytes()[id.len() - 1] - b'0');
         Snapshot {
             id: id.parse().unwrap(),
@@ -488,7 +473,7 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
             description: String::new(),
             state_message: None,
             full_size: None,
-            tags: tags::tags([("Type", "Automated"), ("BackupRun", run)]),
+            tags: tags::tags([("Type", "Automated"), ("BackupRun", run_id)]),
         }
     };
     use SnapshotState::{Completed, Error, Pending};
@@ -496,7 +481,7 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
     assert_eq!(surplus(&[of_run("snap-2", "a", Completed), of_run("snap-1", "a", Completed)]), ["snap-2"]);
     let (older, younger) = (of_run("snap-1", "a", Pending), of_run("snap-2", "a", Completed));
     assert_eq!(surplus(&[younger.clone(), older.clone()]), ["snap-2"]);
-    assert_eq!(surplus(&[in_state(older, Completed), younger]), ["snap-2"], "it does not change its mind");
+    assert_eq!(surplus(&[in_state(older, Completed), younger]), ["snap-2"], "the answer does not change");
     assert!(surplus(&[of_run("snap-1", "a", Error), of_run("snap-2", "a", Completed)]).is_empty());
     assert!(surplus(&[of_run("snap-1", "a", Completed), of_run("snap-2", "b", Completed)]).is_empty());
 }

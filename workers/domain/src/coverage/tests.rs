@@ -41,6 +41,8 @@ fn plan(volumes: &[&str], to: &[&str]) -> InstancePlan {
         backup_cross_region: None,
         copy_regions: to.iter().map(|code| region(code)).collect(),
         keep_forever: None,
+        hook: None,
+        no_hook: None,
     }
 }
 

@@ -81,14 +81,14 @@ fn retag(copy: &str) -> CopyTask {
 fn a_copy_is_settled_when_it_is_no_longer_owed() {
     let observed = observed();
     for (source, to, settled) in [
-        ("snap-1", "us-east-1", true),  // Copied meanwhile.
+        ("snap-1", "us-east-1", true),  // Copied.
         ("snap-2", "us-east-1", false), // Still owed.
         ("snap-3", "us-east-1", false), // Left the look-back.
         ("snap-4", "us-east-1", false), // In doubt.
         ("snap-5", "us-east-1", false), // Begun, and stuck.
         ("snap-9", "us-east-1", true),  // The source is gone.
-        ("snap-1", "us-west-2", false), // Nobody could look.
-        ("snap-1", "eu-north-1", true), // Nobody asks for it any more.
+        ("snap-1", "us-west-2", false), // The region could not be read.
+        ("snap-1", "eu-north-1", true), // No tag asks for it any more.
     ] {
         assert_eq!(observed.is_settled(&copy(source, to)), settled, "{source} to {to}");
     }
@@ -109,7 +109,7 @@ fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
     ];
     observed.note_unfinished(&region("us-east-1"), &held);
     for (place, ids, settled) in [
-        ("us-east-1", vec!["snap-f"], true), // In error, and kept for ever: it is reported, and never goes.
+        ("us-east-1", vec!["snap-f"], true), // In error with `KeepForever`: reported, and never deleted.
         ("us-east-1", vec!["snap-a", "snap-9"], true),
         ("us-east-1", vec!["snap-a", "snap-b"], false),
         ("us-east-1", vec!["snap-c"], false),
@@ -155,4 +155,23 @@ fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
         let poison = DeadLetter { queue, body: "snap".into(), ..wait.clone() };
         assert!(!observed.is_settled(&poison), "{queue:?}");
     }
+}
+
+#[test]
+fn a_hooks_letter_is_settled_when_a_later_run_has_thawed_the_instance_or_it_is_gone() {
+    let of = |script: &str, instance: &str| {
+        let hook = json!({"document": "d", "timeoutSeconds": 60, "onError": "snapshot"});
+        let plan = json!({"instance": instance, "name": "db", "volumes": [], "retention": 7});
+        let task = json!({"script": script, "run": "r", "executionId": "e", "instance": plan, "hook": hook});
+        letter(WorkQueue::Hook, &task)
+    };
+    let mut observed = observed();
+    observed.existing = ["i-1", "i-2"].map(|id| id.parse().unwrap()).into();
+    observed.thawed = ["i-1"].map(|id| id.parse().unwrap()).into();
+    assert!(observed.is_settled(&of("pre-script", "i-2")), "every run begins anew");
+    assert!(observed.is_settled(&of("post-script", "i-1")));
+    assert!(observed.is_settled(&of("post-script", "i-3")), "it is gone");
+    assert!(!observed.is_settled(&of("post-script", "i-2")), "nobody has said that it is thawed");
+    let tonight = DeadLetter { sent: observed.started, ..of("post-script", "i-1") };
+    assert!(!observed.is_settled(&tonight), "what failed tonight stays to be read");
 }

@@ -2,18 +2,18 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::region;
+use crate::fake::{in_state, region, with, without};
 use crate::tags::tags;
 
-const HOME: &str = "eu-west-1";
+pub(crate) const HOME: &str = "eu-west-1";
 const WEB: &str = "web - vol-1 (/dev/sda1)";
 
-fn day(ago: i64) -> NaiveDate {
+pub(crate) fn day(ago: i64) -> NaiveDate {
     "2026-11-22".parse::<NaiveDate>().unwrap() - TimeDelta::days(ago)
 }
 
-/// Completed, of vol-1, made so many days ago and due since yesterday.
-fn snapshot(id: &str, ago: i64) -> Snapshot {
+/// A completed snapshot of vol-1, made `ago` days ago and due since yesterday.
+pub(crate) fn snapshot(id: &str, ago: i64) -> Snapshot {
     let mut own = tags([("Type", "Automated")]);
     own.extend([("CreatedOn".into(), day(ago).to_string()), ("DeleteOn".into(), day(1).to_string())]);
     Snapshot {
@@ -28,21 +28,7 @@ fn snapshot(id: &str, ago: i64) -> Snapshot {
     }
 }
 
-fn with(mut snapshot: Snapshot, key: &str, value: &str) -> Snapshot {
-    snapshot.tags.insert(key.into(), value.into());
-    snapshot
-}
-
-fn without(mut snapshot: Snapshot, key: &str) -> Snapshot {
-    snapshot.tags.remove(key);
-    snapshot
-}
-
-fn in_state(state: SnapshotState, snapshot: Snapshot) -> Snapshot {
-    Snapshot { state, ..snapshot }
-}
-
-/// Labelled as this system does: of vol-1, and of snap-5.
+/// A copy with the tags of this system, of vol-1 and snap-5.
 fn copy(id: &str, ago: i64) -> Snapshot {
     let made = Snapshot { volume: Some("vol-ffff".parse().unwrap()), ..snapshot(id, ago) };
     with(with(with(made, "BackupFromRegion", HOME), "SourceVolumeId", "vol-1"), "SourceSnapshotId", "snap-5")
@@ -59,7 +45,7 @@ fn kept(sources: &[Snapshot]) -> KeptSources {
     kept
 }
 
-fn judged(held: &[Snapshot], place: &str, living: &[&str], kept: Option<&KeptSources>) -> Vec<Verdict> {
+pub(crate) fn judged(held: &[Snapshot], place: &str, living: &[&str], kept: Option<&KeptSources>) -> Vec<Verdict> {
     judged_with(1, held, place, living, kept)
 }
 
@@ -77,7 +63,7 @@ fn judged_with(
         home: &home,
         region: &region,
         today: day(0),
-        run: None,
+        run_id: None,
         floor: &living,
         minimum_kept,
         kept_sources: kept,
@@ -85,7 +71,7 @@ fn judged_with(
     verdicts(&candidates, &scope)
 }
 
-/// Of one snapshot whose volume is gone.
+/// The verdict on one snapshot whose volume is gone.
 fn alone(snapshot: Snapshot, place: &str) -> String {
     judged(&[snapshot], place, &[], Some(&KeptSources::default()))[0].to_string()
 }
@@ -111,8 +97,8 @@ fn every_reason_is_given_where_it_holds() {
         (with(copy("snap-1", 9), "BackupFromRegion", "eu-west-2"), "us-east-1", "kept: another home region's"),
         (with(copy("snap-1", 9), "BackupFromRegion", ""), HOME, "kept: another home region's"),
         (copy("snap-1", 9), "us-east-1", "expired: due since 2026-11-21"),
-        (in_state(SnapshotState::Pending, due()), HOME, "kept: pending"),
-        (in_state(SnapshotState::Other, due()), HOME, "kept: in the Recycle Bin"),
+        (in_state(due(), SnapshotState::Pending), HOME, "kept: pending"),
+        (in_state(due(), SnapshotState::Other), HOME, "kept: in the Recycle Bin"),
         (Snapshot { volume: None, ..due() }, HOME, "kept: its volume is not known"),
         (Snapshot { volume: "vol-ffffffff".parse().ok(), ..due() }, HOME, "kept: its volume is not known"),
         (earlier_copy("snap-1", 9, WEB), "us-east-1", "expired: due since 2026-11-21"),
@@ -125,7 +111,7 @@ fn every_reason_is_given_where_it_holds() {
 
 #[test]
 fn a_broken_snapshot_goes_before_its_day_but_never_with_keep_forever() {
-    let broken = |snapshot| in_state(SnapshotState::Error, snapshot);
+    let broken = |snapshot| in_state(snapshot, SnapshotState::Error);
     let early = || with(snapshot("snap-1", 1), "DeleteOn", "2027-01-01");
     assert_eq!(alone(broken(early()), HOME), "expired: broken");
     assert_eq!(alone(broken(without(early(), "DeleteOn")), HOME), "expired: broken");
@@ -145,7 +131,7 @@ fn the_newest_of_a_living_volume_stays_in_every_region() {
     assert_eq!(expiring(&here, HOME, &["vol-2"]), ["snap-1", "snap-2", "snap-3"], "the volume is gone");
     let kept = [with(snapshot("snap-1", 7), "KeepForever", ""), snapshot("snap-2", 8)];
     assert_eq!(expiring(&kept, HOME, &["vol-1"]), ["snap-2"], "KeepForever does not change which is the newest");
-    let pending = [in_state(SnapshotState::Pending, snapshot("snap-1", 0)), snapshot("snap-2", 8)];
+    let pending = [in_state(snapshot("snap-1", 0), SnapshotState::Pending), snapshot("snap-2", 8)];
     assert!(expiring(&pending, HOME, &["vol-1"]).is_empty(), "what is pending is no backup yet");
 
     let there = [copy("snap-a", 9), earlier_copy("snap-b", 8, WEB), with(copy("snap-c", 7), "SourceVolumeId", "vol-2")];
@@ -214,105 +200,8 @@ fn no_copy_is_due_while_the_home_region_cannot_be_read() {
     assert!(judged(&[snapshot("snap-1", 9)], HOME, &[], None)[0].expires(), "an original needs no source");
 }
 
-fn trips(held: &[Snapshot], percent: u32) -> Option<String> {
-    trips_with(held, percent, &Holders::new())
-}
-
-fn trips_with(held: &[Snapshot], percent: u32, holders: &Holders) -> Option<String> {
-    let candidates: Vec<Candidate> = held.iter().map(Candidate::from).collect();
-    let mut judged = judged(held, HOME, &[], Some(&KeptSources::default()));
-    keep_what_is_held(&candidates, &mut judged, holders);
-    breaker(&candidates, &judged, percent).err().map(|e| e.to_string())
-}
-
-/// So many snapshots of a volume, one a day, of which so many are due.
-fn archive(volume: &str, all: i64, due: i64) -> Vec<Snapshot> {
-    let one = |i: i64| {
-        let made = snapshot(&format!("snap-{}{i:02x}", &volume[4..]), all - i);
-        let made = Snapshot { volume: Some(volume.parse().unwrap()), ..made };
-        if i < due { made } else { with(made, "DeleteOn", "2027-01-01") }
-    };
-    (0..all).map(one).collect()
-}
-
 #[test]
-fn the_breaker_stops_what_is_more_than_its_share_and_says_how_much() {
-    let tripped = |all, due, percent| {
-        // What others make of the same volume each day takes no part.
-        let others = archive("vol-1", all, due).into_iter().zip(0..).map(|(one, n)| {
-            let one = Snapshot { id: format!("snap-f{n:x}").parse().unwrap(), ..one };
-            without(without(without(one, "Type"), "CreatedOn"), "DeleteOn")
-        });
-        trips(&archive("vol-1", all, due).into_iter().chain(others).collect::<Vec<_>>(), percent)
-    };
-    assert_eq!(tripped(19, 19, 50), None, "too few to judge");
-    assert_eq!(tripped(20, 10, 50), None, "exactly the share");
-    assert_eq!(tripped(20, 20, 100), None);
-    let message = tripped(20, 11, 50).unwrap();
-    assert_eq!(message, "11 of 20 backups (of a volume and a day) would go at once, more than 50 %");
-    let undated: Vec<_> = archive("vol-1", 20, 20).into_iter().map(|s| without(s, "CreatedOn")).collect();
-    assert!(trips(&undated, 50).is_some(), "without a readable CreatedOn, by the days on which they were begun");
-    let text = stopped(&region(HOME), &message);
-    assert!(text.contains(r#"{"phases": ["expire"], "allowMassExpire": ["eu-west-1"]}"#), "{text}");
-}
-
-#[test]
-fn neither_a_long_archive_nor_several_snapshots_a_day_hide_how_much_would_go() {
-    // One volume with sixty days of retention, and forty that lose all of their week.
-    let mut held = archive("vol-f", 60, 0);
-    held.extend((0..40).flat_map(|n| archive(&format!("vol-{n}"), 7, 7)));
-    let message = trips(&held, 50).unwrap();
-    assert!(message.starts_with("280 of 340 backups"), "{message}");
-    // And with three hundred: forty of forty-one volumes lose all that they have.
-    let mut held = archive("vol-f", 300, 0);
-    held.extend((0..40).flat_map(|n| archive(&format!("vol-{n}"), 7, 7)));
-    let message = trips(&held, 50).unwrap();
-    assert!(message.starts_with("40 of 41 volumes would lose their last backup"), "{message}");
-    // Every hour one, of which the oldest day goes: as every night.
-    let hours = (0..4i64).flat_map(|ago| {
-        (0..24).map(move |hour| {
-            let one = snapshot(&format!("snap-{ago}{hour:02x}"), ago);
-            if ago == 3 { one } else { with(one, "DeleteOn", "2027-01-01") }
-        })
-    });
-    assert_eq!(trips(&hours.collect::<Vec<_>>(), 50), None, "one backup of four");
-    // A day of which one snapshot stays is no day that goes.
-    let mut kept = archive("vol-1", 20, 20);
-    kept.extend(archive("vol-1", 20, 20).into_iter().zip(0..).map(|(mut s, n)| {
-        s.id = format!("snap-e{n:x}").parse().unwrap();
-        with(s, "DeleteOn", "2027-01-01")
-    }));
-    assert_eq!(trips(&kept, 50), None);
-}
-
-#[test]
-fn what_is_broken_kept_for_ever_or_held_from_outside_stands_outside_the_breaker() {
-    let broken: Vec<_> = archive("vol-1", 30, 30).into_iter().map(|s| in_state(SnapshotState::Error, s)).collect();
-    assert_eq!(trips(&broken, 50), None);
-    let forever = archive("vol-2", 40, 0).into_iter().map(|s| with(s, "KeepForever", ""));
-    let held: Vec<_> = archive("vol-1", 20, 11).into_iter().chain(forever).collect();
-    assert!(trips(&held, 50).unwrap().starts_with("11 of 20 "));
-    for outside in [
-        archive("vol-2", 21, 0).into_iter().map(|s| without(s, "DeleteOn")).collect::<Vec<_>>(),
-        archive("vol-2", 21, 21).into_iter().map(|s| Snapshot { volume: None, ..s }).collect(),
-    ] {
-        let held: Vec<_> = archive("vol-1", 20, 20).into_iter().chain(outside).collect();
-        assert!(trips(&held, 50).unwrap().starts_with("20 of 20 "), "what can never go dilutes nothing");
-    }
-    // Also before the day on which it would be due.
-    let unknown = archive("vol-2", 30, 0).into_iter().map(|s| Snapshot { volume: None, ..s });
-    let held: Vec<_> = (0..25).flat_map(|n| archive(&format!("vol-{n}"), 1, 1)).chain(unknown).collect();
-    assert!(trips(&held, 50).unwrap().starts_with("25 of 25 backups"));
-    // One archived snapshot each, and a long archive of another volume: all else goes of twenty-five volumes.
-    let mut held = archive("vol-f", 300, 0);
-    held.extend((0..25).flat_map(|n| archive(&format!("vol-{n}"), 4, 3)).map(|s| {
-        let archived = s.tags["DeleteOn"] == "2027-01-01";
-        if archived { with(s, "KeepForever", "") } else { s }
-    }));
-    assert!(trips(&held, 50).unwrap().starts_with("25 of 26 volumes"));
-    let images: Holders =
-        archive("vol-1", 20, 11).iter().take(2).map(|s| (s.id.clone(), "image ami-1".to_owned())).collect();
-    assert_eq!(trips_with(&archive("vol-1", 20, 11), 50, &images), None, "9 of 18, which is no longer twenty");
+fn what_is_held_from_outside_is_left() {
     let stays = |s: &Snapshot| judged(&[s.clone()], HOME, &[], None)[0].clone();
     let one = snapshot("snap-1", 9);
     let mut verdicts = [stays(&one)];
@@ -331,7 +220,7 @@ fn a_run_never_deletes_what_it_made_itself() {
         home: &home,
         region: &home,
         today: day(0),
-        run: Some("r1"),
+        run_id: Some("r1"),
         floor: &floor,
         minimum_kept: 1,
         kept_sources: None,
@@ -350,13 +239,13 @@ fn what_a_run_made_on_two_days_are_two_backups() {
 
 #[test]
 fn two_snapshots_of_a_volume_in_one_run_are_one_backup() {
-    let of_run = |id: &str, run: &str, ago: i64| with(snapshot(id, ago), "BackupRun", run);
+    let of_run = |id: &str, run_id: &str, ago: i64| with(snapshot(id, ago), "BackupRun", run_id);
     let held = [of_run("snap-1", "r2", 7), of_run("snap-2", "r2", 7), of_run("snap-3", "r1", 8)];
     let verdicts = judged_with(2, &held, HOME, &["vol-1"], Some(&KeptSources::default()));
     assert_eq!(verdicts.iter().map(Verdict::expires).collect::<Vec<_>>(), [false, true, false]);
 }
 
-/// A region's snapshots and the rest of what they are judged by.
+/// A region's snapshots, and the rest of the facts that decide their verdicts.
 #[derive(Clone, Debug)]
 struct Case {
     candidates: Vec<Candidate>,
@@ -373,7 +262,7 @@ impl Case {
             home: &home,
             region: if self.there { &there } else { &home },
             today: day(0),
-            run: None,
+            run_id: None,
             floor: &self.living,
             minimum_kept: self.minimum_kept,
             kept_sources: self.kept_sources.as_ref(),
@@ -396,7 +285,7 @@ impl Case {
     }
 }
 
-/// The day of the data, where that is known.
+/// The day of the data, if it is known.
 fn data_day(candidate: &Candidate) -> Option<NaiveDate> {
     match candidate.tags.from_region {
         None => Some(candidate.started.date_naive()),
@@ -424,7 +313,7 @@ fn case() -> impl Strategy<Value = Case> {
                     source_volume: None,
                     source_instance: None,
                 },
-                run: (odd > 5).then(|| "r1".into()),
+                run_id: (odd > 5).then(|| "r1".into()),
                 description: (odd == 4).then(|| WEB.into()),
                 full_size: None,
             }

@@ -15,22 +15,22 @@ use crate::{
     ports::{Claims, ExecutionState, ExecutionStates, Listed, Stored, Written},
 };
 
-/// What becomes of the next call.
+/// What happens to the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimFault {
-    /// It goes well: what was asked for after it is met by the call after it.
+    /// It succeeds; the next fault is for the call after it.
     Spared,
-    /// Another write is under way, and nothing happens.
+    /// Another write is under way: nothing is written.
     Conflict,
-    /// It is carried out, its answer is lost, and the SDK's repetition is refused.
+    /// It is carried out, its answer is lost, and the SDK's retry is refused.
     Repeated,
-    /// It is carried out, and the caller hears of a failure.
+    /// It is carried out, and the caller gets an error.
     AnswerLost,
     /// It is refused, and nothing happens.
     Unavailable,
 }
 
-/// Before and after each call of a fake that is paced: lets others go on, which wait for nothing either.
+/// Lets other tasks run, before and after each call of a fake that is paced.
 pub(super) async fn pause(paced: &Cell<bool>) {
     let mut go_on = !paced.get();
     poll_fn(|context| {
@@ -47,7 +47,7 @@ pub struct FakeClaims {
     pub objects: RefCell<BTreeMap<String, Stored>>,
     /// The time at which objects are written.
     pub now: Cell<DateTime<Utc>>,
-    /// Whether others go on before a call is carried out, and before its answer comes.
+    /// Whether other tasks run before a call is carried out, and before its answer comes.
     pub paced: Cell<bool>,
     /// Every call and its key.
     pub calls: RefCell<Vec<(&'static str, String)>>,
@@ -56,7 +56,6 @@ pub struct FakeClaims {
 }
 
 impl FakeClaims {
-    /// None yet.
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
             objects: RefCell::default(),
@@ -68,12 +67,11 @@ impl FakeClaims {
         }
     }
 
-    /// Makes the next `create`, `replace`, `stored` or `list` meet a fault; several are met in turn.
+    /// Makes the next `create`, `replace`, `stored` or `list` meet a fault; several faults are met in turn.
     pub fn fail_next(&self, call: &'static str, fault: ClaimFault) {
         self.faults.borrow_mut().entry(call).or_default().push_back(fault);
     }
 
-    /// How often something was called.
     pub fn count(&self, call: &str) -> usize {
         self.calls.borrow().iter().filter(|(called, _)| *called == call).count()
     }
@@ -149,12 +147,12 @@ impl Claims for FakeClaims {
     }
 }
 
-/// Executions in memory: what is not said of one is not known.
+/// The states of executions in memory; any other execution is unknown.
 #[derive(Debug, Default)]
 pub struct FakeExecutionStates {
     /// By ARN.
     pub states: RefCell<BTreeMap<String, ExecutionState>>,
-    /// Whether every look fails.
+    /// Whether every call fails.
     pub are_down: Cell<bool>,
 }
 

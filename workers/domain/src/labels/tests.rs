@@ -105,10 +105,11 @@ proptest! {
         days in 1u32..=36500, offset in 0u64..20_000, keep in prop::option::of(".{0,9}"), devices in attachments(3),
     ) {
         let labels = SnapshotLabels {
-            name: "db", instance: &"i-1".parse().unwrap(), run: "20261122T030000Z",
+            name: "db", instance: &"i-1".parse().unwrap(), run_id: "20261122T030000Z",
             created_on: day("2026-01-01") + chrono::Days::new(offset),
             retention: days.try_into().unwrap(), retention_cross_region: None,
             backup_cross_region: Some("us-east-1"), keep_forever: keep.as_deref(), devices: &devices,
+            begun: None,
         };
         let read = SnapshotTags::read(&labels.tags());
         prop_assert!(read.automated);
@@ -127,4 +128,31 @@ fn a_description_has_255_printable_ascii_characters_at_most() {
     assert_eq!(long.len(), 255);
     assert!(long.ends_with("? - i-0123456789abcdef0") && long.is_ascii());
     assert_eq!(printable(&"x".repeat(300)).len(), 255);
+}
+
+#[test]
+fn a_copy_inherits_how_consistent_its_source_is_before_anything_that_is_not_ours() {
+    let ours = [
+        ("Consistency", "application"),
+        ("ConsistencyReason", "none"),
+        ("DumpAt", "2026-11-22T03:00:05Z"),
+        ("DumpPath", "/d/all.sql.gz"),
+        ("DumpSha256", "9f86"),
+        ("DumpVolume", "vol-2"),
+        ("HookExecution", "6f1c2a30-0000-4000-8000-000000000001"),
+    ];
+    let mut own = tags(ours);
+    own.extend((0..60).map(|i| (format!("Aaa{i}"), "x".repeat(200))));
+    let (home, created, due) = ("eu-west-1".parse().unwrap(), day("2026-11-22"), day("2026-11-25"));
+    let copied = copy_labels(&source(own), &home, "run", created, due).tags;
+    for (key, value) in ours {
+        assert_eq!(copied.get(key).map(String::as_str), Some(value), "{key}");
+    }
+}
+
+#[test]
+fn a_reason_of_any_length_and_letters_is_a_value_that_a_tag_takes() {
+    assert_eq!(value("one\ntwo\t"), "one two ");
+    let long = value(&"ü".repeat(300));
+    assert!(long.chars().count() == 256 && long.ends_with('…'));
 }

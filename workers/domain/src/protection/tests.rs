@@ -165,7 +165,7 @@ proptest! {
         };
         let before: Vec<Option<&str>> = words.iter().map(Option::as_deref).collect();
         let after: Vec<Option<&str>> = before.iter().zip(taken).map(|(w, gone)| w.filter(|_| !gone)).collect();
-        // Only the volume's own Hold or Yes, which overrules an instance's No, is a word that holds the floor by itself.
+        // Only the volume's own Hold or Yes keeps the floor against an instance's No.
         let own_after = own.as_deref().filter(|word| !taken[4] || *word != "No");
         prop_assert!(of(own_after, &after) >= of(own.as_deref(), &before));
     }

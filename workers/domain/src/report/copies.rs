@@ -1,4 +1,4 @@
-//! What became of a destination's copies.
+//! The report on a destination's copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,22 +18,20 @@ use crate::{
     tags::{BACKUP_RUN, SnapshotTags},
 };
 
-/// What became of a destination's copies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CopiesReport {
-    /// The destination.
     pub region: Region,
     /// Completed copies that this run made.
     pub made: usize,
-    /// Copies that are owed: pending and stuck ones among them, and `KeepForever` tags.
+    /// Copies that are owed, pending and stuck ones included, and `KeepForever` tags.
     pub owed: usize,
     /// In a dry run, the copies of the snapshots that a run would make.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub of_new_snapshots: usize,
-    /// Snapshots that left the look-back uncopied.
+    /// Sources that have left the look-back without a copy.
     pub forgotten: Vec<SnapshotId>,
-    /// Copies beyond the first of a source.
+    /// Copies of a source beyond the one that counts.
     pub surplus: Vec<SnapshotId>,
 }
 
@@ -41,31 +39,27 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// What a destination's copies are judged by.
+/// The facts from which a destination's copies are reported.
 pub struct Destination<'a> {
-    /// The destination.
     pub region: &'a Region,
     /// The automated snapshots of the home region.
     pub sources: &'a [Snapshot],
-    /// The copies of them that the destination holds.
+    /// The destination's copies of the home region's snapshots.
     pub there: &'a [Snapshot],
-    /// What it is owed now.
     pub owed: &'a Owed,
-    /// What the run was to do, by its manifest.
+    /// The run's manifest.
     pub planned: &'a [CopyTask],
-    /// Whose word decides where a source is copied to.
+    /// Their tags decide where a source is copied to.
     pub living: &'a LiveInstances,
-    /// Who has which volume.
     pub names: &'a Names<'a>,
-    /// What failed on the way.
     pub failed: &'a Failed,
 }
 
 impl Destination<'_> {
-    /// What it holds and is owed, in numbers.
-    pub fn end(&self, run: &str) -> CopiesReport {
+    /// The counts.
+    pub fn end(&self, run_id: &str) -> CopiesReport {
         let made_here = |copy: &&Snapshot| {
-            copy.state == SnapshotState::Completed && copy.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run)
+            copy.state == SnapshotState::Completed && copy.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run_id)
         };
         CopiesReport {
             region: self.region.clone(),
@@ -77,7 +71,7 @@ impl Destination<'_> {
         }
     }
 
-    /// The completed copy of each of these sources; of several, the oldest.
+    /// The completed copy of each of these sources; if there are several, the oldest.
     pub fn completed(&self, of: &BTreeSet<&SnapshotId>) -> BTreeMap<SnapshotId, SnapshotId> {
         let mut copies: BTreeMap<SnapshotId, Vec<&Snapshot>> = BTreeMap::new();
         for copy in self.there.iter().filter(|copy| copy.state == SnapshotState::Completed) {
@@ -88,7 +82,7 @@ impl Destination<'_> {
         copies.into_iter().filter_map(|(source, all)| Some((source, oldest_live(all)?.id.clone()))).collect()
     }
 
-    /// What makes the run incomplete, each with what it is a copy of.
+    /// The problems that make the run incomplete, each with its source.
     pub fn problems(&self) -> Vec<Problem> {
         let sources: BTreeMap<&SnapshotId, &Snapshot> = self.sources.iter().map(|s| (&s.id, s)).collect();
         let of = |kind, source: &SnapshotId, error: &str, reason: String, to_do: &str| {
@@ -120,7 +114,7 @@ impl Destination<'_> {
                     let source = source.and_then(|held| SnapshotTags::read(&held.tags).source_snapshot);
                     let known = self.failed.copy(self.region, copy);
                     let (error, reason) = known.map_or_else(Default::default, |r| (r.error.clone(), r.cause.clone()));
-                    let to_do = "The next run sets it; until then the copy is kept because its source is";
+                    let to_do = "The next run sets it; until then the copy is kept, since its source is kept";
                     let of_source = source.as_ref().unwrap_or(copy);
                     Problem {
                         copy: Some(copy.clone()),
@@ -176,8 +170,10 @@ impl Destination<'_> {
             Some(copy) if copy.state == SnapshotState::Pending => {
                 (String::new(), format!("the copy is pending since {}", at(copy.started)))
             }
-            _ if self.failed.is_unread(COPIES) => (String::new(), "why was not read: see the Map Run Copies".into()),
-            _ if !self.is_planned(source) => (String::new(), "it was not on the run's list yet".into()),
+            _ if self.failed.is_unread(COPIES) => {
+                (String::new(), "the reason could not be read: see the Map Run Copies".into())
+            }
+            _ if !self.is_planned(source) => (String::new(), "it was not in the run's manifest yet".into()),
             _ => (String::new(), "no failure is known: see the log of the copy function".into()),
         }
     }
@@ -186,7 +182,8 @@ impl Destination<'_> {
         self.planned.iter().any(|task| matches!(task, CopyTask::Copy { snapshot, .. } if snapshot == source))
     }
 
-    /// The sources of planned copies that are neither there nor owed, although all is as it was: their time ran out.
+    /// The sources whose planned copy was not made before its retention ran out: it is neither made nor owed, although
+    /// the source still exists and still asks for it.
     fn ran_out(&self) -> Vec<&SnapshotId> {
         let sources: BTreeMap<&SnapshotId, &Snapshot> = self.sources.iter().map(|s| (&s.id, s)).collect();
         let (owed, surplus) = (self.owed.sources(), surplus_snapshots(self.sources));
@@ -205,13 +202,13 @@ impl Destination<'_> {
         left.into_iter().filter(|id| !completed.contains_key(*id)).collect()
     }
 
-    /// What is no problem, and worth to be known.
+    /// Things that are no problem of the run, but that an operator should know.
     pub fn notes(&self) -> Vec<Rejection> {
         let mut notes: Vec<Rejection> =
             self.owed.doubtful.iter().map(|doubt| Rejection::new(&doubt.source, &doubt.reason)).collect();
         for (source, dropped) in &self.owed.dropped_tags {
             let keys = dropped.join(", ");
-            notes.push(Rejection::new(source, format!("there is no room on its copies for all of its tags: {keys}")));
+            notes.push(Rejection::new(source, format!("its copies have no room for these of its tags: {keys}")));
         }
         notes
     }

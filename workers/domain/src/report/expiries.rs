@@ -1,4 +1,4 @@
-//! What became of a region's expiry: what went, what was to go and is left, and what is due and stays.
+//! The report on a region's expiry: the snapshots that were deleted, that could not be deleted, and that are due and kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,58 +18,50 @@ use crate::{
     tags::SnapshotTags,
 };
 
-/// What became of a region's expiry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpiryReport {
-    /// The region.
     pub region: Region,
-    /// Those that were to be deleted, and exist no more.
+    /// Planned for deletion, and gone.
     pub deleted: Vec<Swept>,
-    /// Those that were to be deleted, and still exist.
+    /// Planned for deletion, and still there.
     pub left: Vec<Swept>,
-    /// Those that are due or broken, and were not to be deleted.
+    /// Due or broken, and not planned for deletion.
     pub kept: Vec<KeptDue>,
 }
 
-/// A snapshot that was to be deleted.
+/// A snapshot that was planned for deletion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swept {
-    /// Its id.
     pub id: SnapshotId,
-    /// The volume it is a backup of, as far as that is known.
+    /// The volume it is a backup of; `None` if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeId>,
     /// The instances that have that volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<super::Named>,
-    /// Why it was to be deleted.
     pub why: Expire,
     /// Why it is still there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What a region's expiry is judged by.
+/// The facts from which a region's expiry is reported.
 pub struct RegionSweep<'a> {
-    /// The region.
     pub region: &'a Region,
-    /// Its manifest.
+    /// The run's manifest.
     pub batches: &'a [ExpireTask],
-    /// Its `left-REGION.jsonl`.
+    /// `left-REGION.jsonl`.
     pub kept: Vec<KeptDue>,
-    /// Those of the manifest that still exist, with what their tags say now.
+    /// The snapshots of the manifest that still exist, with their tags now.
     pub there: &'a BTreeMap<SnapshotId, SnapshotTags>,
-    /// What failed on the way.
     pub failed: &'a Failed,
-    /// Who has which volume.
     pub names: &'a Names<'a>,
     /// Today, UTC.
     pub today: NaiveDate,
-    /// Whether nothing was to be done.
     pub dry_run: bool,
 }
 
-/// Why something is left, and whether that is wrong.
+/// Why a snapshot is still there, and whether that is a problem of the run.
 struct Remains {
     error: String,
     reason: String,
@@ -77,7 +69,7 @@ struct Remains {
 }
 
 impl RegionSweep<'_> {
-    /// What became of it, and what makes the run incomplete.
+    /// The report, and the problems that make the run incomplete.
     pub fn end(self) -> (ExpiryReport, Vec<Problem>) {
         let (mut deleted, mut left, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for batch in self.batches {
@@ -110,10 +102,10 @@ impl RegionSweep<'_> {
             return on_purpose("a dry run deletes nothing");
         }
         if now.keep_forever {
-            return on_purpose("it got KeepForever since it was planned");
+            return on_purpose("it got KeepForever after it was planned");
         }
         if now.delete_on.is_some_and(|day| day > self.today) {
-            return on_purpose("it got a later DeleteOn since it was planned");
+            return on_purpose("it got a later DeleteOn after it was planned");
         }
         match self.failed.batch(self.region, id) {
             Some((of_batch, failure)) => {
@@ -121,7 +113,7 @@ impl RegionSweep<'_> {
                 let names_some = named.is_some() || of_batch.iter().any(|one| find(&failure.cause, one).is_some());
                 let (is_cut, held) = (failure.cause.ends_with('…'), ErrorName::SnapshotHeld.as_str());
                 match named {
-                    // EC2 refuses for a reason outside of this system: that is told, and is nobody's fault here.
+                    // The holder is outside of this system: it is reported, but is no problem of the run.
                     Some(words) if failure.error == held => {
                         Remains { error: held.into(), reason: words, is_problem: false }
                     }
@@ -130,12 +122,14 @@ impl RegionSweep<'_> {
                     None => wrong(&failure.error, failure.cause.clone()),
                 }
             }
-            // The worker carries out only today's plan: what was planned before midnight may have been dropped.
+            // The worker drops a batch that was planned before midnight.
             None if batch.planned != self.today => {
-                let reason = format!("planned on {}, and only that day's plan is carried out", batch.planned);
+                let reason = format!("planned on {}: a plan is only carried out on its own day", batch.planned);
                 wrong("", reason)
             }
-            None if self.failed.is_unread(EXPIRIES) => wrong("", "why was not read: see the Map Run Expiries".into()),
+            None if self.failed.is_unread(EXPIRIES) => {
+                wrong("", "the reason could not be read: see the Map Run Expiries".into())
+            }
             None => on_purpose(KEPT_AT_DELETION),
         }
     }
@@ -150,7 +144,7 @@ impl RegionSweep<'_> {
             ..Problem::new(
                 ProblemKind::NotDeleted,
                 &remains.reason,
-                advice(&remains.error, "The next run decides anew"),
+                advice(&remains.error, "The next run decides again"),
             )
         }
     }
@@ -158,7 +152,7 @@ impl RegionSweep<'_> {
 
 const KEPT_AT_DELETION: &str = "kept at the moment of deletion: see the log of the expire function";
 
-/// What a batch's cause says of one snapshot: what follows its id, up to the next one of the batch.
+/// The part of a batch's cause about one snapshot: from its id to the next id of the batch.
 fn words_about(cause: &str, id: &SnapshotId, batch: &BTreeSet<SnapshotId>) -> Option<String> {
     let rest = &cause[find(cause, id)? + id.as_str().len()..];
     let end = batch.iter().filter(|other| *other != id).filter_map(|other| find(rest, other)).min();
@@ -166,14 +160,14 @@ fn words_about(cause: &str, id: &SnapshotId, batch: &BTreeSet<SnapshotId>) -> Op
     Some(words.trim_matches([':', ';', ' ', '.']).to_owned())
 }
 
-/// Where an id stands in a text; one that only begins like it is another one.
+/// The position of an id in a text; a longer id that begins with it is not a match.
 fn find(text: &str, id: &SnapshotId) -> Option<usize> {
     let ends = |at: &usize| !text[at + id.as_str().len()..].starts_with(|c: char| c.is_ascii_hexdigit());
     text.match_indices(id.as_str()).map(|(at, _)| at).find(ends)
 }
 
 impl Swept {
-    /// Why it was to be deleted, in words.
+    /// Why it was planned for deletion, as text.
     pub fn due(&self) -> String {
         match &self.why {
             Expire::Due(day) => format!("due since {day}"),

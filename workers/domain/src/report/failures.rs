@@ -1,4 +1,4 @@
-//! What failed on the way, as the Map Runs tell it: by what it was about, and as lines.
+//! The failures of a run's tasks, from the Map Runs: by instance, copy or batch, and as lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,8 @@ use crate::{
 
 /// The label of the Map over the instances.
 pub const SNAPSHOTS: &str = "Snapshots";
+/// The label of the Map over the instances with a hook.
+pub const HOOKED: &str = "Hooked";
 /// The label of the Maps over the copies of a region.
 pub const COPIES: &str = "Copies";
 /// The label of the Maps over the batches of a region.
@@ -24,13 +26,11 @@ pub const EXPIRIES: &str = "Expiries";
 /// Why a task failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The error's name.
     pub error: String,
-    /// Its cause, in words.
     pub cause: String,
 }
 
-/// The failures of a run that were read, by what they were about.
+/// The failures of a run that were read, by instance, copy and batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failed {
     instances: BTreeMap<InstanceId, Reason>,
@@ -41,14 +41,13 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// Those of these Map Runs.
     pub fn of(map_runs: &[MapRun]) -> Self {
         let mut failed = Self::default();
-        for run in map_runs {
-            if run.unread() > 0 || run.unreadable.is_some() {
-                failed.unread.insert(run.label.clone());
+        for map_run in map_runs {
+            if map_run.unread() > 0 || map_run.unreadable.is_some() {
+                failed.unread.insert(map_run.label.clone());
             }
-            for item in &run.failures {
+            for item in &map_run.failures {
                 let input: Value = serde_json::from_str(&item.input).unwrap_or_default();
                 failed.note(&input, Reason { error: item.error.clone(), cause: message(item) });
             }
@@ -56,7 +55,7 @@ impl Failed {
         failed
     }
 
-    /// Where the Map Runs could not be asked: anything may have failed.
+    /// The Map Runs could not be read: any task may have failed.
     pub fn unknown() -> Self {
         Self { nothing_known: true, ..Self::default() }
     }
@@ -83,13 +82,13 @@ impl Failed {
         self.copies.get(&(region.clone(), snapshot.clone()))
     }
 
-    /// Why the batch failed that a snapshot was to be deleted with.
+    /// The batch that a snapshot was in, and why that batch failed.
     pub fn batch(&self, region: &Region, snapshot: &SnapshotId) -> Option<(&BTreeSet<SnapshotId>, &Reason)> {
         let of = |(place, ids, _): &&(Region, BTreeSet<SnapshotId>, Reason)| place == region && ids.contains(snapshot);
         self.batches.iter().find(of).map(|(_, ids, reason)| (ids, reason))
     }
 
-    /// Whether something of these Maps may have failed that was not read.
+    /// Whether the Maps with this label may have failures that were not read.
     pub fn is_unread(&self, label: &str) -> bool {
         self.nothing_known || self.unread.contains(label)
     }
@@ -109,40 +108,41 @@ fn ids_of(input: &Value) -> Vec<SnapshotId> {
 pub struct ReportedFailure {
     /// The label of the Map.
     pub label: String,
-    /// The error's name.
     pub error: String,
-    /// The cause, in words; of the first where they differ in ids only.
+    /// The cause of the first task; the others differ in ids only.
     pub cause: String,
-    /// What each of them was about.
+    /// The instance, copy or batch of each task.
     pub tasks: Vec<String>,
 }
 
-/// The failures of these Map Runs, those of the same reason together; and those that were not read, each as a line.
+/// The failures of these Map Runs, grouped by reason; and a line for each Map Run with failures that were not read.
 pub fn reported_failures(map_runs: &[MapRun]) -> (Vec<ReportedFailure>, Vec<String>) {
     let (mut ends, mut index): (Vec<ReportedFailure>, BTreeMap<_, usize>) = Default::default();
     let mut unread = Vec::new();
-    for run in map_runs {
-        for item in &run.failures {
+    for map_run in map_runs {
+        for item in &map_run.failures {
             let cause = message(item);
-            let key = (run.label.clone(), item.error.clone(), in_general(&cause));
+            let key = (map_run.label.clone(), item.error.clone(), in_general(&cause));
             let at = *index.entry(key).or_insert(ends.len());
             if at == ends.len() {
-                let (label, error) = (run.label.clone(), item.error.clone());
+                let (label, error) = (map_run.label.clone(), item.error.clone());
                 ends.push(ReportedFailure { label, error, cause, tasks: Vec::new() });
             }
             ends[at].tasks.push(task(item));
         }
-        let why = run.unreadable.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-        match run.unread() {
+        let why = map_run.unreadable.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        match map_run.unread() {
             0 if why.is_empty() => {}
-            0 => unread.push(format!("{}: it cannot be known what failed{why}: see the Map Run", run.label)),
-            count => unread.push(format!("{}: {count} more that were not read{why}: see the Map Run", run.label)),
+            0 => unread.push(format!("{}: the failures could not be read{why}: see the Map Run", map_run.label)),
+            count => {
+                unread.push(format!("{}: {count} more failures were not read{why}: see the Map Run", map_run.label))
+            }
         }
     }
     (ends, unread)
 }
 
-/// What a child execution was about.
+/// The instance, copy or batch of a child execution.
 fn task(item: &FailedItem) -> String {
     let input: Value = serde_json::from_str(&item.input).unwrap_or_default();
     let text = |path: &str| input.pointer(path).and_then(Value::as_str);
@@ -172,7 +172,6 @@ fn task(item: &FailedItem) -> String {
 }
 
 impl ReportedFailure {
-    /// As a line.
     pub(super) fn line(&self) -> String {
         let Self { label, error, cause, tasks } = self;
         let times = if tasks.len() == 1 { String::new() } else { format!("{} times ", tasks.len()) };

@@ -1,4 +1,4 @@
-//! Who has which volume, so that a problem can be told with the instance that an operator knows.
+//! The names of the instances that have a volume: an operator knows these.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,6 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Those of a fleet.
     pub fn of(fleet: &'a Fleet) -> Self {
         let mut by_volume: BTreeMap<&VolumeId, Vec<&Instance>> = BTreeMap::new();
         for instance in &fleet.instances {
@@ -28,19 +27,19 @@ impl<'a> Names<'a> {
         Self { instances: fleet.instances.iter().map(|i| (&i.id, i)).collect(), by_volume }
     }
 
-    /// The instances that have a volume.
+    /// The instances that a volume is attached to.
     pub fn having(&self, volume: &VolumeId) -> Vec<Named> {
         self.by_volume.get(volume).into_iter().flatten().copied().map(named).collect()
     }
 
-    /// The instance that a snapshot of the home region, or a copy, is of; those that have its volume if it does not say.
+    /// The instance of a snapshot or copy, from its tag; or else the instances that its volume is attached to.
     pub fn of_snapshot(&self, snapshot: &Snapshot) -> Vec<Named> {
         let read = SnapshotTags::read(&snapshot.tags);
         let Some(id) = read.source_instance else {
             return snapshot.volume.as_ref().map_or_else(Vec::new, |volume| self.having(volume));
         };
         let living = self.instances.get(&id).copied().map(named);
-        // What is gone has left its name on its snapshots.
+        // The snapshots of an instance that is gone still have its name.
         vec![living.unwrap_or_else(|| Named { name: snapshot.tags.get(NAME).cloned(), id })]
     }
 }

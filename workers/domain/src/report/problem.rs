@@ -1,4 +1,4 @@
-//! What makes a run incomplete: as data for machines, and as lines for people, worst first.
+//! The problems that make a run incomplete: as data for programs, and as lines for people, the worst first.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,13 +10,15 @@ use crate::{
     ids::{InstanceId, Region, SnapshotId, VolumeId},
 };
 
-/// What kind of problem it is; the first is the worst.
+/// The kinds of problems; the first is the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ProblemKind {
-    /// The fleet is not known, or its snapshots could not be begun: it concerns everything.
+    /// The fleet is not known, or no snapshot could be begun.
     WholeRun,
-    /// A volume exists and has backups, and no tag says whether it is backed up.
+    /// A post-script failed: the instance may still be frozen.
+    StillFrozen,
+    /// A volume exists and has backups, but no word.
     Unprotected,
     /// A planned volume has no completed snapshot of the run.
     NoSnapshot,
@@ -26,19 +28,18 @@ pub enum ProblemKind {
     StuckCopy,
     /// A snapshot left the look-back without its copy.
     Forgotten,
-    /// A copy that the run was to make was not made before its retention ran out.
+    /// A copy in the run's manifest was not made before its retention ran out.
     RanOut,
     /// `KeepForever` was set on a snapshot and has not reached its copy.
     NoKeepForever,
-    /// A region's copies failed as a whole, or nothing is known of them.
+    /// The copy phase failed in a region, or its result is missing.
     Copies,
-    /// A region's expiry failed as a whole, was stopped, or nothing is known of it.
+    /// The expiry failed or was stopped in a region, or its result is missing.
     Expiry,
-    /// What a region holds cannot be read.
+    /// The snapshots of a region cannot be read.
     Unreadable,
-    /// What is due or broken could not be deleted.
+    /// A due or broken snapshot could not be deleted.
     NotDeleted,
-    /// Anything else.
     Other,
 }
 
@@ -48,7 +49,7 @@ impl ProblemKind {
         matches!(self, Self::Copies | Self::Expiry | Self::Unreadable)
     }
 
-    /// What is wrong with one that was named before, or with so many that are named after.
+    /// The problem as text: of one that is named before this text, or of `count` that are named after it.
     fn what(self, count: usize, region: Option<&Region>) -> String {
         let one = count == 1;
         let place = region.map_or("", Region::as_str);
@@ -59,16 +60,18 @@ impl ProblemKind {
             Self::Copies => format!("{count} regions: copies"),
             Self::Expiry if one => "expiry".into(),
             Self::Expiry => format!("{count} regions: expiry"),
-            Self::Unreadable if one => "cannot be looked at".into(),
-            Self::Unreadable => format!("{count} regions cannot be looked at"),
+            Self::Unreadable if one => "cannot be read".into(),
+            Self::Unreadable => format!("{count} regions cannot be read"),
+            Self::StillFrozen if one => "it may still be frozen".into(),
+            Self::StillFrozen => format!("{count} instances may still be frozen"),
             Self::Unprotected if one => "it has backups, and no tag says whether it is backed up".into(),
             Self::Unprotected => format!("{count} volumes have backups, and no tag says whether they are backed up"),
             Self::NoSnapshot if one => "no completed snapshot of this run".into(),
             Self::NoSnapshot => format!("{count} volumes have no completed snapshot of this run"),
             Self::NoCopy if one => format!("owed a copy in {place}"),
             Self::NoCopy => format!("{count} copies are owed in {place}"),
-            Self::StuckCopy if one => format!("its copy in {place} does not get done"),
-            Self::StuckCopy => format!("{count} copies in {place} do not get done"),
+            Self::StuckCopy if one => format!("its copy in {place} is stuck"),
+            Self::StuckCopy => format!("{count} copies in {place} are stuck"),
             Self::Forgotten if one => format!("left the look-back without a copy in {place}"),
             Self::Forgotten => format!("{count} snapshots left the look-back without a copy in {place}"),
             Self::RanOut if one => format!("promised copy in {place} was not made before its retention ran out"),
@@ -83,12 +86,10 @@ impl ProblemKind {
     }
 }
 
-/// An instance as reports name it.
+/// The id and the name of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Named {
-    /// Its id.
     pub id: InstanceId,
-    /// Its name, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -106,12 +107,10 @@ impl fmt::Display for Named {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// What kind of problem.
     pub kind: ProblemKind,
-    /// The instances it is about: several where they share a volume.
+    /// Several if they share a volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<Named>,
-    /// The volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeId>,
     /// The snapshot in the home region, or the one that could not be deleted.
@@ -120,37 +119,35 @@ pub struct Problem {
     /// The day of that snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_on: Option<NaiveDate>,
-    /// The region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
-    /// The copy that is there and is of no use.
+    /// A copy that exists, and is pending, stuck, broken or without `KeepForever`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<SnapshotId>,
-    /// Since when that copy is pending.
+    /// When that copy was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
-    /// The name of the error, where one is known; see [`ErrorName`] for this system's own.
+    /// One of [`ErrorName`], or an error of AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why, as far as it is known; at most [`MAX_REASON`] characters.
+    /// Empty if it is not known; at most `MAX_REASON` characters.
     pub reason: String,
-    /// What to do about it.
     pub what_to_do: String,
 }
 
-/// Characters of a reason, at most: what AWS says can be very long.
+/// Characters in a reason, at most: messages of AWS can be very long.
 pub const MAX_REASON: usize = 1_000;
-/// Characters of an instance's name in a line, at most; in `summary.json` it is whole.
+/// Characters of an instance's name in a line, at most; `summary.json` has the whole name.
 const MAX_NAME: usize = 40;
-/// Characters of a line, at most, so that one always fits into the execution's cause. Only names can make it longer.
+/// Characters in a line, at most, so that a line fits into the execution's cause. Only names can make it longer.
 const MAX_LINE: usize = 700;
-/// Characters that are left to a reason, whatever else a line holds.
+/// A reason has at least this many characters, however long the rest of the line is.
 const MIN_REASON: usize = 60;
-/// So many are named where many have the same problem.
+/// If many have the same problem, the line names this many.
 const MAX_NAMES: usize = 5;
 
 impl Problem {
-    /// A problem; what it is about is filled in by the caller.
+    /// A problem without subject: the caller fills in instances, volume, snapshot and so on.
     pub fn new(kind: ProblemKind, reason: impl fmt::Display, what_to_do: impl fmt::Display) -> Self {
         Self {
             kind,
@@ -178,13 +175,13 @@ impl Problem {
         Self { region: Some(region.clone()), error: Some(error.into()), ..Self::new(kind, reason, to_do) }
     }
 
-    /// Whether it is only late: the next run makes it.
+    /// Whether it is a task that was not done by the deadline: the next run makes it.
     fn is_out_of_time(&self) -> bool {
         let is_task = matches!(self.kind, ProblemKind::NoSnapshot | ProblemKind::NoCopy | ProblemKind::NoKeepForever);
         is_task && self.error.as_deref() == Some(ErrorName::OutOfTime.as_str())
     }
 
-    /// What it is about, in words.
+    /// The subject as text.
     fn who(&self) -> String {
         if self.kind.is_of_region() {
             return self.region.as_ref().map_or_else(String::new, Region::to_string);
@@ -202,12 +199,12 @@ impl Problem {
         parts.join(", ")
     }
 
-    /// What problems have in common that are told in one line.
+    /// Problems with the same key share a line.
     fn group(&self) -> (String, String, String) {
         if self.is_out_of_time() {
             return (ErrorName::OutOfTime.to_string(), String::new(), String::new());
         }
-        // What stops an expiry names the input for its own region.
+        // The text of a stopped expiry has an input for its own region.
         let by_itself = !self.kind.is_of_region() || self.error.as_deref() == Some(ErrorName::MassExpire.as_str());
         let region = self.region.as_ref().filter(|_| by_itself).map(Region::to_string);
         let error = self.error.clone().unwrap_or_default();
@@ -216,30 +213,30 @@ impl Problem {
     }
 }
 
-/// A reason without what differs from one item to the next: ids, days, and encoded messages.
+/// A reason without the words that differ from item to item: ids, days, and encoded messages.
 pub(super) fn in_general(reason: &str) -> String {
     let stays = |word: &&str| word.len() <= 40 && !word.bytes().any(|b| b.is_ascii_digit());
     reason.split_whitespace().filter(stays).collect::<Vec<_>>().join(" ")
 }
 
-/// A moment as reports write it: to the minute.
+/// A time for people, to the minute.
 pub(super) fn at(moment: DateTime<Utc>) -> String {
     moment.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// A moment as an input's `scheduledTime` takes it.
+/// A time for the `scheduledTime` of an input.
 pub(super) fn input_time(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// The first few names of a longer list, which stands whole in `whole`.
+/// The first [`MAX_NAMES`] names, and how many more the file `whole` has.
 pub(super) fn some_of(names: &[String], whole: &str) -> String {
     let more = names.len().saturating_sub(MAX_NAMES);
     let first = names[..names.len() - more].join("; ");
     if more == 0 { first } else { format!("{first}; and {more} more, see {whole}") }
 }
 
-/// The problems as lines, worst first; those that have the same cause are one line.
+/// The problems as lines, the worst first. Problems with the same reason share a line.
 pub fn lines(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<String> {
     let mut sorted: Vec<(ProblemKind, Option<&Region>, String, &Problem)> =
         problems.iter().map(|p| (p.kind, p.region.as_ref(), p.who(), p)).collect();
@@ -281,17 +278,22 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
     format!("{}{after}{to_do}", told.join(": "))
 }
 
-/// What to do about an error, before what is to be done in any case.
+/// What to do about an error, followed by `otherwise`, which is to be done in any case.
 pub fn advice(error: &str, otherwise: &str) -> String {
     let name = ErrorName::ALL.iter().find(|name| name.as_str() == error);
     let first = match name {
         Some(ErrorName::OutOfTime) => {
             return "The next run makes them; if it happens again, raise RunHours or CopyConcurrency".into();
         }
+        Some(ErrorName::HookNotAllowed) => "Name an allowed document, or list this one in AllowedHookDocuments",
+        Some(ErrorName::HookNotManaged | ErrorName::HookAgentGone) => "Look at the instance's SSM agent and its role",
+        Some(ErrorName::HookTimedOut) => "See why the script takes so long, or raise BackupHookTimeout",
+        Some(ErrorName::DataOnRootVolume) => "Move the data to a volume of its own, or use a dump",
+        Some(ErrorName::PreHookFailed | ErrorName::HookNotReady) => "Mend what the script complains of",
         Some(ErrorName::AccessDenied) => "Grant the permission",
-        Some(ErrorName::KeyNotAccessible) => "Mend the key's policy, or DestinationKmsKeys",
-        Some(ErrorName::RegionNotEnabled) => "Enable the region, or take it out of the tag",
-        Some(ErrorName::CopyNotSupported) => "Take the region out of the tag",
+        Some(ErrorName::KeyNotAccessible) => "Correct the key's policy, or DestinationKmsKeys",
+        Some(ErrorName::RegionNotEnabled) => "Enable the region, or remove it from the tag",
+        Some(ErrorName::CopyNotSupported) => "Remove the region from the tag",
         Some(ErrorName::SnapshotLimitExceeded) => "Raise the account's quota of snapshots",
         Some(ErrorName::TagsRefused) => "Allow the tags that README lists",
         _ => return otherwise.to_owned(),

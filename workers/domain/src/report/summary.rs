@@ -16,15 +16,13 @@ use crate::{fleet::SnapshotState, ids::Region, policy::Rejection, ports::WorkQue
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The run.
     pub run: Run,
-    /// Its home region.
     pub home: Region,
     /// When the summary was made.
     pub ended: DateTime<Utc>,
-    /// Where this run's files stand, `s3://BUCKET/runs/RUN/EXECUTION/`.
+    /// The folder of this run's files, `s3://BUCKET/runs/RUN/EXECUTION/`.
     pub files: String,
-    /// Why the run is incomplete; of a dry run, what a run would report.
+    /// Why the run is incomplete; in a dry run, the problems that a run would report.
     pub problems: Vec<Problem>,
     /// One per instance that was planned.
     pub instances: Vec<InstanceReport>,
@@ -32,33 +30,33 @@ pub struct Summary {
     pub copies: Vec<CopiesReport>,
     /// One per swept region in which something was due or broken.
     pub expiries: Vec<ExpiryReport>,
-    /// The volumes that are gone, and whose last backup is still there.
+    /// The volumes that do not exist any more, but still have backups.
     pub gone: Vec<GoneVolume>,
-    /// What of the tags, of instances or of settings could not be used when the run was planned.
+    /// Tags, instances and settings that could not be used when the run was planned.
     pub rejected: Vec<Rejection>,
-    /// What came up on the way and is no problem.
+    /// Things that are no problem of the run, but that an operator should know.
     pub notes: Vec<Rejection>,
-    /// What failed, as the Map Runs tell it.
+    /// The failures that were read from the Map Runs.
     pub failures: Vec<ReportedFailure>,
-    /// What failed and was not read, as lines.
+    /// A line for each source of failures that could not be read.
     pub unread: Vec<String>,
     /// One per dead-letter queue that was not empty.
     pub dead_letters: Vec<DeadLettersReport>,
 }
 
-/// What became of a dead-letter queue.
+/// The dead letters of one queue, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLettersReport {
-    /// The queue that they were in before.
+    /// The work queue that they come from.
     pub queue: WorkQueue,
-    /// Those that were settled meanwhile, and are deleted.
+    /// Settled, and deleted.
     pub settled: usize,
-    /// Those that are left, by the name of their error.
+    /// Not settled, by the name of their error.
     pub left: BTreeMap<String, usize>,
 }
 
 impl Summary {
-    /// A summary of which nothing is known yet.
+    /// A summary with nothing in it yet.
     pub fn new(run: Run, home: Region, ended: DateTime<Utc>, bucket: &str) -> Self {
         let files = format!("s3://{bucket}/{}", run.key(""));
         Self {
@@ -79,7 +77,7 @@ impl Summary {
         }
     }
 
-    /// Whether nothing is owed. A dry run owes nothing, unless it could not look at all.
+    /// Whether nothing is owed. A dry run is complete unless it could not read the fleet.
     pub fn is_complete(&self) -> bool {
         match self.run.dry_run {
             true => !self.problems.iter().any(|problem| problem.kind == ProblemKind::WholeRun),
@@ -87,22 +85,20 @@ impl Summary {
         }
     }
 
-    /// Whether it is what the schedule is for: a complete run of all phases, that acted.
-    ///
-    /// A second execution of the same event, which has nothing to do, is none.
+    /// Whether it is a complete run of all phases, and neither a dry run nor a duplicate.
     pub fn is_full_backup(&self) -> bool {
         let phases = self.run.phases;
         let full = phases.snapshot && phases.copy && phases.expire;
         full && self.is_complete() && !self.run.dry_run && self.run.duplicate_of.is_none()
     }
 
-    /// Planned volumes, and those with a completed snapshot.
+    /// The number of planned volumes, and of those with a completed snapshot.
     pub fn volumes(&self) -> (usize, usize) {
         let all = || self.instances.iter().flat_map(|i| &i.volumes);
         (all().count(), all().filter(|v| v.state == Some(SnapshotState::Completed)).count())
     }
 
-    /// The rejections that are about the value or the key of a tag: they begin with `KEY=VALUE`.
+    /// The number of rejections of a tag's key or value: they begin with `KEY=VALUE`.
     pub fn rejected_tags(&self) -> usize {
         let is_tag = |rejected: &&Rejection| rejected.problem.split(' ').next().is_some_and(|word| word.contains('='));
         self.rejected.iter().filter(is_tag).count()

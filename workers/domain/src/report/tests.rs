@@ -71,6 +71,8 @@ fn plan(id: &str, volumes: &[&str]) -> InstancePlan {
         backup_cross_region: None,
         copy_regions: vec![],
         keep_forever: None,
+        hook: None,
+        no_hook: None,
     }
 }
 
@@ -84,7 +86,7 @@ fn instance(id: &str, state: &str, volumes: &[&str]) -> Instance {
     }
 }
 
-/// A fleet of these instances, and of these volumes beside theirs.
+/// A fleet of these instances with their volumes, and of more volumes.
 fn fleet(instances: &[Instance], detached: &[&str]) -> Fleet {
     let home = region("eu-west-1");
     let own = instances.iter().flat_map(|i| &i.volumes).map(|a| a.volume.clone());

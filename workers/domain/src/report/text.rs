@@ -1,7 +1,7 @@
-//! The summary as text: whole for the bucket, and as much of it as fits into a mail and into an execution's cause.
+//! The summary as text: the whole text for the bucket, and shorter ones for a mail and for an execution's cause.
 //!
-//! What is wrong comes first, then the counts and where everything stands, then the details. Only details, and the
-//! later problems, are ever left out, by whole lines, and the text says how many.
+//! Problems come first, then the counts and links, then the details. If a text is too long, whole lines of the details,
+//! and of the last problems, are left out, and the text says how many.
 
 use super::{
     expiries::{ExpiryReport, Swept},
@@ -10,18 +10,17 @@ use super::{
     snapshots::InstanceReport,
     summary::{DeadLettersReport, Summary},
 };
-use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState};
+use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState, hooks::script::Level};
 
-/// Characters of an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
+/// Characters in an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
 const MAX_CAUSE: usize = 1_000;
-/// Bytes of a mail, at most; SNS takes 256 KiB (`Publish` documentation), and much less is enough to act on.
+/// Bytes in a mail, at most. SNS allows 256 KiB (`Publish` documentation); nobody reads that much.
 const MAX_MAIL: usize = 60_000;
-/// Bytes of a mail that its problems may take, so that the counts and the links always have room.
+/// Bytes in a mail for its problems, at most, so that the counts and the links always have room.
 const MAX_MAIL_PROBLEMS: usize = 20_000;
 
 impl Summary {
-    /// The notification's subject: ASCII, of less than 100 characters, as a mail asks for (`Publish`
-    /// documentation).
+    /// The notification's subject: ASCII, less than 100 characters (`Publish` documentation).
     pub fn subject(&self) -> String {
         let state = match (self.run.dry_run, self.is_complete()) {
             (true, true) => "dry run",
@@ -44,7 +43,7 @@ impl Summary {
         self.joined(&all)
     }
 
-    /// The summary as it is sent: cut by whole lines where it is too long.
+    /// The summary for the mail; if it is too long, whole lines are left out.
     pub fn mail(&self) -> String {
         let problems = self.problem_block(&lines(&self.problems, self.run.deadline));
         let mut all = self.cut(problems, MAX_MAIL_PROBLEMS);
@@ -54,7 +53,7 @@ impl Summary {
         self.joined(&all)
     }
 
-    /// The execution's cause: the problems as the summary has them, and where it stands; empty for a complete run.
+    /// The execution's cause: the first problems, and the address of the summary; empty for a complete run.
     pub fn cause(&self) -> String {
         if self.is_complete() {
             return String::new();
@@ -75,7 +74,7 @@ impl Summary {
         format!("{}\n{tail}", cut(all.first().map_or("", String::as_str), room))
     }
 
-    /// Where a file of this run stands.
+    /// The address of a file of this run.
     fn file(&self, name: &str) -> String {
         format!("{}{name}", self.files)
     }
@@ -94,7 +93,7 @@ impl Summary {
         text
     }
 
-    /// As many whole lines as fit into so many bytes, and how many more there are.
+    /// The whole lines that fit into `most` bytes, and how many more there are.
     fn cut(&self, mut all: Vec<String>, most: usize) -> Vec<String> {
         let size = |lines: &[String]| lines.iter().map(|line| line.len() + 1).sum::<usize>();
         if size(&all) <= most {
@@ -114,14 +113,14 @@ impl Summary {
 
     fn problem_block(&self, problems: &[String]) -> Vec<String> {
         let title = match (self.run.dry_run, self.is_complete()) {
-            (true, true) => "What a run would report",
+            (true, true) => "A run would report",
             _ => "Incomplete, because",
         };
         let would = self.run.dry_run.then(|| [String::new(), self.would()]).into_iter().flatten();
         would.chain(list(title, problems.iter().cloned())).collect()
     }
 
-    /// What a run would do, of the phases that were asked for.
+    /// What a run with these phases would do.
     fn would(&self) -> String {
         let mut acts = Vec::new();
         if self.run.phases.snapshot {
@@ -136,7 +135,7 @@ impl Summary {
         if acts.is_empty() { "Would do nothing.".into() } else { format!("Would {}.", acts.join(", ")) }
     }
 
-    /// Counts, and where everything is found.
+    /// The counts, and the links.
     fn middle(&self) -> Vec<String> {
         let run = &self.run;
         let mut all = vec![String::new()];
@@ -144,6 +143,12 @@ impl Summary {
             let (planned, completed) = self.volumes();
             let instances = counted(self.instances.len(), "instance", "instances");
             all.push(format!("Snapshots: {completed} of {} of {instances}", counted(planned, "volume", "volumes")));
+            let hooked: Vec<_> = self.instances.iter().filter_map(|end| end.consistency.as_ref()).collect();
+            if !hooked.is_empty() {
+                let well = hooked.iter().filter(|known| known.level == Some(Level::Application)).count();
+                let asked = counted(hooked.len(), "instance that asks", "instances that ask");
+                all.push(format!("Application-consistent: {well} of {asked} for it"));
+            }
         }
         if !self.copies.is_empty() && !run.dry_run {
             let (made, owed) = self.copies.iter().fold((0, 0), |(made, owed), c| (made + c.made, owed + c.owed));
@@ -167,12 +172,12 @@ impl Summary {
         let account = run.execution.split(':').nth(4).unwrap_or("not known");
         all.extend([
             String::new(),
-            format!("Run: {}, which {{\"scheduledTime\": \"{}\"}} repeats", run.id, input_time(run.scheduled)),
+            format!("Run: {}; to repeat it: {{\"scheduledTime\": \"{}\"}}", run.id, input_time(run.scheduled)),
             format!("Phases: {}", phases.join(", ")),
             format!("Account: {account}, home region {}", self.home),
             format!("Started: {}; reported: {}; deadline: {}", at(run.started), at(self.ended), at(run.deadline)),
             format!("Execution: {}", console_link(&run.execution).unwrap_or_else(|| run.execution.clone())),
-            format!("Summary: {} and summary.json beside it", self.file("summary.txt")),
+            format!("Summary: {}, and summary.json in the same folder", self.file("summary.txt")),
         ]);
         all
     }
@@ -181,18 +186,18 @@ impl Summary {
         let mut all = Vec::new();
         all.extend(list("Rejected", self.rejected.iter().map(ToString::to_string)));
         let failures = self.failures.iter().map(ReportedFailure::line).chain(self.unread.iter().cloned());
-        all.extend(list("Failed on the way", failures));
+        all.extend(list("Failed tasks", failures));
         all.extend(list("Dead letters", self.dead_letters.iter().map(letters)));
         all.extend(list("Notes", self.notes.iter().map(ToString::to_string)));
         let gone = self.gone.iter().map(|gone| {
             let name = gone.name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
-            format!("{}{name}: its last backup {} goes on {}", gone.volume, gone.last, gone.delete_on)
+            format!("{}{name}: its last backup {} expires on {}", gone.volume, gone.last, gone.delete_on)
         });
         all.extend(list("Volumes that are gone", gone));
         let copies = self.copies.iter().map(|end| {
             let surplus = match end.surplus.len() {
                 0 => String::new(),
-                count => format!(", {count} in excess (they expire on their own date)"),
+                count => format!(", {count} surplus (they expire on their own date)"),
             };
             match self.run.dry_run {
                 true => {
@@ -233,7 +238,7 @@ impl Summary {
     }
 
     fn instance_lines(&self, end: &InstanceReport) -> Vec<String> {
-        let mut all = vec![end.named().to_string()];
+        let mut all = vec![format!("{}{}", end.named(), consistency(end, self.run.dry_run))];
         for volume in &end.volumes {
             let mut line = format!("  {} {}", volume.volume, volume.device);
             if !self.run.dry_run {
@@ -242,7 +247,7 @@ impl Summary {
                     (Some(id), Some(state)) => format!(": {id} is {state:?}"),
                     _ => ": no snapshot".into(),
                 };
-                // By an earlier execution of the same run: it is as old as that.
+                // An earlier execution of the same run began it.
                 if let Some(begun) = volume.begun.filter(|begun| *begun < self.run.started) {
                     line += &format!(", begun on {}, before this execution", at(begun));
                 }
@@ -256,7 +261,24 @@ impl Summary {
     }
 }
 
-/// What was deleted and what is left, in numbers; what was broken was never a backup, and is not due.
+/// How an instance was snapshotted, where a hook was asked for.
+fn consistency(end: &InstanceReport, dry_run: bool) -> String {
+    let Some(known) = &end.consistency else { return String::new() };
+    let hook = known.document.as_ref().map_or_else(String::new, |document| format!(" (hook {document})"));
+    if dry_run {
+        return hook;
+    }
+    let level = match known.level {
+        Some(Level::Application) => ", application-consistent",
+        Some(Level::Crash) => ", crash-consistent only",
+        None => "",
+    };
+    let reason = known.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let dump = known.dump.as_ref().map_or_else(String::new, |dump| format!("; dump {dump}"));
+    format!("{hook}{level}{reason}{dump}")
+}
+
+/// How many were deleted, and how many are left. Broken snapshots were never backups, and are counted apart.
 fn expired<'a>(
     dry_run: bool,
     deleted: impl IntoIterator<Item = &'a Swept>,
@@ -286,7 +308,7 @@ fn of_volume(swept: &Swept) -> String {
 
 fn letters(DeadLettersReport { queue, settled, left }: &DeadLettersReport) -> String {
     let names: String = left.iter().map(|(error, count)| format!(", {count} {error}")).collect();
-    format!("{queue:?}: {settled} settled meanwhile and deleted, {} left{names}", left.values().sum::<usize>())
+    format!("{queue:?}: {settled} settled and deleted, {} left{names}", left.values().sum::<usize>())
 }
 
 fn list(title: &str, lines: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -301,7 +323,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Where an execution stands in the Step Functions console; `None` in partitions whose console is not public.
+/// The address of an execution in the Step Functions console; `None` in partitions whose console is not public.
 ///
 /// Source: the console's own addresses, and "Endpoints and ARNs" of the GovCloud and China regions.
 pub fn console_link(execution: &str) -> Option<String> {

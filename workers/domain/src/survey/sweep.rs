@@ -5,14 +5,12 @@ use std::{collections::BTreeSet, fmt};
 use chrono::{DateTime, Utc};
 
 use crate::{
+    breaker::{MassExpire, breaker, stopped},
     contract::Hold,
     copies::{self, CopyRules, LiveInstances, is_source},
     earlier_scripts::{LegacyKey, legacy_key},
     error::{Ec2Error, ErrorName, Failure},
-    expiry::{
-        Candidate, KeptSources, MassExpire, Scope, Verdict, breaker, keep_sources_of_owed_copies, keep_what_is_held,
-        stopped, verdicts,
-    },
+    expiry::{Candidate, KeptSources, Scope, Verdict, keep_sources_of_owed_copies, keep_what_is_held, verdicts},
     fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId},
     ports::{Ec2, SnapshotFilter},
@@ -32,7 +30,7 @@ pub struct Sweep<'a, E> {
     /// What exists now.
     pub fleet: &'a Fleet,
     /// The run that asks; none where a person does.
-    pub run: Option<&'a str>,
+    pub run_id: Option<&'a str>,
     /// Now.
     pub now: DateTime<Utc>,
 }
@@ -64,7 +62,7 @@ pub async fn judge<E: Ec2>(
     sweep: &Sweep<'_, E>,
     planned: impl AsyncFn(&Region) -> Result<BTreeSet<SnapshotId>, Failure>,
 ) -> Result<Judged, Failure> {
-    let Sweep { ec2, home, settings, fleet, run, now } = sweep;
+    let Sweep { ec2, home, settings, fleet, run_id, now } = sweep;
     let today = now.date_naive();
     let owners = LiveInstances::of(&fleet.instances);
     let (mut judged, mut due_sources) = (Judged::default(), BTreeSet::new());
@@ -82,7 +80,7 @@ pub async fn judge<E: Ec2>(
     let give = |candidates: &[Candidate], kept: &KeptSources| {
         let kept_sources = Some(kept);
         let minimum_kept = settings.minimum_kept;
-        verdicts(candidates, &Scope { home, region, today, run: *run, floor: &floor, minimum_kept, kept_sources })
+        verdicts(candidates, &Scope { home, region, today, run_id: *run_id, floor: &floor, minimum_kept, kept_sources })
     };
     let mut kept = KeptSources::default();
     judged.verdicts = give(&judged.candidates, &kept);
@@ -113,14 +111,14 @@ pub fn stop(region: &Region, held: Option<&str>, judged: &Judged, settings: &Set
     let refuse = |why: &dyn fmt::Display| Failure::new(ErrorName::MassExpire, stopped(region, &why));
     // One that cannot be read holds.
     match held.map(serde_json::from_str::<Hold>) {
-        Some(Ok(Hold { since, run, why })) => {
+        Some(Ok(Hold { since, run_id, why })) => {
             return Stop::Held(refuse(&format!(
-                "stopped since {} (run {run}): {why}",
+                "stopped since {} (run {run_id}): {why}",
                 since.format("%Y-%m-%d %H:%M UTC")
             )));
         }
         Some(Err(error)) => {
-            return Stop::Held(refuse(&format!("{} cannot be read ({error}), and holds", Hold::key(region))));
+            return Stop::Held(refuse(&format!("{} cannot be read ({error}), and still holds", Hold::key(region))));
         }
         None => {}
     }
@@ -145,7 +143,7 @@ async fn sources_of_owed_copies<E: Ec2>(
     if due.is_empty() {
         return Ok(owed);
     }
-    let rules = CopyRules::new(sweep.home, sweep.run.unwrap_or_default(), sweep.settings, sweep.now);
+    let rules = CopyRules::new(sweep.home, sweep.run_id.unwrap_or_default(), sweep.settings, sweep.now);
     // All of them for each region: which of several a copy is of does not depend on what each asks for.
     let sources = due_and_alike(sweep, due).await?;
     let regions: BTreeSet<Region> = sources.iter().flat_map(|source| living.copy_regions(source)).collect();

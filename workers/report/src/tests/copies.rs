@@ -4,7 +4,7 @@ use super::*;
 async fn a_promised_copy_whose_retention_ran_out_on_the_way_is_a_problem() {
     let night = night().await;
     night.ec2.snapshots.borrow_mut().remove(&east());
-    // Copies are kept for two days at least: today it is not owed any more.
+    // A copy is kept for two days: today it is not owed any more.
     night.ec2.change(|s| s.tags.extend(tags([("CreatedOn", "2026-11-20"), ("RetentionCrossRegion", "2")])));
     let answer = night.report().await.unwrap();
     let line = "i-1 (web), vol-1, snap-00000000000000001 of 2026-11-20: promised copy in us-east-1 was not made before its \
@@ -37,8 +37,7 @@ async fn a_copy_that_is_pending_for_longer_than_a_day_is_owed_and_stuck() {
         }
     });
     let answer = night.report().await.unwrap();
-    let line =
-        "copy snap-00000000000000002 pending since 2026-11-20 03:00 UTC: its copy in us-east-1 does not get done";
+    let line = "copy snap-00000000000000002 pending since 2026-11-20 03:00 UTC: its copy in us-east-1 is stuck";
     assert!(!answer.complete && answer.cause.contains(line), "{answer:?}");
     assert_eq!(night.summary().copies[0].owed, 1);
 }

@@ -20,7 +20,7 @@ async fn a_night_after_which_all_is_there_is_complete_and_says_so_as_often_as_it
     let summary = night.summary();
     assert_eq!((summary.volumes(), summary.copies[0].made, summary.copies[0].owed), ((1, 1), 1, 0));
     assert_eq!(summary.expiries[0].deleted[0].id.as_str(), "snap-99");
-    // The home region's snapshots, the destination's copies, and what was to be deleted: each once a report.
+    // A report reads once: the home region's snapshots, the destination's copies, the snapshots planned for deletion.
     assert_eq!(night.ec2.count("DescribeSnapshots"), 2 * 3);
 }
 
@@ -66,7 +66,7 @@ async fn whatever_is_missing_makes_it_incomplete_and_is_named() {
         ("the expiry could not be run: States.Timeout: too slow", |n| {
             (n.event.expiries, n.event.expiry_failure) = (vec![], Some(timed_out()));
         }),
-        ("nothing was expired, since the fleet could not be listed once more: States.Timeout: too slow", |n| {
+        ("nothing was expired, since the fleet could not be listed again: States.Timeout: too slow", |n| {
             (n.event.expiries, n.event.fleet_again_failure) = (vec![], Some(timed_out()));
         }),
     ];
@@ -76,7 +76,7 @@ async fn whatever_is_missing_makes_it_incomplete_and_is_named() {
         let answer = night.report().await.unwrap();
         assert!(!answer.complete && answer.cause.contains(named), "{named}: {answer:?}");
         let problems = night.summary().problems;
-        // What is missing in the home region is missing everywhere.
+        // A snapshot that is missing in the home region has no copy, either.
         assert!(problems.len() == 1 || named.contains("snapshot of this run"), "{problems:?}");
         assert!(night.written("summary.txt").contains(named));
         assert!(night.services.sent.borrow()[0].0.ends_with("INCOMPLETE"));
@@ -86,7 +86,7 @@ async fn whatever_is_missing_makes_it_incomplete_and_is_named() {
 #[tokio::test]
 async fn a_region_that_the_state_says_nothing_of_is_a_problem() {
     let says = |place: &str, phase: &str| {
-        format!("{place}: {phase}: the run's state has neither a result nor a failure of it")
+        format!("{place}: {phase}: the run's state has neither a result nor a failure for it")
     };
     let of_copies = says("us-east-1", "copies");
     let of_expiry = says("eu-west-1", "expiry");
@@ -103,7 +103,7 @@ async fn a_region_that_the_state_says_nothing_of_is_a_problem() {
         let answer = night.report().await.unwrap();
         assert!(!answer.complete && answer.cause.starts_with(named), "{named}: {answer:?}");
     }
-    // Where the phase is off, nothing has to be said.
+    // Without the phase, a region needs no result.
     let mut night = night().await;
     night.event.run.phases = Phases { snapshot: true, copy: false, expire: false };
     (night.event.copies, night.event.expiries) = (vec![], vec![]);
@@ -117,7 +117,7 @@ async fn a_fleet_that_could_not_be_listed_once_more_is_a_problem_also_where_noth
     (night.event.copies, night.event.expiries) = (vec![], vec![]);
     night.event.fleet_again_failure = Some(timed_out());
     let answer = night.report().await.unwrap();
-    let begin = "the fleet could not be listed once more: States.Timeout: too slow. ";
+    let begin = "the fleet could not be listed again: States.Timeout: too slow. ";
     assert!(!answer.complete && answer.cause.starts_with(begin), "{answer:?}");
 }
 
@@ -131,7 +131,7 @@ async fn without_any_word_of_the_fleet_it_is_incomplete() {
 
 #[tokio::test]
 async fn a_region_that_cannot_be_looked_at_is_named_and_the_rest_is_reported() {
-    // The looks: the home region's snapshots, the destination, what was to be deleted.
+    // The looks: the home region's snapshots, the destination, the snapshots that were planned for deletion.
     for (look, named) in [(1, "us-east-1"), (2, "eu-west-1")] {
         let night = night().await;
         for _ in 0..look {
@@ -139,10 +139,10 @@ async fn a_region_that_cannot_be_looked_at_is_named_and_the_rest_is_reported() {
         }
         night.ec2.fail_next("DescribeSnapshots", Fault::Refused("InternalError"));
         let answer = night.report().await.unwrap();
-        assert!(!answer.complete && answer.cause.starts_with(&format!("{named}: cannot be looked at: ")), "{answer:?}");
+        assert!(!answer.complete && answer.cause.starts_with(&format!("{named}: cannot be read: ")), "{answer:?}");
         assert_eq!(night.summary().volumes(), (1, 1));
     }
-    // One that failed in the run, and still does, is one problem.
+    // A region that failed in the run and still fails is one problem.
     let mut night = night().await;
     night.event.copies[0].failure = Some(timed_out());
     night.ec2.fail_next("DescribeSnapshots", Fault::Spared);
@@ -192,7 +192,7 @@ async fn a_dry_run_says_what_it_would_do_and_is_no_failure() {
     let (subject, mail) = night.services.sent.borrow()[0].clone();
     assert!(subject.ends_with(": dry run"), "{subject}");
     assert!(mail.contains("\n\nWould snapshot 1 volume, copy 2 to us-east-1, delete 1.\n"), "{mail}");
-    assert!(mail.contains("\nWhat a run would report:\n  vol-9, last backup "), "{mail}");
+    assert!(mail.contains("\nA run would report:\n  vol-9, last backup "), "{mail}");
     assert!(mail.contains("\n  us-east-1: expiry: States.Timeout: too slow. "), "{mail}");
     let summary = night.summary();
     assert_eq!((summary.volumes(), summary.copies[0].owed, summary.copies[0].of_new_snapshots), ((1, 0), 1, 1));
@@ -227,7 +227,7 @@ async fn where_the_map_runs_cannot_be_asked_the_rest_is_reported_and_it_is_incom
     let mut night = night().await;
     night.services.executions_are_down = true;
     let answer = night.report().await.unwrap();
-    assert!(!answer.complete && answer.cause.starts_with("it cannot be known what failed on the way"), "{answer:?}");
+    assert!(!answer.complete && answer.cause.starts_with("the failures of the tasks could not be read"), "{answer:?}");
     assert_eq!(night.summary().volumes(), (1, 1));
 }
 
@@ -283,14 +283,13 @@ async fn dead_letters_that_are_settled_are_deleted_and_the_others_are_counted_an
     assert_eq!(*night.services.letters.borrow(), all, "a dry run touches none");
 
     night.event.run.dry_run = false;
-    assert!(night.report().await.unwrap().complete, "what lies there is no reason by itself");
+    assert!(night.report().await.unwrap().complete, "dead letters do not make a run incomplete");
     assert_eq!(*night.services.letters.borrow(), left);
     assert_eq!(*night.services.put_back.borrow(), left);
     let text = night.written("summary.txt");
-    for line in [
-        "Wait: 0 settled meanwhile and deleted, 1 left, 1 WorkerCrashed",
-        "Copy: 1 settled meanwhile and deleted, 1 left, 1 BadMessage",
-    ] {
+    for line in
+        ["Wait: 0 settled and deleted, 1 left, 1 WorkerCrashed", "Copy: 1 settled and deleted, 1 left, 1 BadMessage"]
+    {
         assert!(text.contains(line), "{text}");
     }
 }

@@ -9,14 +9,14 @@ async fn the_later_list_of_the_fleet_decides_what_is_still_owed() {
     gone.list_fleet("fleet-again.json");
     let answer = gone.report().await.unwrap();
     assert!(answer.complete, "{answer:?}");
-    assert_eq!(gone.notes(), ["i-1 (web): the instance is gone since it was discovered"]);
+    assert_eq!(gone.notes(), ["i-1 (web): the instance was terminated after it was discovered"]);
 
     let untagged = night().await;
     untagged.ec2.instances.borrow_mut()[0].tags.remove("Backup");
     untagged.ec2.snapshots.borrow_mut().clear();
     untagged.list_fleet("fleet-again.json");
     assert!(untagged.report().await.unwrap().complete);
-    assert_eq!(untagged.notes(), ["i-1 (web): it lost its Backup tag since it was discovered"]);
+    assert_eq!(untagged.notes(), ["i-1 (web): it lost its Backup tag after it was discovered"]);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_volume_that_is_gone_is_listed_until_its_last_backup_goes() {
     let labels = [("Type", "Automated"), ("CreatedOn", "2026-11-21"), ("DeleteOn", "2026-11-28"), ("Name", "old")];
     let last = night.ec2.add_snapshot(&home(), "vol-9".parse().ok().as_ref(), Completed, tags(labels));
     assert!(night.report().await.unwrap().complete, "it is no problem");
-    let line = format!("vol-9 (old): its last backup {last} goes on 2026-11-28");
+    let line = format!("vol-9 (old): its last backup {last} expires on 2026-11-28");
     assert!(night.written("summary.txt").contains(&line), "{}", night.written("summary.txt"));
 }
 
@@ -92,8 +92,43 @@ async fn why_a_snapshot_is_missing_comes_from_the_map_run() {
     night.services.map_runs = vec![map_run("Snapshots", input, "SnapshotLimitExceeded", "CreateSnapshots: no more")];
     let answer = night.report().await.unwrap();
     let begin = "i-1 (web), vol-1: no completed snapshot of this run: SnapshotLimitExceeded: CreateSnapshots: no more. \
-                 Raise the account's quota of snapshots. To make it up, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", ";
+                 Raise the account's quota of snapshots. To make it now, start {\"scheduledTime\": \"2026-11-22T03:00:00Z\", ";
     assert!(answer.cause.starts_with(begin), "{answer:?}");
     let text = night.written("summary.txt");
     assert!(text.contains("\n  Snapshots: SnapshotLimitExceeded: CreateSnapshots: no more: i-1 (web)\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_night_with_a_hook_that_less_came_of_is_complete_and_says_so() {
+    let mut night = night().await;
+    night.ec2.instances.borrow_mut()[0].tags.insert("BackupHook".into(), "mine".into());
+    let (plans, _) = plan(&night.ec2.fleet(), 7.try_into().unwrap(), &HookDocuments::default());
+    let (none, hooked) = (vec![], plans.iter().map(|plan| json!(plan)).collect());
+    night.event.fleet.as_mut().unwrap().manifest = night.manifest("instances.jsonl", none).await;
+    let manifest = night.manifest("hooked.jsonl", hooked).await;
+    night.ec2.change(|snapshot| {
+        snapshot.tags.insert("Consistency".into(), "crash".into());
+        snapshot.tags.insert("ConsistencyReason".into(), "HookNotManaged: no agent".into());
+    });
+    for listed in [Some(manifest), None] {
+        night.event.fleet.as_mut().unwrap().hooked = listed;
+        let answer = night.report().await.unwrap();
+        assert!(answer.complete, "{answer:?}");
+        assert_eq!(
+            night.notes(),
+            ["i-1 (web): crash-consistent, though a hook was asked for: HookNotManaged: no agent"]
+        );
+        assert!(night.written("summary.txt").contains("Application-consistent: 0 of 1 instance"));
+    }
+    night.ec2.change(|snapshot| _ = snapshot.tags.insert("ConsistencyReason".into(), "PostHookFailed: busy".into()));
+    let answer = night.report().await.unwrap();
+    assert!(answer.cause.starts_with("i-1 (web): it may still be frozen: PostHookFailed: busy"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_map_over_instances_that_could_not_run_concerns_the_whole_run() {
+    let mut night = night().await;
+    night.event.snapshots = vec![Default::default(), domain::contract::PhaseEnd { failure: Some(timed_out()) }];
+    let answer = night.report().await.unwrap();
+    assert!(answer.cause.starts_with("the snapshots could not be begun: States.Timeout: too slow"), "{answer:?}");
 }

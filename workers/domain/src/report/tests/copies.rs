@@ -7,7 +7,7 @@ use crate::copies::{CopyTask, Doubt, LiveInstances, Stuck};
 
 use SnapshotState::{Completed, Error, Pending};
 
-/// A destination, us-east-1, that holds `there` and is owed `owed`.
+/// The destination us-east-1, which holds `there` and is owed `owed`.
 struct Case {
     there: Vec<Snapshot>,
     owed: Owed,
@@ -68,18 +68,18 @@ fn a_copy_that_is_owed_is_told_with_its_source_and_why_it_is_not_there() {
             vec![broken],
             denied,
             ", copy snap-a",
-            "KeyNotAccessible: the copy is in error: Given key ID is not accessible. Mend the key's policy, or \
+            "KeyNotAccessible: the copy is in error: Given key ID is not accessible. Correct the key's policy, or \
              DestinationKmsKeys",
         ),
         (vec![pending], Failed::default(), ", copy snap-b", "the copy is pending since 2026-11-22 04:02 UTC"),
-        (vec![], unread, "", "why was not read: see the Map Run Copies"),
+        (vec![], unread, "", "the reason could not be read: see the Map Run Copies"),
         (vec![], Failed::default(), "", "no failure is known: see the log of the copy function"),
     ] {
         let case = Case { there, failed, ..owing(vec![task("snap-1")]) };
         assert_eq!(case.lines(), [format!("{who}{who_more}: owed a copy in us-east-1: {why}. {to_do}")]);
     }
     let unplanned = Case { planned: vec![], ..owing(vec![task("snap-1")]) };
-    assert!(unplanned.lines()[0].contains("it was not on the run's list yet"));
+    assert!(unplanned.lines()[0].contains("it was not in the run's manifest yet"));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn what_is_stuck_forgotten_or_not_tagged_is_told_with_its_source() {
     assert_eq!(
         lines[0],
         "i-1 (web), vol-1, snap-1 of 2026-11-22, copy snap-a pending since 2026-11-20 03:00 UTC: its copy in us-east-1 \
-         does not get done. Look at its progress there; if you delete it, the next run copies again"
+         is stuck. Look at its progress there; if you delete it, the next run copies again"
     );
     assert!(
         lines[1]
@@ -120,11 +120,11 @@ fn a_planned_copy_whose_retention_ran_out_is_a_problem() {
     assert!(vanished.lines().is_empty(), "its source is gone");
     let mut unasked = case(vec![]);
     unasked.instance.tags.remove("BackupCrossRegion");
-    assert!(unasked.lines().is_empty(), "nobody asks for it any more");
+    assert!(unasked.lines().is_empty(), "no tag asks for it any more");
     let doubtful = Owed { doubtful: vec![Doubt { source: id("snap-1"), reason: "?".into() }], ..Owed::default() };
     assert!(Case { owed: doubtful, ..case(vec![]) }.lines().is_empty(), "it is in doubt");
 
-    // Too late is not the same as left to the next run.
+    // The next run does not make this copy, although the error is OutOfTime.
     let input = json!({"task": {"action": "copy", "region": "us-east-1", "snapshot": "snap-1"}});
     let failed = Failed::of(&[map_run("Copies", vec![item(input, "OutOfTime", "the deadline is over")])]);
     let lines = Case { failed, ..case(vec![]) }.lines();
@@ -144,7 +144,7 @@ fn the_oldest_completed_copy_of_a_source_is_the_one_that_is_shown() {
     let case = Case { there, ..owing(vec![]) };
     let of = [id("snap-1"), id("snap-2")];
     let completed = case.look(|d| d.completed(&of.iter().collect::<BTreeSet<_>>()));
-    assert_eq!(completed, BTreeMap::from([(id("snap-1"), id("snap-b"))]), "and of no others anything is kept");
+    assert_eq!(completed, BTreeMap::from([(id("snap-1"), id("snap-b"))]), "and nothing of other sources");
     assert_eq!(case.look(|d| d.end(RUN).made), 4);
 }
 
@@ -158,7 +158,7 @@ fn doubts_and_tags_without_room_are_notes() {
         notes,
         [
             "snap-1: us-east-1 has copies that may be of it",
-            "snap-2: there is no room on its copies for all of its tags: Team, Stage"
+            "snap-2: its copies have no room for these of its tags: Team, Stage"
         ]
     );
 }

@@ -17,7 +17,7 @@ fn batch(ids: &[&str]) -> ExpireTask {
     }
 }
 
-/// Where of a batch these are left, with these tags, and the batch failed so.
+/// The report on a batch of which these snapshots are left, with these tags, and which failed in this way.
 fn swept(left: &[&str], own: &[(&str, &str)], batch: ExpireTask, failed: &Failed) -> (ExpiryReport, Vec<Problem>) {
     let read = || SnapshotTags::read(&tags(own.iter().copied()));
     RegionSweep {
@@ -65,10 +65,10 @@ fn what_failed_otherwise_and_is_left_is_a_problem() {
     let first = "i-1 (web), vol-1, snap-1: could not be deleted in us-east-1: ";
     let named = failed("Ec2Refused", "snap-1: Odd: no", &ids);
     let (end, problems) = swept(&ids, &[], batch(&ids), &named);
-    assert_eq!(shown(&problems), [format!("{first}Ec2Refused: Odd: no. The next run decides anew")]);
+    assert_eq!(shown(&problems), [format!("{first}Ec2Refused: Odd: no. The next run decides again")]);
     assert!(reasons(&end)[1].contains("kept at the moment of deletion"), "the other one was not refused");
 
-    // Where the cause does not say of which, or was cut, all of them may be meant.
+    // A cause that names no snapshot, or was cut, may be about all of them.
     for cause in ["DescribeSnapshots in us-east-1: no answer", "snap-1: Odd: it was cut…"] {
         let (_, problems) = swept(&ids, &[], batch(&ids), &failed("Ec2Refused", cause, &ids));
         assert_eq!(problems.len(), 2, "{cause}");
@@ -78,12 +78,12 @@ fn what_failed_otherwise_and_is_left_is_a_problem() {
         let (_, problems) = swept(&ids[..1], &[], batch(&ids), &failed);
         assert_eq!(
             shown(&problems),
-            [format!("{first}why was not read: see the Map Run Expiries. The next run decides anew")]
+            [format!("{first}the reason could not be read: see the Map Run Expiries. The next run decides again")]
         );
     }
     let yesterday = ExpireTask { planned: day("2026-11-21"), ..batch(&ids) };
     let (_, problems) = swept(&ids[..1], &[], yesterday, &Failed::default());
-    assert!(shown(&problems)[0].contains("planned on 2026-11-21, and only that day's plan is carried out"));
+    assert!(shown(&problems)[0].contains("planned on 2026-11-21: a plan is only carried out on its own day"));
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn what_was_kept_on_purpose_is_no_problem_whatever_failed_beside_it() {
     let ids = ["snap-1"];
     let failed = failed("AccessDenied", "no", &ids);
     for (own, why) in [
-        (("KeepForever", ""), "it got KeepForever since it was planned"),
-        (("DeleteOn", "2026-12-24"), "it got a later DeleteOn since it was planned"),
+        (("KeepForever", ""), "it got KeepForever after it was planned"),
+        (("DeleteOn", "2026-12-24"), "it got a later DeleteOn after it was planned"),
     ] {
         let (end, problems) = swept(&ids, &[own], batch(&ids), &failed);
         assert!(problems.is_empty() && reasons(&end)[0].ends_with(why), "{end:?}");

@@ -42,7 +42,7 @@ fn the_worst_comes_first() {
 
 #[test]
 fn equal_causes_are_one_line_with_the_first_five_by_name() {
-    // What EC2 encodes differs each time, and so do ids.
+    // Encoded messages of EC2 and ids differ each time.
     let message =
         |n: usize| format!("CreateSnapshots in eu-west-1: not allowed on vol-{n:017x}: {}", "x9".repeat(40 + n));
     let mut all: Vec<Problem> = (1..=30).map(|n| no_snapshot(n, "AccessDenied", &message(n))).collect();
@@ -142,8 +142,8 @@ fn failures_of_the_same_reason_are_one_line_and_name_what_they_were_about() {
     assert_eq!(
         unread,
         [
-            "Expiries: 29 more that were not read: see the Map Run",
-            "Copies: it cannot be known what failed (DescribeMapRun: no): see the Map Run"
+            "Expiries: 29 more failures were not read: see the Map Run",
+            "Copies: the failures could not be read (DescribeMapRun: no): see the Map Run"
         ]
     );
 }

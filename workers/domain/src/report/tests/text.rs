@@ -3,7 +3,7 @@ use crate::expiry::Expire;
 
 use SnapshotState::{Completed, Error};
 
-/// A run of which each part says something.
+/// A summary with something in every part.
 fn eventful() -> Summary {
     let mut early = snapshot("snap-1", "vol-1", Completed);
     early.started = "2026-11-22T01:02:03Z".parse().unwrap();
@@ -69,31 +69,31 @@ Copies: 1 made by this run, 2 owed
 Expired: 2 deleted (1 due, 1 broken), 1 left (1 due, 0 broken)
 Rejected: 2
 
-Run: 20261122T030000Z, which {\"scheduledTime\": \"2026-11-22T03:00:00Z\"} repeats
+Run: 20261122T030000Z; to repeat it: {\"scheduledTime\": \"2026-11-22T03:00:00Z\"}
 Phases: snapshot, copy, expire
 Account: 111122223333, home region eu-west-1
 Started: 2026-11-22 03:00 UTC; reported: 2026-11-22 04:00 UTC; deadline: 2026-11-22 23:00 UTC
 Execution: https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:111122223333:execution:backup:e1
-Summary: s3://reports/runs/20261122T030000Z/e1/summary.txt and summary.json beside it
+Summary: s3://reports/runs/20261122T030000Z/e1/summary.txt, and summary.json in the same folder
 
 Rejected:
   i-9 (old): Retention=\"7d\": allowed is a whole number of days from 1 to 36500
   i-9 (old): the instance has no EBS volume
 
-Failed on the way:
+Failed tasks:
   Copies: AccessDenied: no: snap-1 to us-east-1
 
 Dead letters:
-  Copy: 1 settled meanwhile and deleted, 3 left, 2 AccessDenied, 1 BadMessage
+  Copy: 1 settled and deleted, 3 left, 2 AccessDenied, 1 BadMessage
 
 Notes:
   snap-5: a second snapshot of its volume
 
 Volumes that are gone:
-  vol-dead (db): its last backup snap-6 goes on 2026-11-29
+  vol-dead (db): its last backup snap-6 expires on 2026-11-29
 
 Copies:
-  us-east-1: 1 made by this run, 2 owed, 1 in excess (they expire on their own date)
+  us-east-1: 1 made by this run, 2 owed, 1 surplus (they expire on their own date)
   us-west-2: 0 made by this run, 0 owed
 
 Expired:
@@ -126,9 +126,7 @@ fn a_dry_run_says_what_it_would_do_of_the_phases_that_were_asked_for() {
     assert_eq!(summary.subject(), "EBS backup 20261122T030000Z in eu-west-1: dry run, 1 tag cannot be used");
     assert!(summary.is_complete() && summary.cause().is_empty(), "it is no failure");
     let text = summary.text();
-    assert!(
-        text.contains("\n\nWould snapshot 3 volumes, copy 5 to us-east-1, delete 3.\n\nWhat a run would report:\n")
-    );
+    assert!(text.contains("\n\nWould snapshot 3 volumes, copy 5 to us-east-1, delete 3.\n\nA run would report:\n"));
     assert!(text.contains("\nTo be deleted:\n  eu-west-1: 3 to be deleted (2 due, 1 broken)\n"), "{text}");
     assert!(text.contains("\n    vol-3 /dev/sdc\n") && !text.contains("no snapshot"), "{text}");
     assert!(!text.contains("INCOMPLETE") && !text.contains(" left"), "{text}");
@@ -163,7 +161,7 @@ fn only_a_complete_full_run_that_acted_is_a_full_backup() {
     }
 }
 
-/// A summary of so many instances of the longest names, and so many problems that have nothing in common.
+/// A summary of many instances with the longest names, and many problems that have nothing in common.
 fn large(instances: usize, problems: usize) -> Summary {
     let mut summary = eventful();
     let long = "Zürich-DB-".repeat(25);
