@@ -77,7 +77,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 
 .PHONY: test
 test: format lint unit check build ## Run every check and every test; CI runs this.
-	$(call say,Beside the stories: the tests of the local cloud$(comma) of `make cloud`$(comma) and of the database scripts)
+	$(call say,Beside the stories: the tests of the local cloud$(comma) of make cloud$(comma) and of the database scripts)
 	@# The stories wait most of the time. What runs beside them is shown when they have ended.
 	@log=$$(mktemp); $(MAKE) --no-print-directory beside > $$log 2>&1 & beside=$$!; \
 	result=0; $(MAKE) --no-print-directory stories || result=1; \
