@@ -76,16 +76,8 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check build ## Run every check and every test; CI runs this.
-	$(call say,Beside the stories: the tests of the local cloud$(comma) of `make cloud`$(comma) and of the database scripts)
-	@# The stories wait most of the time. What runs beside them is shown when they have ended.
-	@log=$$(mktemp); $(MAKE) --no-print-directory beside > $$log 2>&1 & beside=$$!; \
-	result=0; $(MAKE) --no-print-directory stories || result=1; \
-	wait $$beside || result=1; cat $$log; rm $$log; exit $$result
+test: format lint unit check check-local check-cloud databases stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
-
-.PHONY: beside
-beside: check-local check-cloud databases
 
 .PHONY: format
 format: environments ## Check the formatting.

@@ -355,9 +355,16 @@ impl Cloud {
     /// A file of an execution in the report bucket; empty if there is none.
     pub fn report(&self, stack: &Stack, execution: &Ended, name: &str) -> String {
         let bucket = stack.output("ReportBucketName");
-        let listing = self.get(stack, &format!("{}/{bucket}?list-type=2&prefix=runs/", self.aws));
         let ending = format!("/{}/{name}", execution.arn.rsplit(':').next().unwrap());
-        let key = between(&listing, "<Key>", "</Key>").into_iter().find(|key| key.ends_with(&ending));
+        // A listing ends after 1,000 keys.
+        let (mut key, mut after) = (None, String::new());
+        while key.is_none() {
+            let page = format!("{}/{bucket}?list-type=2&prefix=runs/&start-after={after}", self.aws);
+            let keys = between(&self.get(stack, &page), "<Key>", "</Key>");
+            let Some(last) = keys.last().cloned().filter(|last| *last > after) else { break };
+            key = keys.into_iter().find(|key| key.ends_with(&ending));
+            after = last;
+        }
         key.map(|key| self.get(stack, &format!("{}/{bucket}/{key}", self.aws))).unwrap_or_default()
     }
 

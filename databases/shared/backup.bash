@@ -69,11 +69,14 @@ say() {
 
 # What the caller gave is wrong, and nothing was begun.
 refuse() {
+    stop_if_asked
     say "$@"
     exit 2
 }
 
 fail() {
+    # What a signal ended has failed, too.
+    stop_if_asked
     say "$@"
     exit 1
 }
@@ -94,40 +97,77 @@ first_program() {
 # process group of its own, so that a signal ends the whole pipeline.
 JOB=
 attended() {
+    stop_if_asked
     set -m
     "$@" &
     JOB=$!
     set +m
+    # A signal that came before JOB was set ended nothing.
+    [[ ! $SIGNAL ]] || end_job
     local status=0
     wait "$JOB" || status=$?
+    if [[ $SIGNAL ]]; then
+        # It ended the waiting, and the job perhaps not yet.
+        wait "$JOB" 2>/dev/null || true
+        end_group "$JOB"
+    fi
     JOB=
+    stop_if_asked
     return "$status"
+}
+
+# A signal leaves a word, and ends what is waited for; all else follows outside of the trap, in which bash cannot wait
+# for a process without the risk of waiting for ever. Bash reads a command substitution when it expands it, and runs
+# traps within longer ones, which is a syntax error: each is short, on a line, and in no here-document.
+SIGNAL=
+catch_signals() {
+    local signal
+    for signal in TERM INT HUP; do
+        # shellcheck disable=SC2064 # Its name as it is now.
+        trap "SIGNAL=$signal; end_job" "$signal"
+    done
+}
+
+end_job() {
+    if [[ $JOB ]]; then
+        kill -TERM -- "-$JOB" 2>/dev/null || true
+    fi
+}
+
+# What the job started may end later than the job. Ten seconds are enough to end in order.
+end_group() {
+    local looks=0
+    while kill -0 -- "-$1" 2>/dev/null; do
+        ((looks < 100)) || kill -KILL -- "-$1" 2>/dev/null || true
+        looks=$((looks + 1))
+        sleep 0.1
+    done
+}
+
+stop_if_asked() {
+    local signal=$SIGNAL
+    if [[ $signal ]]; then
+        SIGNAL=
+        say "stopped by SIG$signal. $UNTOUCHED"
+        exit $((128 + $(kill -l "$signal")))
+    fi
 }
 
 WORK=
 clean_up() {
+    local status=$?
     trap '' TERM INT HUP
-    if [[ $JOB ]]; then
-        kill -TERM -- "-$JOB" 2>/dev/null || true
-        wait "$JOB" 2>/dev/null || true
+    # What failed without a word of its own may have been ended by the signal.
+    if [[ $SIGNAL && $status != 0 ]]; then
+        say "stopped by SIG$SIGNAL. $UNTOUCHED"
+        status=$((128 + $(kill -l "$SIGNAL")))
     fi
     stop_scratch_server
     remove_partial_files
     if [[ $WORK ]]; then
-        rm -rf -- "$WORK"
+        rm -rf -- "$WORK" || true
     fi
-}
-
-# stopped SIGNAL NUMBER
-stopped() {
-    say "stopped by SIG$1. $UNTOUCHED"
-    exit $((128 + $2))
-}
-
-catch_signals() {
-    trap 'stopped TERM 15' TERM
-    trap 'stopped INT 2' INT
-    trap 'stopped HUP 1' HUP
+    exit "$status"
 }
 
 main() {

@@ -103,8 +103,7 @@ check_dump() {
     # MariaDB writes 1,509 bytes for one database without tables.
     ((UNCOMPRESSED >= 1000)) || bad_dump "it has $UNCOMPRESSED bytes, less than a dump of nothing"
 
-    missing=$(awk -F '\t' 'NR == FNR {if ($1 == "database") found[$2]; next} !($0 in found)' \
-        "$WORK/contents" "$WORK/databases" | tr '\n' ' ')
+    missing=$(missing_databases)
     [[ ! $missing ]] || bad_dump "databases are missing: $missing"
     missing_tables "$WORK/tables" >"$WORK/missing"
     if [[ -s $WORK/missing ]]; then
@@ -122,6 +121,11 @@ check_dump() {
 # content KEY prints what follows KEY in the contents.
 content() {
     awk -F '\t' -v key="$1" '$1 == key {print $2; exit}' "$WORK/contents"
+}
+
+missing_databases() {
+    awk -F '\t' 'NR == FNR {if ($1 == "database") found[$2]; next} !($0 in found)' "$WORK/contents" "$WORK/databases" |
+        tr '\n' ' '
 }
 
 # The server's own tables are left out: some have no data to dump, and which they are differs between versions. So are
@@ -142,6 +146,7 @@ commit_dump() {
     write_hash >"$FOLDER/.$DUMP_NAME_TODAY.sha256.partial"
     write_manifest >"$FOLDER/.$DUMP_NAME_TODAY.json.partial"
     sync -- "$FOLDER/.$DUMP_NAME_TODAY.sha256.partial" "$FOLDER/.$DUMP_NAME_TODAY.json.partial"
+    stop_if_asked
     trap '' TERM INT HUP
     mv --force -- "$PARTIAL" "$FOLDER/$DUMP_NAME_TODAY"
     mv --force -- "$FOLDER/.$DUMP_NAME_TODAY.sha256.partial" "$FOLDER/$DUMP_NAME_TODAY.sha256"

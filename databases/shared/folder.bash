@@ -24,7 +24,8 @@ open_folder() {
     [[ -r $FOLDER && -w $FOLDER && -x $FOLDER ]] ||
         refuse "DB_BACKUP_FOLDER: $FOLDER cannot be read and written; $allowed"
     for manifest in "$FOLDER"/db-*.json; do
-        kind=$(manifest_field "$manifest" kind)
+        read_manifest "$manifest"
+        kind=${MANIFEST[kind]-}
         [[ ! $kind || $kind == "$KIND" ]] ||
             refuse "DB_BACKUP_FOLDER: $FOLDER has dumps of kind $kind (${manifest##*/});" \
                 "allowed: a folder for $KIND alone"
@@ -66,23 +67,20 @@ find_dumps() {
     fi
 }
 
-date_of() {
-    [[ $1 =~ $DUMP_NAME ]] && echo "${BASH_REMATCH[1]}"
-}
-
 # Sets STATE to "good", or to what is wrong. The hash is for --verify: reading every dump every night takes too long.
 judge() {
     local dump=$FOLDER/$1 manifest=$FOLDER/$1.json expected bytes
     STATE=good
+    read_manifest "$manifest"
     bytes=$(stat --format %s -- "$dump")
     if [[ ! -f $manifest ]]; then
         STATE='no manifest: not made by this script, or not finished'
-    elif [[ $(manifest_field "$manifest" schema) != "$MANIFEST_SCHEMA" ]]; then
+    elif [[ ${MANIFEST[schema]-} != "$MANIFEST_SCHEMA" ]]; then
         STATE='its manifest cannot be read'
-    elif [[ $(manifest_field "$manifest" status) != complete ]]; then
+    elif [[ ${MANIFEST[status]-} != complete ]]; then
         STATE='its manifest does not say complete'
     else
-        expected=$(manifest_field "$manifest" bytes)
+        expected=${MANIFEST[bytes]-}
         if [[ $bytes != "$expected" ]]; then
             STATE="it has $bytes bytes, and its manifest says $expected"
         fi
@@ -98,7 +96,7 @@ list_dumps() {
     fi
     for dump in "${DUMPS[@]}"; do
         judge "$dump"
-        ended=$(manifest_field "$FOLDER/$dump.json" endedAt)
+        ended=${MANIFEST[endedAt]-}
         printf '%-22s  %14s  %-20s  %s\n' "$dump" "$(stat --format %s -- "$FOLDER/$dump")" "${ended:--}" "$STATE"
     done
 }
@@ -113,8 +111,9 @@ look_at_clock() {
     limit=$(date --utc --date="@$((NOW + 60))" +%FT%TZ)
     find_dumps
     for dump in "${DUMPS[@]}"; do
-        ended=$(manifest_field "$FOLDER/$dump.json" endedAt)
-        if [[ $(date_of "$dump") > $TODAY || $ended > $limit ]]; then
+        read_manifest "$FOLDER/$dump.json"
+        ended=${MANIFEST[endedAt]-}
+        if [[ ${dump:3:10} > $TODAY || $ended > $limit ]]; then
             CLOCK_PROBLEM="the clock says $(date --date="@$NOW" '+%F %T')"
             CLOCK_PROBLEM+=", and $FOLDER/$dump is from later${ended:+ ($ended)}:"
             CLOCK_PROBLEM+=' it was set back, or was ahead then; set it right, or move that dump to another folder'
@@ -123,7 +122,7 @@ look_at_clock() {
     done
     if [[ $CLOCK_PROBLEM ]]; then
         for dump in "${DUMPS[@]}"; do
-            if [[ $(date_of "$dump") == "$TODAY" ]]; then
+            if [[ ${dump:3:10} == "$TODAY" ]]; then
                 fail "$CLOCK_PROBLEM; nothing was dumped, since $dump exists and nothing is replaced meanwhile"
             fi
         done
@@ -161,7 +160,7 @@ remove_old_dumps() {
     oldest_kept=$(date --date="$TODAY $DB_BACKUP_KEEP_DAYS days ago" +%F)
     find_dumps
     for dump in "${DUMPS[@]}"; do
-        if [[ $(date_of "$dump") < $oldest_kept ]] && ((newer >= DB_BACKUP_KEEP_DAYS)); then
+        if [[ ${dump:3:10} < $oldest_kept ]] && ((newer >= DB_BACKUP_KEEP_DAYS)); then
             remove_dump "$dump"
             continue
         fi

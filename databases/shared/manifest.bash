@@ -3,9 +3,19 @@
 
 readonly MANIFEST_SCHEMA=1
 
-# manifest_field FILE NAME prints a field of the first level, or nothing.
-manifest_field() {
-    [[ ! -f $1 ]] || sed --quiet "s/^  \"$2\": \"\\{0,1\\}\\([^\"]*[^\",]\\)\"\\{0,1\\},\\{0,1\\}\$/\\1/p" -- "$1"
+# Sets MANIFEST to the fields of the first level, by name, or to none where there is no such file.
+declare -A MANIFEST
+read_manifest() {
+    local line name
+    MANIFEST=()
+    [[ -f $1 ]] || return 0
+    while IFS= read -r line; do
+        if [[ $line =~ ^\ \ \"([A-Za-z0-9]+)\":\ (.*[^,]),?$ ]]; then
+            name=${BASH_REMATCH[1]} line=${BASH_REMATCH[2]}
+            line=${line#\"}
+            MANIFEST[$name]=${line%\"}
+        fi
+    done <"$1"
 }
 
 # json TEXT prints it as a JSON string.
@@ -37,33 +47,45 @@ json_list() {
     printf ']'
 }
 
+json_databases() {
+    local name tables
+    awk -F '\t' '$1 == "table" {tables[$2]++} $1 == "database" {names[++n] = $2}
+        END {for (i = 1; i <= n; i++) print names[i] "\t" tables[names[i]] + 0}' "$WORK/contents" |
+        while IFS=$'\t' read -r name tables; do
+            name=$(json "$name")
+            printf '    {"name": %s, "tables": %s},\n' "$name" "$tables"
+        done | sed '$ s/,$//'
+}
+
 write_manifest() {
-    local binlog=null databases
+    local binlog=null file position databases path bytes host version non_transactional
     if [[ $POSITION_WANTED ]]; then
-        binlog="{\"file\": $(json "$(content binlog)"), \"position\": $(content position)}"
+        file=$(content binlog)
+        file=$(json "$file")
+        position=$(content position)
+        binlog="{\"file\": $file, \"position\": $position}"
     fi
-    databases=$(
-        awk -F '\t' '$1 == "table" {tables[$2]++} $1 == "database" {names[++n] = $2}
-            END {for (i = 1; i <= n; i++) print names[i] "\t" tables[names[i]] + 0}' "$WORK/contents" |
-            while IFS=$'\t' read -r name tables; do
-                printf '    {"name": %s, "tables": %s},\n' "$(json "$name")" "$tables"
-            done | sed '$ s/,$//'
-    )
+    databases=$(json_databases)
+    path=$(json "$FOLDER/$DUMP_NAME_TODAY")
+    bytes=$(stat --format %s -- "$PARTIAL")
+    host=$(json "$SERVER_HOST")
+    version=$(json "$SERVER_VERSION")
+    non_transactional=$(json_list "${NON_TRANSACTIONAL[@]}")
     cat <<END
 {
   "schema": $MANIFEST_SCHEMA,
   "status": "complete",
   "kind": "$KIND",
-  "path": $(json "$FOLDER/$DUMP_NAME_TODAY"),
+  "path": $path,
   "sha256": "$SHA256",
-  "bytes": $(stat --format %s -- "$PARTIAL"),
+  "bytes": $bytes,
   "uncompressedBytes": $UNCOMPRESSED,
   "compression": "$DB_BACKUP_COMPRESSION",
   "begunAt": "$BEGUN",
   "endedAt": "$ENDED",
-  "serverHost": $(json "$SERVER_HOST"),
+  "serverHost": $host,
   "serverPort": $SERVER_PORT,
-  "serverVersion": $(json "$SERVER_VERSION"),
+  "serverVersion": $version,
   "lowerCaseTableNames": $LOWER_CASE_TABLE_NAMES,
   "innodbPageSize": $PAGE_SIZE,
   "consistency": "$CONSISTENCY",
@@ -71,7 +93,7 @@ write_manifest() {
   "databases": [
 $databases
   ],
-  "nonTransactionalTables": $(json_list "${NON_TRANSACTIONAL[@]}")
+  "nonTransactionalTables": $non_transactional
 }
 END
 }

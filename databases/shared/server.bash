@@ -103,6 +103,13 @@ look_at_tables() {
     mapfile -t NON_TRANSACTIONAL < <(awk -F '\t' '$1 != "mysql" && $3 == "no" {print $1 "." $2}' "$WORK/tables" | sort)
 }
 
+databases_without_triggers() {
+    awk -F '\t' 'NR == FNR {granted[$1, $2]; next}
+        $1 != "mysql" && (("*", "SELECT") in granted || ($1, "SELECT") in granted) &&
+            !(("*", "TRIGGER") in granted || ($1, "TRIGGER") in granted) {print $1}' \
+        "$WORK/privileges" "$WORK/databases"
+}
+
 # Where SELECT is granted and TRIGGER is not, the dump program leaves triggers out without a word.
 look_at_trigger_privilege() {
     local grantee databases
@@ -111,10 +118,7 @@ look_at_trigger_privilege() {
         WHERE grantee = $grantee UNION ALL
         SELECT table_schema, privilege_type FROM information_schema.schema_privileges WHERE grantee = $grantee" ||
         server_failed "$WORK/query.err" 'the privileges cannot be listed'
-    databases=$(awk -F '\t' 'NR == FNR {granted[$1, $2]; next}
-        $1 != "mysql" && (("*", "SELECT") in granted || ($1, "SELECT") in granted) &&
-            !(("*", "TRIGGER") in granted || ($1, "TRIGGER") in granted) {print $1}' \
-        "$WORK/privileges" "$WORK/databases")
+    databases=$(databases_without_triggers)
     [[ ! $databases ]] ||
         fail "the user lacks the privilege TRIGGER on: ${databases//$'\n'/, }; without it triggers would be missing;" \
             'allowed: grant it (docs/databases.md); nothing was dumped'

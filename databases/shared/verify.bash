@@ -15,15 +15,15 @@ verify_newest() {
     [[ $STATE == good ]] || fail "$FOLDER/$newest is not good: $STATE"
     attended sha256sum -- "$FOLDER/$newest" >"$WORK/sha256" || fail "$FOLDER/$newest cannot be read"
     read -r hash _ <"$WORK/sha256"
-    expected=$(manifest_field "$FOLDER/$newest.json" sha256)
+    expected=${MANIFEST[sha256]-}
     [[ $hash == "$expected" ]] ||
         fail "$FOLDER/$newest is not what was written: its SHA-256 is $hash, and its manifest says $expected"
 
     find_clients
-    find_compressor "$(manifest_field "$FOLDER/$newest.json" compression)"
+    find_compressor "${MANIFEST[compression]-}"
     SCRATCH_SERVER=$(scratch_server_program)
-    make_scratch_folder "$FOLDER/$newest.json"
-    start_scratch_server "$FOLDER/$newest.json"
+    make_scratch_folder
+    start_scratch_server
     restore "$FOLDER/$newest"
     compare "$newest"
 }
@@ -32,8 +32,9 @@ make_scratch_folder() {
     local free needed parent=$DB_BACKUP_SCRATCH_FOLDER
     [[ -d $parent && -w $parent ]] ||
         refuse "DB_BACKUP_SCRATCH_FOLDER: $parent is no folder that can be written; allowed: an existing one"
+    [[ ${MANIFEST[uncompressedBytes]-} =~ ^[0-9]+$ ]] || fail "the manifest of ${DUMPS[0]} has no uncompressedBytes"
     # Tables with their indexes and undo, and what an empty server takes.
-    needed=$(($(manifest_field "$1" uncompressedBytes) * 2 + 300000000))
+    needed=$((MANIFEST[uncompressedBytes] * 2 + 300000000))
     free=$(free_bytes "$parent")
     ((free >= needed)) ||
         fail "DB_BACKUP_SCRATCH_FOLDER: $parent has $free bytes free;" \
@@ -44,13 +45,12 @@ make_scratch_folder() {
         refuse "DB_BACKUP_SCRATCH_FOLDER: $parent is too long for a socket's path; allowed: 70 characters"
 }
 
-# start_scratch_server MANIFEST
 start_scratch_server() {
     local alike waited
     # Without the first two the same statements can make other tables. As to the third: a server that starts removes
     # whatever temporary tables it finds, those of other servers too.
-    alike=("--lower-case-table-names=$(manifest_field "$1" lowerCaseTableNames)")
-    alike+=("--innodb-page-size=$(manifest_field "$1" innodbPageSize)" "--tmpdir=$SCRATCH")
+    alike=("--lower-case-table-names=${MANIFEST[lowerCaseTableNames]-}")
+    alike+=("--innodb-page-size=${MANIFEST[innodbPageSize]-}" "--tmpdir=$SCRATCH")
     if ((EUID == 0)); then
         id mysql >/dev/null 2>&1 ||
             fail 'there is no user "mysql", as which the scratch server runs; the server package makes it'
@@ -93,7 +93,7 @@ stop_scratch_server() {
         SCRATCH_PID=
     fi
     if [[ $SCRATCH ]]; then
-        rm -rf -- "$SCRATCH"
+        rm -rf -- "$SCRATCH" || true
     fi
 }
 
@@ -120,12 +120,15 @@ restore() {
     [[ $(content completed) == yes ]] || fail "$1 is cut: its last line is not \"-- Dump completed\""
 }
 
+tables_of_manifest() {
+    sed --quiet 's/^    {"name": .*, "tables": \([0-9]*\)},\{0,1\}$/\1/p' -- "$1" | awk '{n += $1} END {print n + 0}'
+}
+
 # Every table of the dump must be there with every row. In `mysql` the tables alone are compared: the server writes
 # statistics there by itself.
 compare() {
     local tables rows expected
-    expected=$(sed --quiet 's/^    {"name": .*, "tables": \([0-9]*\)},\{0,1\}$/\1/p' -- "$FOLDER/$1.json" |
-        awk '{n += $1} END {print n + 0}')
+    expected=$(tables_of_manifest "$FOLDER/$1.json")
     tables=$(awk -F '\t' '$1 == "table" {n++} END {print n + 0}' "$WORK/contents")
     ((tables == expected)) || fail "$FOLDER/$1 holds $tables tables, and its manifest says $expected"
 
@@ -157,6 +160,6 @@ compare() {
         fail "$FOLDER/$1 was not restored as it is: $(wc --lines <"$WORK/differences") tables differ"
     fi
     rows=$(awk -F '\t' '$1 == "table" && $2 != "mysql" {n += $4} END {printf "%.0f", n}' "$WORK/contents")
-    echo "$FOLDER/$1, ended $(manifest_field "$FOLDER/$1.json" endedAt):" \
+    echo "$FOLDER/$1, ended ${MANIFEST[endedAt]-}:" \
         "restored with all of its $tables tables and $rows rows"
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -94,6 +95,8 @@ class ScriptTest(unittest.TestCase):
         process = subprocess.Popen(
             command,
             env={name: value for name, value in environment.items() if value is not None},
+            # Bash cannot trap a signal that was ignored before it began, as in the background or under nohup.
+            preexec_fn=heed_signals,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -157,3 +160,8 @@ case "$*" in *--decompress*) exec {real} "$@" ;; esac
         wait_until(lambda: reached.exists() or process.poll() is not None, "the dump is under way")
         self.assertIsNone(process.poll())
         return process, gate
+
+
+def heed_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

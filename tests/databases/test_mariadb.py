@@ -223,16 +223,22 @@ class Verify(MariaDbTest):
 
     def test_a_stop_by_signal_takes_the_scratch_server_along(self):
         self.dump()
-        process = self.start("--verify")
-        socket = f"{self.kind}-verify.*/socket"
-        wait_until(lambda: [*self.temporary.glob(socket)] or process.poll() is not None, "the scratch server runs")
-        self.assertEqual(len(self.servers()), 1)
-        self.assertIsNone(process.poll())
-        process.terminate()
-        _, err = process.communicate()
-        self.assertEqual(process.returncode, 143)
-        self.assertIn("stopped by SIGTERM", err)
-        self.assertEqual(self.servers(), [])
+        # While its data folder is made, and when it runs: the first is a script that has a server as its child.
+        for sign in ("data/mysql/proc.frm", "socket"):
+            with self.subTest(sign):
+                process = self.start("--verify")
+                self.wait_for(f"{self.kind}-verify.*/{sign}", process)
+                self.assertEqual(len(self.servers()), 1)
+                self.assertIsNone(process.poll())
+                process.terminate()
+                _, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 143)
+                self.assertIn("stopped by SIGTERM", err)
+                self.assertEqual(self.servers(), [])
+                self.assertEqual([*self.temporary.iterdir()], [])
+
+    def wait_for(self, path, process):
+        wait_until(lambda: [*self.temporary.glob(path)] or process.poll() is not None, f"there is {path}")
 
     def test_a_changed_or_cut_dump_is_not_taken_for_good(self):
         self.fails("there is no dump in", arguments=["--verify"])
