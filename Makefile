@@ -80,7 +80,7 @@ test: format lint unit check build ## Run every check and every test; CI runs th
 	$(call say,The stories$(comma) and beside them the tests of the local cloud$(comma) of make cloud$(comma) and of the database scripts)
 	@# The stories wait most of the time. What runs beside them is shown when they have ended.
 	@log=$$(mktemp); result=0; \
-	$(MAKE) --no-print-directory beside > $$log 2>&1 & beside=$$!; \
+	$(MAKE) --no-print-directory --keep-going beside > $$log 2>&1 & beside=$$!; \
 	trap 'kill $$beside 2> /dev/null || true; cat $$log; rm -f $$log' EXIT; \
 	$(MAKE) --no-print-directory stories || result=1; \
 	wait $$beside || result=1; \
@@ -187,7 +187,7 @@ databases-load: ## Dump, verify and restore 200 MB while others write (some 2 mi
 .PHONY: stories
 stories: build ## Run the end-to-end stories on the local cloud (STORY=expiry: those whose name has this part).
 	$(call say,End-to-end stories on the local cloud)
-	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=1 $(STORY)
+	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=2 $(STORY)
 
 $(CARGO_DENY):
 	$(call say,cargo-deny (some 5 minutes$(comma) once))

@@ -213,7 +213,7 @@ def list_snapshots(query: Json) -> list[Json]:
             "encrypted": one.encrypted,
             "kmsKeyId": one.kms_key_id,
             "stateMessage": one.state_message,
-            "file": str(one.file) if one.file else None,
+            **({"file": str(one.file)} if one.file else {}),
         }
         for one in sorted(found, key=lambda one: one.serial)
     ]
