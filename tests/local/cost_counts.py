@@ -163,8 +163,8 @@ def follow(machine: dict[str, Any], times: int, items: dict[str, int], run: Run)
                 raise ValueError(f"how many items has the Map {name}? Say it in {Path(__file__).name}")
             processor = state["ItemProcessor"]
             if processor["ProcessorConfig"]["Mode"] == "DISTRIBUTED":
-                # A transition for each child that a Distributed Map starts; iterations of an inline Map are free (AWS Step
-                # Functions developer guide, "Transitions":
+                # A transition for each child that a Distributed Map starts; iterations of an inline Map are free (AWS
+                # Step Functions developer guide, "Transitions":
                 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html).
                 run.transitions += items[name]
                 run.children += items[name]

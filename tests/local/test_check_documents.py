@@ -12,9 +12,12 @@ TEMPLATE = (ROOT / "template.yaml").read_text()
 class Documents(unittest.TestCase):
     def test_the_projects_documents(self):
         texts = documents()
-        self.assertEqual(list(unknown_sections(texts, check_documents.sources())), [])
-        self.assertEqual(list(unknown_commands(texts, ARGS)), [])
-        self.assertEqual(list(unknown_outputs(texts, TEMPLATE)), [])
+        found = [
+            *unknown_sections(texts, check_documents.sources()),
+            *unknown_commands(texts, ARGS),
+            *unknown_outputs(texts, TEMPLATE),
+        ]
+        self.assertEqual(found, [])
 
     def test_sections_are_found_by_the_words_of_their_heading(self):
         texts = {"docs/operations.md": "## Nothing ran: a missed run\n```\n## A run that failed\n```\n"}
