@@ -105,13 +105,19 @@ def default(template: str, parameter: str) -> int:
     return number(template.split(f"\n  {parameter}:\n")[1].split("\n    Description:")[0], r"^    Default: (\d+)$")
 
 
-def metric_names() -> set[str]:
-    """The custom metrics: in the files that print them stands `("Name", value)`, or in a list of all `Name: Unit,`."""
-    found: set[str] = set()
+def metric_series() -> dict[str, int]:
+    """The custom metrics, and how often each is charged: once for each value of its dimensions.
+
+    In the files that print them stands `("Name", value)`; a list of all says `Name: Unit [Scope, Scope],`, where the scope
+    BackupRegion is one of the home region and one of each destination.
+    """
+    found: dict[str, int] = {}
     for path in ROOT.glob("workers/*/src/**/metrics.rs"):
         source = path.read_text()
-        found |= set(re.findall(r'\("([A-Z]\w+)", ', source))
-        found |= set(re.findall(r"^ {4}([A-Z]\w+): (?:Count|Seconds|None),$", source, flags=re.MULTILINE))
+        found |= dict.fromkeys(re.findall(r'\("([A-Z]\w+)", ', source), 1)
+        for name, scopes in re.findall(r"^ {4}([A-Z]\w+): \w+ \[([\w, ]+)\],$", source, flags=re.MULTILINE):
+            of_regions = (1 + DESTINATIONS) * ("BackupRegion" in scopes)
+            found[name] = of_regions + len(set(scopes.split(", ")) - {"BackupRegion"})
     return found
 
 

@@ -27,7 +27,7 @@ from cost_counts import (
     Template,
     follow_run,
     looks,
-    metric_names,
+    metric_series,
     read_definition,
     read_template,
 )
@@ -148,9 +148,10 @@ def bill(instances: int, template: Template, definition: dict[str, object]) -> l
     reads = instances * READS_PER_INSTANCE + copies * READS_PER_COPY + SWEPT_REGIONS * READS_PER_REGION + READS_PER_RUN
     stored = instances * BYTES_PER_INSTANCE + snapshots * BYTES_PER_SNAPSHOT + run.children * BYTES_PER_CHILD
     log_gb = called * LOG_BYTES_PER_INVOCATION * DAYS / 1e9
-    names = metric_names()
-    often = len(names & METRICS_OF_EVERY_HOUR)
-    metric_months = often + (len(names) - often) * DAYS / HOURS
+    series = metric_series()
+    metric_months = sum(
+        count * (1 if name in METRICS_OF_EVERY_HOUR else DAYS / HOURS) for name, count in series.items()
+    )
     polls = template.polled_queues * POLLERS * HOURS * 3600 / POLL_SECONDS
     worked = sum(delivered.values()) * REQUESTS_PER_DELIVERY + template.queues * REPORT_REQUESTS_PER_QUEUE
     size = f"{min(template.memory.values())} to {max(template.memory.values())} MB"
@@ -161,8 +162,8 @@ def bill(instances: int, template: Template, definition: dict[str, object]) -> l
         Line("SQS, the work", worked * DAYS, "requests", "queueRequest"),
         Line(f"SQS, idle polls of {template.polled_queues} queues", polls, "requests", "queueRequest"),
         Line(f"CloudWatch, {template.alarms} alarms", template.alarm_metrics, "metrics of alarms", "alarmMetric"),
-        Line(f"CloudWatch, {len(names)} custom metrics", metric_months, "months of a metric", "metric"),
-        Line("CloudWatch dashboards", template.dashboards, "dashboards", "dashboard"),
+        Line(f"CloudWatch, {sum(series.values())} custom metrics", metric_months, "months of a metric", "metric"),
+        Line("CloudWatch dashboards", template.dashboards, "in the template", "dashboard"),
         Line("logs, written", log_gb, "GB", "logGb"),
         Line(f"logs, kept {template.log_days} days", log_gb * template.log_days / DAYS, "GB", "logGbMonth"),
         # Each invocation and each child by itself, and none left out by sampling (one a second and 5 % of the rest).

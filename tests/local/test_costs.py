@@ -5,7 +5,7 @@ import unittest
 from dataclasses import replace
 
 import costs
-from cost_counts import ROOT, follow_run, looks, metric_names, read_template
+from cost_counts import ROOT, follow_run, looks, metric_series, read_template
 from template_project import Project, triggers
 
 TEXT = (ROOT / "template.yaml").read_text()
@@ -85,7 +85,8 @@ class Costs(unittest.TestCase):
         self.assertAlmostEqual(costs.free([line, line]), 0.40)
 
     def test_there_are_custom_metrics(self):
-        self.assertIn("Complete", metric_names())
+        self.assertIn("Complete", metric_series())
+        self.assertLessEqual(costs.METRICS_OF_EVERY_HOUR, metric_series().keys())
 
     def test_every_price_has_a_source(self):
         for name, price in costs.PRICES["prices"].items():
