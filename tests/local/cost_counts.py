@@ -108,8 +108,8 @@ def default(template: str, parameter: str) -> int:
 def metric_series() -> dict[str, int]:
     """The custom metrics, and how often each is charged: once for each value of its dimensions.
 
-    In the files that print them stands `("Name", value)`; a list of all says `Name: Unit [Scope, Scope],`, where the scope
-    BackupRegion is one of the home region and one of each destination.
+    In the files that print them stands `("Name", value)`; a list of all says `Name: Unit [Scope, Scope],`, where the
+    scope BackupRegion is one of the home region and one of each destination.
     """
     found: dict[str, int] = {}
     for path in ROOT.glob("workers/*/src/**/metrics.rs"):
