@@ -1,4 +1,4 @@
-"""The policies and the sources of docs/choosing.md: they are text for others, and nothing else would notice a mistake."""
+"""The policies and sources of docs/choosing.md: they are text for others, and nothing else would notice a mistake."""
 
 import fnmatch
 import json
