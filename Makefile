@@ -164,6 +164,10 @@ check: environments ## Check the template, the state machine's definition and th
 documents: ## Write the SSM documents of the template from their scripts in databases/documents.
 	@python3 tests/local/hook_documents.py
 
+.PHONY: costs
+costs: ## Write what the system costs into README, from the template and tests/local/prices.json.
+	@python3 tests/local/costs.py --write
+
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.
 	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
