@@ -9,7 +9,7 @@ use aws_sdk_ssm::{
     error::{ProvideErrorMetadata, SdkError},
 };
 use domain::{
-    error::SsmError,
+    error::{LOST_ANSWER, SsmError},
     hooks::DELIVERY_SECONDS,
     ids::InstanceId,
     ports::{Command, CommandEnd, Ended, Invocation, RunCommand},
