@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
-    show::{View, age, plain, took},
+    show::{View, ago, plain, took},
     table::{Style, Tone, cell, table, toned},
     trouble::{Code, Trouble},
 };
@@ -174,7 +174,7 @@ impl View for Executions {
             let error = ran.error.as_ref().map_or(String::new(), |error| format!(" {}", plain(error)));
             let mut row = vec![
                 cell(ran.run.clone().unwrap_or_default()),
-                cell(format!("{} ago", age(self.now - ran.started))),
+                cell(ago(self.now - ran.started)),
                 toned(format!("{}{error}", ran.status), tone),
                 cell(ran.what()),
                 cell(ran.made_words()),

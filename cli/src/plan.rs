@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::{
     context::{Context, Unreadable, each_region},
+    once::Once,
     show::View,
     status::Unprotected,
     table::Style,
@@ -138,6 +139,8 @@ pub struct Judgement {
 
 /// Looks at everything that a run looks at.
 pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Result<Plan, Trouble> {
+    let once = Once::new(context.ec2);
+    let context = &context.with_ec2(&once);
     let Context { ec2, stack, now, progress, .. } = context;
     let (home, settings) = (&stack.home, &stack.settings);
     progress.say("instances and volumes");

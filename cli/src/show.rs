@@ -52,6 +52,14 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// How long ago something was.
+pub fn ago(passed: TimeDelta) -> String {
+    match age(passed) {
+        now if now == "now" => now,
+        passed => format!("{passed} ago"),
+    }
+}
+
 /// Characters of a name in a table, at most.
 pub const MAX_NAME: usize = 32;
 

@@ -43,18 +43,31 @@ impl Style {
     pub fn wrapped(&self, text: &str, indent: usize) -> String {
         let width = usize::from(self.width.unwrap_or(u16::MAX)).max(20);
         let (mut lines, mut line) = (Vec::new(), String::new());
-        for word in text.split_whitespace() {
+        for word in words(text) {
             if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width - indent.min(10) {
                 lines.push(std::mem::take(&mut line));
             }
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word);
         }
         lines.push(line);
         lines.join(&format!("\n{}", " ".repeat(indent)))
     }
+}
+
+/// The words of a text. A command between backticks is one, since a line break inside would end it where it is pasted.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut command): (Vec<String>, bool) = (Vec::new(), false);
+    for word in text.split_whitespace() {
+        match words.last_mut() {
+            Some(last) if command => *last = format!("{last} {word}"),
+            _ => words.push(word.to_owned()),
+        }
+        command ^= word.matches('`').count() % 2 == 1;
+    }
+    words
 }
 
 /// What a cell says of itself.
@@ -162,5 +175,7 @@ mod tests {
     fn a_paragraph_fits_the_width() {
         let text = style(Some(30), false).wrapped(&"word ".repeat(20), 2);
         assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
+        let text = style(Some(30), false).wrapped("look: `ebs-snapshots --region eu-west-1 status` says it", 2);
+        assert_eq!(text, "look:\n  `ebs-snapshots --region eu-west-1 status`\n  says it");
     }
 }

@@ -46,7 +46,7 @@ pub async fn drop_letters<E, S, O: Operations>(
     let mut end = Dropped { dropped: Vec::new(), failed: Vec::new() };
     for held in &chosen {
         match operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await {
-            Ok(()) => end.dropped.push(Shown::of(held)),
+            Ok(()) => end.dropped.push(Shown::of(held, &stack.commands)),
             Err(failure) => end.failed.push((held.letter.id.clone(), failure.cause)),
         }
     }
