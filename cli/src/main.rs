@@ -55,7 +55,8 @@ async fn connected(common: &Common) -> Result<(Operator, Stack), Trouble> {
              shows what there is)"
         ))
     })?;
-    let stack = Stack { commands: Commands::of(common), ..Stack::read(name, home, described)? };
+    let mut stack = Stack::read(name, home, described)?;
+    stack.commands = Commands::of(common);
     Ok((operator, stack))
 }
 

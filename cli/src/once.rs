@@ -29,8 +29,8 @@ impl<'a, E: Ec2> Once<'a, E> {
         Self { ec2, read: RefCell::default() }
     }
 
-    /// All snapshots of a region. A region that could not be read to its end is read again the next time.
-    async fn all(&self, region: &Region) -> Result<Rc<Vec<Snapshot>>, Ec2Error> {
+    /// All snapshots of a region, those of others among them. A region that could not be read to its end is read again the next time.
+    pub async fn all(&self, region: &Region) -> Result<Rc<Vec<Snapshot>>, Ec2Error> {
         if let Some(known) = self.read.borrow().get(region) {
             return Ok(known.clone());
         }
