@@ -5,7 +5,9 @@ mod runs;
 
 use std::{fmt, time::Duration};
 
-use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region as SdkRegion, SdkConfig, profile::ProfileFileCredentialsProvider, timeout::TimeoutConfig,
+};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use domain::{error::Failure, ids::Region, operations::StackDescription};
@@ -55,7 +57,9 @@ impl Operator {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
         if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
+            // Who names a profile means its account, whatever keys the environment has; the default chain asks that first.
+            let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(credentials);
         }
         if let Some(region) = region {
             loader = loader.region(SdkRegion::new(region.to_string()));
