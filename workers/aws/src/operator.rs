@@ -72,7 +72,8 @@ impl Operator {
             home.as_ref().parse().map_err(|error| NotConnected::Region(format!("the region: {error}")))?;
         let provider = config.credentials_provider().ok_or_else(|| NotConnected::Credentials("none are set".into()))?;
         if let Err(error) = provider.provide_credentials().await {
-            return Err(NotConnected::Credentials(causes(&error)));
+            let of_profile = profile.map_or(String::new(), |profile| format!("profile {profile}: "));
+            return Err(NotConnected::Credentials(format!("{of_profile}{}", causes(&error))));
         }
         let (sfn, sqs) = (aws_sdk_sfn::Client::new(&config), aws_sdk_sqs::Client::new(&config));
         Ok(Self { ec2: Ec2Client::new(&config, home.clone()), home, sfn, sqs, config })
