@@ -40,7 +40,19 @@ pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
 ) -> Result<Value, Failure> {
     match event {
         DiscoverEvent::StartRun { input, execution, started } => {
-            answer(&start::start(&input, &execution, started, starts, context.settings, context.now).await?)
+            let run = start::start(&input, &execution, started, starts, context.settings, context.now).await?;
+            if run.duplicate_of.is_none() {
+                let phases = serde_json::to_string(&run.phases).unwrap_or_default();
+                tracing::info!(
+                    run = run.id,
+                    execution,
+                    outcome = "begun",
+                    dry_run = run.dry_run,
+                    phases,
+                    "the run begins"
+                );
+            }
+            answer(&run)
         }
         DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
         DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),

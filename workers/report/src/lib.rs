@@ -15,6 +15,7 @@ mod context;
 mod copies;
 mod expiries;
 mod letters;
+mod log;
 mod metrics;
 mod regions;
 mod snapshots;
@@ -29,7 +30,7 @@ use domain::{
     error::{ErrorName, Failure},
     policy::InstancePlan,
     ports::{DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
-    report::{Failed, Names, Problem, ProblemKind, Summary, lines, reported_failures},
+    report::{Failed, Names, Problem, ProblemKind, Summary, reported_failures},
     run_files,
 };
 use serde::{Deserialize, Serialize};
@@ -162,18 +163,13 @@ async fn publish<E, S: Storage, C: Notifications>(
     let json = serde_json::to_string_pretty(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
     storage.write(&run.key("summary.json"), json).await?;
     storage.write(&run.key("summary.txt"), summary.text()).await?;
-    for problem in lines(&summary.problems, run.deadline) {
-        tracing::error!(run = run.id, dry_run = run.dry_run, problem, "incomplete");
-    }
-    for rejected in &summary.rejected {
-        tracing::warn!(run = run.id, subject = rejected.subject, problem = rejected.problem, "rejected");
-    }
+    log::log(summary);
     if !run.dry_run {
         metrics::print(summary, measured);
     }
     // The summary is in the bucket, and the execution ends with its cause, also if the topic fails.
     if let Err(failure) = services.notify(&summary.subject(), &summary.mail()).await {
-        tracing::error!(%failure, "the notification could not be sent");
+        tracing::error!(run = run.id, error = %failure.name, cause = failure.cause, "the notification could not be sent");
     }
     Ok(Answer {
         complete: summary.is_complete(),
