@@ -14,6 +14,8 @@ use std::{
 use chrono::{Days, NaiveDate, Utc};
 use serde_json::{Value, json};
 
+use crate::printed::{self, Printed};
+
 /// The home region of the stack that most stories are about.
 pub const HOME: &str = "eu-west-1";
 
@@ -39,6 +41,8 @@ pub struct Cloud {
     ec2: String,
     http: ureq::Agent,
     stacks: BTreeMap<String, Stack>,
+    /// How many lines of the functions were read by earlier stories.
+    read: usize,
 }
 
 /// A deployed stack.
@@ -85,7 +89,11 @@ impl Drop for Story {
             for call in &calls[calls.len().saturating_sub(LAST_CALLS)..] {
                 eprintln!("  {call}");
             }
+            return;
         }
+        // Whatever a story is about, what the functions print holds no secret, and is what the documents say.
+        let problems = printed::problems(&self.printed(), &self.tokens());
+        assert!(problems.is_empty(), "the functions printed:\n{}", problems.join("\n"));
     }
 }
 
@@ -99,6 +107,7 @@ pub fn cloud() -> Story {
     cloud.control("reset", Some(&json!({})));
     cloud.purge();
     cloud.forget_objects();
+    cloud.read = printed::lines(&cloud.log("functions.log")).len();
     Story(cloud)
 }
 
@@ -119,7 +128,21 @@ impl Cloud {
         let urls: Value = serde_json::from_str(&line).expect("the local cloud starts");
         let url = |name: &str| urls[name].as_str().unwrap().to_owned();
         let http = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
+        Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new(), read: 0 }
+    }
+
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("{}/{name}", self.logs)).expect("the local cloud writes its logs")
+    }
+
+    /// What the functions have printed since the story began (tests/local/function_logs.py).
+    pub fn printed(&self) -> Vec<Printed> {
+        printed::lines(&self.log("functions.log")).split_off(self.read)
+    }
+
+    /// The task tokens that functions were given.
+    fn tokens(&self) -> BTreeSet<String> {
+        self.log("tokens.log").lines().map(str::to_owned).collect()
     }
 
     /// The stack of a home region, deployed when it is first needed. All stacks but that of [`HOME`] are deployed at once,

@@ -103,15 +103,14 @@ impl Aws {
 ///
 /// Of the spans only the runtime's is written, which has the request's id. AWS adds the time.
 fn write_logs_as_json() {
-    let level = env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| env::var("RUST_LOG")).ok();
-    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
     subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_span_list(false)
         .with_target(false)
         .without_time()
-        .with_max_level(level)
+        .with_max_level(level.unwrap_or(LevelFilter::INFO))
         .init();
 }
 

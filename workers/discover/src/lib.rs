@@ -27,6 +27,7 @@ use domain::{
     contract::DiscoverEvent,
     error::{ErrorName, Failure},
     ports::{Claims, Ec2, ExecutionStates, Storage},
+    run::Phases,
     run_files,
 };
 use serde::Serialize;
@@ -42,7 +43,10 @@ pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
         DiscoverEvent::StartRun { input, execution, started } => {
             let run = start::start(&input, &execution, started, starts, context.settings, context.now).await?;
             if run.duplicate_of.is_none() {
-                let phases = serde_json::to_string(&run.phases).unwrap_or_default();
+                let Phases { snapshot, copy, expire } = run.phases;
+                let named = [(snapshot, "snapshot"), (copy, "copy"), (expire, "expire")];
+                let phases: Vec<&str> = named.iter().filter(|(is_run, _)| *is_run).map(|(_, name)| *name).collect();
+                let phases = phases.join(" ");
                 tracing::info!(
                     run = run.id,
                     execution,
