@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, sync::OnceLock};
 
 use chrono::Utc;
-use domain::metrics::{BACKUP_REGION, Metric, NAMESPACE, REGION};
+use domain::metrics::{Metric, NAMESPACE};
 use serde_json::Value;
 
 /// A line that a function printed.
@@ -183,7 +183,9 @@ fn metric_problems(line: &Value, size: usize) -> Vec<String> {
         for set in &sets {
             let names: Vec<&str> = set.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             check(names.len() <= 30, "at most 30 dimensions");
-            check([&[REGION][..], &[REGION, BACKUP_REGION]].contains(&&names[..]), "the dimensions of domain::metrics");
+            let is_one = |metric: &Metric| metric.scopes().iter().any(|scope| scope.dimensions() == names);
+            let shown = |metric: &&Metric| directive["Metrics"].to_string().contains(&format!("{:?}", metric.as_str()));
+            check(Metric::ALL.iter().filter(shown).all(is_one), "the dimensions of domain::metrics");
             for name in names {
                 let value = line[name].as_str().unwrap_or_default();
                 check((1..=1024).contains(&value.len()) && value.is_ascii(), "a dimension's value is a short text");
@@ -286,6 +288,7 @@ mod tests {
         assert!(at("/Namespace", json!("AWS/Lambda")).contains("the namespace"));
         assert!(at("/Dimensions", json!([])).contains("there are dimensions"));
         assert!(at("/Dimensions/0", json!(vec!["d"; 31])).contains("at most 30 dimensions"));
+        assert!(at("/Dimensions/0", json!(["Region", "Run"])).contains("the dimensions of domain::metrics"));
         assert!(at("/Metrics/0/Unit", json!("Hours")).contains("a unit that CloudWatch knows"));
         assert!(at("/Metrics/0/Unit", json!("Count")).contains("name and unit"));
         assert!(at("/Metrics", json!(vec![json!({"Name": "A"}); 101])).contains("1 to 100 metrics"));

@@ -1,7 +1,7 @@
 """What the functions print, which MiniStack keeps in its memory: files beside its own log.
 
-    functions.log   for each line of a function, {"function": its name, "line": the line}
-    tokens.log      the task tokens that functions were given, so that a test can say that none is in a log
+functions.log   for each line of a function, {"function": its name, "line": the line}
+tokens.log      the task tokens that functions were given, so that a test can say that none is in a log
 """
 
 import json

@@ -27,8 +27,27 @@ pub enum Unit {
     None,
 }
 
+/// What a value is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Of the stack: the dimension is [`REGION`].
+    Home,
+    /// Of one region that holds backups: the dimensions are [`REGION`] and [`BACKUP_REGION`].
+    BackupRegion,
+}
+
+impl Scope {
+    /// The names of its dimensions.
+    pub fn dimensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Home => &[REGION],
+            Self::BackupRegion => &[REGION, BACKUP_REGION],
+        }
+    }
+}
+
 macro_rules! metrics {
-    ($($(#[$doc:meta])* $name:ident: $unit:ident,)*) => {
+    ($($(#[$doc:meta])* $name:ident: $unit:ident [$($scope:ident),+],)*) => {
         /// A metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Metric {
@@ -52,6 +71,13 @@ macro_rules! metrics {
                     $(Self::$name => Unit::$unit,)*
                 }
             }
+
+            /// For what it is printed.
+            pub fn scopes(self) -> &'static [Scope] {
+                match self {
+                    $(Self::$name => &[$(Scope::$scope),+],)*
+                }
+            }
         }
     };
 }
@@ -59,41 +85,41 @@ macro_rules! metrics {
 // `make check` reads these lines: tests/local/template_signals.py.
 metrics! {
     /// 1 after a run of all phases that was complete, and no dry run; nothing else prints it.
-    Complete: Count,
+    Complete: Count [Home],
     /// Instances of which volumes are to be backed up.
-    InstancesProtected: Count,
+    InstancesProtected: Count [Home],
     /// Living instances whose tag `Backup` is none of the three words, or not there.
-    InstancesUnprotected: Count,
+    InstancesUnprotected: Count [Home],
     /// Snapshots that the run has begun, whatever became of them.
-    SnapshotsMade: Count,
+    SnapshotsMade: Count [Home],
     /// Those of them that are completed.
-    SnapshotsCompleted: Count,
+    SnapshotsCompleted: Count [Home],
     /// Volumes that are owed a completed snapshot of the run.
-    SnapshotsFailed: Count,
+    SnapshotsFailed: Count [Home],
     /// Completed copies of the run.
-    CopiesMade: Count,
+    CopiesMade: Count [Home],
     /// Copies that are owed at the end of the run.
-    CopiesOwed: Count,
+    CopiesOwed: Count [Home],
     /// Those of them of which the run knows an error.
-    CopiesFailed: Count,
+    CopiesFailed: Count [Home],
     /// Snapshots and copies that the run has deleted.
-    SnapshotsExpired: Count,
+    SnapshotsExpired: Count [Home],
     /// Those that are due, and stay as the newest of a volume that exists.
-    SnapshotsKeptByFloor: Count,
+    SnapshotsKeptByFloor: Count [Home],
     /// Tags, instances and settings that cannot be used.
-    Rejected: Count,
+    Rejected: Count [Home],
     /// Instances whose hook failed, so that their snapshots are only crash-consistent.
-    HooksFailed: Count,
+    HooksFailed: Count [Home],
     /// Age of the oldest newest completed backup of all protected volumes, in hours; for the home region alone, the worst.
-    BackupAgeHours: None,
+    BackupAgeHours: None [Home, BackupRegion],
     /// Backups that are missing: a protected volume and a region without any completed one.
-    BackupsMissing: Count,
+    BackupsMissing: Count [Home],
     /// From the start of the execution to its report.
-    RunSeconds: Seconds,
+    RunSeconds: Seconds [Home],
     /// Copies in flight to a region, whenever one is begun or has to wait.
-    CopySlotsInUse: Count,
+    CopySlotsInUse: Count [BackupRegion],
     /// Requests that EC2 refused because there were too many, each attempt counted.
-    Ec2Throttled: Count,
+    Ec2Throttled: Count [Home],
 }
 
 /// What a line of metrics is about.
@@ -115,11 +141,11 @@ pub fn line(about: &About<'_>, values: &[(Metric, f64)]) -> String {
         .iter()
         .map(|(metric, _)| json!({"Name": metric.as_str(), "Unit": format!("{:?}", metric.unit())}))
         .collect();
-    let dimensions: &[&str] = if about.backup_region.is_some() { &[REGION, BACKUP_REGION] } else { &[REGION] };
+    let scope = if about.backup_region.is_some() { Scope::BackupRegion } else { Scope::Home };
     let mut line = json!({
         "_aws": {
             "Timestamp": about.at.timestamp_millis(),
-            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}],
+            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [scope.dimensions()], "Metrics": metrics}],
         },
         REGION: about.home,
     });

@@ -26,8 +26,8 @@ pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summar
             if settled {
                 // Only the task is logged: a letter that SQS moved still has its token.
                 let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
-                let (run, error, cause) = (&summary.run.id, &letter.error, body["task"].to_string());
-                tracing::info!(run, ?queue, outcome = "settled", error, cause, "a dead letter is deleted");
+                let (run, error, task) = (&summary.run.id, &letter.error, body["task"].to_string());
+                tracing::info!(run, ?queue, outcome = "settled", error, task, "a dead letter is deleted");
                 end.settled += 1;
             } else {
                 let error = letter.error.clone().unwrap_or_else(|| ErrorName::WorkerCrashed.to_string());
