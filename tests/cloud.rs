@@ -305,6 +305,18 @@ impl Cloud {
         before
     }
 
+    /// The body of the deployed dashboard.
+    pub fn dashboard(&self, stack: &Stack) -> Value {
+        let name = stack.output("DashboardUrl").rsplit('/').next().unwrap();
+        let get = format!("Action=GetDashboard&DashboardName={name}&Version=2010-08-01");
+        let answer = self.form(&stack.region, "monitoring", &get);
+        let body = between(&answer, "<DashboardBody>", "</DashboardBody>").remove(0);
+        serde_json::from_str(
+            &body.replace("&quot;", "\"").replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"),
+        )
+        .unwrap()
+    }
+
     fn form(&self, region: &str, service: &str, body: &str) -> String {
         let request = self
             .http

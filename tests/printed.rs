@@ -7,6 +7,8 @@ use chrono::Utc;
 use domain::metrics::{Metric, NAMESPACE};
 use serde_json::Value;
 
+use crate::cloud::{HOME, cloud};
+
 /// A line that a function printed.
 #[derive(Clone, Debug)]
 pub struct Printed {
@@ -208,10 +210,33 @@ fn metric_problems(line: &Value, size: usize) -> Vec<String> {
     found
 }
 
+#[test]
+fn the_dashboard_is_deployed_with_its_names_in_their_place_and_shows_each_metric_that_is_printed() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    let dashboard = cloud.dashboard(&stack);
+    let text = dashboard.to_string();
+    // Only labels that CloudWatch fills in are left.
+    assert_eq!(text.matches("${").count(), text.matches("${PROP('Dim.BackupRegion')}").count(), "{text}");
+    assert!(text.contains(stack.output("StateMachineArn")) && text.contains("\"value\":48"), "{text}");
+    for metric in Metric::ALL.iter().filter(|metric| **metric != Metric::Complete) {
+        assert!(text.contains(metric.as_str()), "{}", metric.as_str());
+    }
+    let metrics = dashboard["widgets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|widget| widget["properties"]["metrics"].as_array().cloned().unwrap_or_default());
+    let queues: BTreeSet<String> =
+        metrics.filter(|one| one[0] == "AWS/SQS").map(|one| one[3].as_str().unwrap().to_owned()).collect();
+    let named = |output: &str| stack.output(output).rsplit('/').next().unwrap().to_owned();
+    assert!(queues.contains(&named("CopyQueueUrl")) && queues.contains(&named("HookDeadLetterQueueUrl")), "{queues:?}");
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use domain::metrics::{About, line};
+    use domain::metrics::{Measurement, line};
     use serde_json::json;
 
     use super::*;
@@ -268,8 +293,8 @@ mod tests {
     #[test]
     fn a_line_of_metrics_that_cloudwatch_would_not_read_is_found() {
         let home = "eu-west-1".parse().unwrap();
-        let about = About { at: Utc::now(), home: &home, backup_region: Some(&home), run_id: None };
-        let good: Value = serde_json::from_str(&line(&about, &[(Metric::BackupAgeHours, 1.5)])).unwrap();
+        let measurement = Measurement { at: Utc::now(), home: &home, backup_region: Some(&home), run_id: None };
+        let good: Value = serde_json::from_str(&line(&measurement, &[(Metric::BackupAgeHours, 1.5)])).unwrap();
         let found = |change: &dyn Fn(&mut Value)| {
             let mut line = good.clone();
             change(&mut line);

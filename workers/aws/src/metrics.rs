@@ -8,24 +8,24 @@ use aws_sdk_ec2::{
 };
 use domain::{
     error::THROTTLES,
-    metrics::{About, Metric, line},
+    metrics::{Measurement, Metric, line},
 };
 
 /// Prints a line of metrics.
 #[allow(clippy::print_stdout)] // CloudWatch reads metrics from lines of exactly this form.
-pub fn print_metrics(about: &About<'_>, values: &[(Metric, f64)]) {
-    println!("{}", line(about, values));
+pub fn print_metrics(measurement: &Measurement<'_>, values: &[(Metric, f64)]) {
+    println!("{}", line(measurement, values));
 }
 
 /// What EC2 has throttled since it was last printed. A process answers one invocation after the other.
 static THROTTLED: AtomicU64 = AtomicU64::new(0);
 
 /// Prints how many requests EC2 has throttled since the last time, if there were any.
-pub(crate) fn print_throttled(about: &About<'_>) {
+pub(crate) fn print_throttled(measurement: &Measurement<'_>) {
     match THROTTLED.swap(0, Ordering::Relaxed) {
         0 => {}
         #[allow(clippy::cast_precision_loss)] // An invocation makes some thousands at most.
-        count => print_metrics(about, &[(Metric::Ec2Throttled, count as f64)]),
+        count => print_metrics(measurement, &[(Metric::Ec2Throttled, count as f64)]),
     }
 }
 

@@ -8,8 +8,8 @@ use domain::{
     creating::Context,
     error::{ErrorName, Failure},
     ids::Region,
-    message,
-    metrics::About,
+    message::About,
+    metrics::Measurement,
     outcome::Outcome,
     ports::WorkQueue,
     settings::Settings,
@@ -152,8 +152,8 @@ where
         if is_dry.contains(&true) {
             forget_throttled();
         } else {
-            let about = About { at: Utc::now(), home: &aws.home, backup_region: None, run_id: run.as_deref() };
-            print_throttled(&about);
+            let run_id = run.as_deref();
+            print_throttled(&Measurement { at: Utc::now(), home: &aws.home, backup_region: None, run_id });
         }
         answer.map_err(|failure| {
             let (outcome, cause) = ("failed", &failure.cause);
@@ -213,7 +213,7 @@ pub async fn queue_worker<T>(
     handle: impl AsyncFn(Vec<T>, Invocation) -> Vec<Outcome>,
 ) -> Result<(), StartError>
 where
-    T: DeserializeOwned + Serialize + Clone + message::About,
+    T: DeserializeOwned + Serialize + Clone + About,
 {
     let line = &WorkerQueue {
         sfn: aws_sdk_sfn::Client::new(&aws.config),
@@ -235,7 +235,7 @@ where
             None => Box::pin(handle(tasks, invocation)).await,
         })
         .await;
-        print_throttled(&About { at: Utc::now(), home: &aws.home, backup_region: None, run_id: None });
+        print_throttled(&Measurement { at: Utc::now(), home: &aws.home, backup_region: None, run_id: None });
         let failures: Vec<Value> = again.into_iter().map(|id| json!({"itemIdentifier": id})).collect();
         Ok::<_, StartError>(json!({"batchItemFailures": failures}))
     }))
@@ -248,7 +248,7 @@ pub async fn creating_worker<T>(
     handle: impl AsyncFn(&Context<'_, Ec2Client, Bucket>, Vec<T>) -> Vec<Outcome>,
 ) -> Result<(), StartError>
 where
-    T: DeserializeOwned + Serialize + Clone + message::About,
+    T: DeserializeOwned + Serialize + Clone + About,
 {
     let claims = aws.bucket()?;
     queue_worker(aws, Acts::Yes, async |tasks, invocation| {

@@ -122,9 +122,9 @@ metrics! {
     Ec2Throttled: Count [Home],
 }
 
-/// What a line of metrics is about.
+/// When something was measured, and of what.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub struct Measurement<'a> {
     /// When it was measured.
     pub at: DateTime<Utc>,
     /// The stack's region.
@@ -136,23 +136,23 @@ pub struct About<'a> {
 }
 
 /// A log line from which CloudWatch reads these metrics.
-pub fn line(about: &About<'_>, values: &[(Metric, f64)]) -> String {
+pub fn line(measurement: &Measurement<'_>, values: &[(Metric, f64)]) -> String {
     let metrics: Vec<Value> = values
         .iter()
         .map(|(metric, _)| json!({"Name": metric.as_str(), "Unit": format!("{:?}", metric.unit())}))
         .collect();
-    let scope = if about.backup_region.is_some() { Scope::BackupRegion } else { Scope::Home };
+    let scope = if measurement.backup_region.is_some() { Scope::BackupRegion } else { Scope::Home };
     let mut line = json!({
         "_aws": {
-            "Timestamp": about.at.timestamp_millis(),
+            "Timestamp": measurement.at.timestamp_millis(),
             "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [scope.dimensions()], "Metrics": metrics}],
         },
-        REGION: about.home,
+        REGION: measurement.home,
     });
-    if let Some(region) = about.backup_region {
+    if let Some(region) = measurement.backup_region {
         line[BACKUP_REGION] = json!(region);
     }
-    if let Some(run_id) = about.run_id {
+    if let Some(run_id) = measurement.run_id {
         line["run"] = json!(run_id);
     }
     for (metric, value) in values {
@@ -169,9 +169,9 @@ mod tests {
     fn a_line_has_each_value_its_unit_and_the_dimensions() {
         let (home, east): (Region, Region) = ("eu-west-1".parse().unwrap(), "us-east-1".parse().unwrap());
         let at = "2026-11-22T04:00:00Z".parse().unwrap();
-        let about = About { at, home: &home, backup_region: Some(&east), run_id: Some("r") };
+        let measurement = Measurement { at, home: &home, backup_region: Some(&east), run_id: Some("r") };
         let values = [(Metric::BackupAgeHours, 25.5), (Metric::RunSeconds, 60.0)];
-        let line: Value = serde_json::from_str(&line(&about, &values)).unwrap();
+        let line: Value = serde_json::from_str(&line(&measurement, &values)).unwrap();
         let directive = json!([{"Namespace": "EbsSnapshots", "Dimensions": [["Region", "BackupRegion"]],
             "Metrics": [{"Name": "BackupAgeHours", "Unit": "None"}, {"Name": "RunSeconds", "Unit": "Seconds"}]}]);
         let expected = json!({"_aws": {"Timestamp": 1_795_320_000_000_i64, "CloudWatchMetrics": directive},
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn a_line_of_the_home_region_alone_has_one_dimension() {
         let home = "eu-west-1".parse().unwrap();
-        let about = About { at: DateTime::UNIX_EPOCH, home: &home, backup_region: None, run_id: None };
-        let line: Value = serde_json::from_str(&line(&about, &[(Metric::Complete, 1.0)])).unwrap();
+        let measurement = Measurement { at: DateTime::UNIX_EPOCH, home: &home, backup_region: None, run_id: None };
+        let line: Value = serde_json::from_str(&line(&measurement, &[(Metric::Complete, 1.0)])).unwrap();
         assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Region"]]));
         assert!(line.get("run").is_none() && line.get("BackupRegion").is_none(), "{line}");
     }

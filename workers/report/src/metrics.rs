@@ -7,7 +7,7 @@ use domain::{
     fleet::Fleet,
     hooks::script::Level,
     ids::Region,
-    metrics::{About, Metric, line},
+    metrics::{Measurement, Metric, line},
     policy::InstancePlan,
     report::{InstanceReport, ProblemKind, Summary},
     tags::backup_word,
@@ -66,11 +66,12 @@ pub(crate) fn print(summary: &Summary, measured: Option<&Measured>) {
 ///
 /// What is not known is not printed: neither what belongs to a phase that was not run, nor an age that could not be read.
 pub(crate) fn lines(summary: &Summary, measured: Option<&Measured>) -> Vec<String> {
-    let about = About { at: summary.ended, home: &summary.home, backup_region: None, run_id: Some(&summary.run.id) };
-    let mut lines = vec![line(&about, &of_run(summary, measured))];
+    let measurement =
+        Measurement { at: summary.ended, home: &summary.home, backup_region: None, run_id: Some(&summary.run.id) };
+    let mut lines = vec![line(&measurement, &of_run(summary, measured))];
     for (region, age) in measured.into_iter().flat_map(|measured| &measured.ages) {
-        let about = About { backup_region: Some(region), ..about };
-        lines.push(line(&about, &[(Metric::BackupAgeHours, hours(*age))]));
+        let measurement = Measurement { backup_region: Some(region), ..measurement };
+        lines.push(line(&measurement, &[(Metric::BackupAgeHours, hours(*age))]));
     }
     lines
 }
