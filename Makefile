@@ -76,8 +76,20 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check check-local check-cloud databases stories ## Run every check and every test; CI runs this.
+test: format lint unit check build ## Run every check and every test; CI runs this.
+	$(call say,The stories$(comma) and beside them the tests of the local cloud$(comma) of make cloud$(comma) and of the database scripts)
+	@# The stories wait most of the time. What runs beside them is shown when they have ended.
+	@log=$$(mktemp); result=0; \
+	$(MAKE) --no-print-directory --keep-going beside > $$log 2>&1 & beside=$$!; \
+	trap 'kill $$beside 2> /dev/null || true; cat $$log; rm -f $$log' EXIT; \
+	$(MAKE) --no-print-directory stories || result=1; \
+	wait $$beside || result=1; \
+	exit $$result
 	$(call say,All checks and tests passed)
+
+# What takes long, and is not the stories.
+.PHONY: beside
+beside: check-local check-cloud databases
 
 .PHONY: format
 format: environments ## Check the formatting.
@@ -116,11 +128,8 @@ unit: ## Run unit and property tests (CRATE=copy: of one crate).
 build: environments $(BUILT)/template.yaml ## Build the functions for this machine, without optimisation, into .aws-sam/local.
 	$(call say,Building the functions (the first time they compile the AWS SDK: some 10 minutes))
 	@cargo build --workspace --locked --bins --quiet
-	@# As SAM would copy them; it is asked only where the template has changed, since it takes a while.
-	@for function in $(BUILT)/*/; do \
-		binary=$$(basename $$function Function | sed 's/\(.\)\([A-Z]\)/\1-\2/g' | tr '[:upper:]' '[:lower:]'); \
-		cmp --silent $(BINARIES)/$$binary $$function/bootstrap || install $(BINARIES)/$$binary $$function/bootstrap; \
-	done
+	@# SAM is asked only where the template has changed, since it takes a while.
+	@python3 tests/local/package.py $(BINARIES) $(BUILT)
 
 # Built by cargo, not by zig, and not optimised, so that tests and functions share one build of the SDK.
 $(BUILT)/template.yaml: template.yaml samconfig.toml Makefile | environments
@@ -155,6 +164,10 @@ check: environments ## Check the template, the state machine's definition and th
 documents: ## Write the SSM documents of the template from their scripts in databases/documents.
 	@python3 tests/local/hook_documents.py
 
+.PHONY: costs
+costs: ## Write what the system costs into README, from the template and tests/local/prices.json.
+	@python3 tests/local/costs.py --write
+
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.
 	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
@@ -178,7 +191,7 @@ databases-load: ## Dump, verify and restore 200 MB while others write (some 2 mi
 .PHONY: stories
 stories: build ## Run the end-to-end stories on the local cloud (STORY=expiry: those whose name has this part).
 	$(call say,End-to-end stories on the local cloud)
-	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=1 $(STORY)
+	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=2 $(STORY)
 
 $(CARGO_DENY):
 	$(call say,cargo-deny (some 5 minutes$(comma) once))

@@ -29,7 +29,9 @@ impl From<Output> for Done {
 fn program(cloud: &Cloud, arguments: &[&str]) -> Command {
     let own = env::current_exe().unwrap();
     // Beside the folder of the tests.
-    let mut program = Command::new(own.parent().unwrap().with_file_name("ebs-snapshots"));
+    // What runs in the background ignores Ctrl-C, and so would what it starts.
+    let mut program = Command::new("/usr/bin/env");
+    program.arg("--default-signal=INT").arg(own.parent().unwrap().with_file_name("ebs-snapshots"));
     program.env_clear().envs(cloud.environment()).stdin(Stdio::null());
     program.args(["--region", HOME, "--stack-name", &stack_name(HOME)]).args(arguments);
     program

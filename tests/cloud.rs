@@ -1,4 +1,4 @@
-//! The local cloud with the deployed stack, shared by all stories, one story at a time.
+//! The local clouds with the deployed stacks, each shared by many stories, one at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     ops::{Deref, DerefMut},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, OnceLock},
+    sync::{Mutex, MutexGuard, TryLockError},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -60,20 +60,20 @@ pub struct Ended {
     pub cause: String,
 }
 
-/// The local cloud, for one story. A story that fails prints where its logs are, and the last calls of EC2.
-pub struct Story(MutexGuard<'static, Cloud>);
+/// A local cloud, for one story. A story that fails prints where its logs are, and the last calls of EC2.
+pub struct Story(MutexGuard<'static, Option<Cloud>>);
 
 impl Deref for Story {
     type Target = Cloud;
 
     fn deref(&self) -> &Cloud {
-        &self.0
+        self.0.as_ref().expect("it was started with the story")
     }
 }
 
 impl DerefMut for Story {
     fn deref_mut(&mut self) -> &mut Cloud {
-        &mut self.0
+        self.0.as_mut().expect("it was started with the story")
     }
 }
 
@@ -97,24 +97,38 @@ impl Drop for Story {
     }
 }
 
-/// The local cloud, with an empty EC2, empty queues, and nothing held or claimed.
+/// A local cloud with an empty EC2, empty queues, and nothing held or claimed.
+///
+/// There are two, since stories mostly wait; each is started by the first story that finds no other one free.
 pub fn cloud() -> Story {
-    static CLOUD: OnceLock<Mutex<Cloud>> = OnceLock::new();
-    let shared = CLOUD.get_or_init(|| Mutex::new(Cloud::start()));
-    // A failed story leaves a poisoned lock; the next story starts with an empty EC2.
-    let mut cloud = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    cloud.stack(HOME);
-    cloud.control("reset", Some(&json!({})));
-    cloud.purge();
-    cloud.forget_objects();
-    cloud.read = printed::lines(&cloud.log("functions.log")).len();
-    Story(cloud)
+    static CLOUDS: [Mutex<Option<Cloud>>; 2] = [const { Mutex::new(None) }; 2];
+    let mut free = loop {
+        let free = CLOUDS.iter().enumerate().find_map(|(number, cloud)| match cloud.try_lock() {
+            Ok(free) => Some((number, free)),
+            // A failed story leaves a poisoned lock; the next story starts with an empty EC2.
+            Err(TryLockError::Poisoned(poisoned)) => Some((number, poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        match free {
+            Some((number, mut free)) => {
+                free.get_or_insert_with(|| Cloud::start(number));
+                break Story(free);
+            }
+            None => sleep(Duration::from_millis(50)),
+        }
+    };
+    free.stack(HOME);
+    free.control("reset", Some(&json!({})));
+    free.purge();
+    free.forget_objects();
+    free.read = printed::lines(&free.log("functions.log")).len();
+    free
 }
 
 impl Cloud {
-    fn start() -> Self {
+    fn start(number: usize) -> Self {
         let venvs = venvs();
-        let logs = logs("stories");
+        let logs = logs(&format!("stories-{number}"));
         let mut process = Command::new(format!("{venvs}/moto/bin/python"))
             .arg("tests/local/cloud.py")
             .arg(format!("--ministack-python={venvs}/ministack/bin/python"))
@@ -145,20 +159,13 @@ impl Cloud {
         self.log("tokens.log").lines().map(str::to_owned).collect()
     }
 
-    /// The stack of a home region, deployed when it is first needed. All stacks but that of [`HOME`] are deployed at once,
-    /// since a deployment takes longer than a story.
+    /// The stack of a home region, deployed when it is first needed.
     pub fn stack(&mut self, region: &str) -> Stack {
         if !self.stacks.contains_key(region) {
-            let together: Vec<_> = STACKS.iter().filter(|(each, _)| (*each == HOME) == (region == HOME)).collect();
-            std::thread::scope(|scope| {
-                for (region, parameters) in &together {
-                    scope.spawn(|| self.deploy(region, parameters));
-                }
-            });
-            for (region, _) in together {
-                let stack = Stack { region: (*region).to_owned(), outputs: self.outputs(region) };
-                self.stacks.insert((*region).to_owned(), stack);
-            }
+            let (_, parameters) = STACKS.iter().find(|(each, _)| *each == region).expect("its parameters are known");
+            self.deploy(region, parameters);
+            let stack = Stack { region: region.to_owned(), outputs: self.outputs(region) };
+            self.stacks.insert(region.to_owned(), stack);
         }
         self.stacks[region].clone()
     }

@@ -6,10 +6,10 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{BufRead as _, BufReader, Write},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -84,6 +84,27 @@ impl Server {
         cloud
             .control("agents", Some(&json!({"region": HOME, "instance": server.instance, "environment": environment})));
         server
+    }
+
+    /// Has its agent run the scripts with these settings, on a machine whose disk says which volume it is, as an
+    /// instance's does: that of a loop device has no serial.
+    fn with_settings(&self, cloud: &Cloud, mut settings: Value) {
+        let programs = self.folder.join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        let serial = self.volumes[1].replace('-', "");
+        let lsblk = format!("#!/bin/sh\ncase \"$*\" in *NAME,*) printf '/dev/sdf ' ;; esac\necho disk {serial}\n");
+        fs::write(programs.join("lsblk"), lsblk).unwrap();
+        fs::set_permissions(programs.join("lsblk"), fs::Permissions::from_mode(0o755)).unwrap();
+        settings["HOOK_STATE_FOLDER"] = json!(self.folder.join("hook"));
+        settings["PATH"] = json!(format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
+        let agent = json!({"region": HOME, "instance": self.instance, "environment": settings});
+        cloud.control("agents", Some(&agent));
+    }
+
+    /// When its snapshots were begun.
+    fn begun_at(&self, cloud: &Cloud) -> f64 {
+        let events = cloud.calls("").into_iter().filter_map(|call| self.event(&call));
+        events.into_iter().find(|(what, _)| what == "CreateSnapshots").unwrap().1
     }
 
     fn state(&self) -> String {
@@ -425,26 +446,13 @@ fn the_documents_of_the_stack_freeze_a_real_file_system_and_refuse_the_one_that_
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
     let server = Server::new(&cloud, 60, json!({"BackupHook": "FileSystem", "BackupHookTimeout": "30"}));
-    let agent = |server: &Server, paths: &Path| {
-        // The disk of a loop device has no serial: an instance's says its volume.
-        let programs = server.folder.join("bin");
-        fs::create_dir_all(&programs).unwrap();
-        let serial = server.volumes[1].replace('-', "");
-        let lsblk = format!("#!/bin/sh\ncase \"$*\" in *NAME,*) printf '/dev/sdf ' ;; esac\necho disk {serial}\n");
-        fs::write(programs.join("lsblk"), lsblk).unwrap();
-        fs::set_permissions(programs.join("lsblk"), fs::Permissions::from_mode(0o755)).unwrap();
-        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-        let environment = json!({"HOOK_PATHS": paths, "HOOK_STATE_FOLDER": server.folder.join("hook"), "PATH": path});
-        let agent = json!({"region": HOME, "instance": server.instance, "environment": environment});
-        cloud.control("agents", Some(&agent));
-    };
     let Some(mount) = Mount::new(&server.folder) else {
         eprintln!("skipped: it takes root, mkfs.ext4 and loop devices to mount a file system");
         return;
     };
-    agent(&server, &mount.0);
+    server.with_settings(&cloud, json!({"HOOK_PATHS": mount.0}));
     let on_root = Server::new(&cloud, 60, json!({"BackupHook": "filesystem"}));
-    agent(&on_root, Path::new("/etc"));
+    on_root.with_settings(&cloud, json!({"HOOK_PATHS": "/etc"}));
 
     let stop = Arc::new(AtomicBool::new(false));
     let (told, path) = (stop.clone(), mount.0.join("commits"));
@@ -462,9 +470,7 @@ fn the_documents_of_the_stack_freeze_a_real_file_system_and_refuse_the_one_that_
     let (_, (before, after)) = Writer { stop, thread }.stop();
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
     assert_eq!(server.consistency(&cloud), ("application".into(), String::new()));
-    let begun =
-        cloud.calls("").iter().filter_map(|call| server.event(call)).find(|(what, _)| what == "CreateSnapshots");
-    let begun = begun.unwrap().1;
+    let begun = server.begun_at(&cloud);
     assert!(before < begun && begun < after && after - before < 5.0, "{before} {begun} {after}");
     let sent = cloud.calls("SendCommand");
     let mine = sent.iter().find(|call| call["params"]["InstanceIds"][0] == server.instance.as_str()).unwrap();
@@ -472,6 +478,80 @@ fn the_documents_of_the_stack_freeze_a_real_file_system_and_refuse_the_one_that_
     assert_eq!(mine["params"]["TimeoutSeconds"], 30);
     let (level, reason) = on_root.consistency(&cloud);
     assert!(level == "crash" && reason.starts_with("DataOnRootVolume: "), "{level} {reason}");
+}
+
+/// A PostgreSQL server on a disk image of its own, with a client that commits all the time
+/// (tests/databases/story_postgresql.py).
+struct Postgres {
+    process: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Postgres {
+    const PROGRAM: &str = "tests/databases/story_postgresql.py";
+
+    /// Where its disk image is, and its hook's settings; or why there is none on this machine.
+    fn start(folder: &Path) -> (Self, Value) {
+        let mut python = Command::new("python3");
+        let python = python.arg(Self::PROGRAM).arg("serve").arg(folder);
+        let mut process = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap());
+        let mut server = Self { process, said };
+        let ready = server.line();
+        (server, ready)
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).expect("it says why it fails")
+    }
+
+    /// When each commit was answered.
+    fn stop(mut self) -> Vec<f64> {
+        drop(self.process.stdin.take());
+        let commits = self.line()["commits"].take();
+        assert!(self.process.wait().unwrap().success());
+        serde_json::from_value(commits).unwrap()
+    }
+
+    /// How many of the first commits a server has that starts from an image.
+    fn rows(image: &Value, folder: &Path) -> usize {
+        let mut python = Command::new("python3");
+        let done = python.arg(Self::PROGRAM).arg("rows").arg(image.as_str().unwrap()).arg(folder).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+        said["rows"].as_u64().unwrap().try_into().unwrap()
+    }
+}
+
+#[test]
+fn a_postgresql_server_starts_from_the_image_of_the_moment_of_its_snapshot_with_every_transaction_before_it() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    let server = Server::new(&cloud, 60, json!({"BackupHook": "postgresql"}));
+    let (postgres, ready) = Postgres::start(&server.folder);
+    if let Some(reason) = ready["skipped"].as_str() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    server.with_settings(&cloud, ready["settings"].clone());
+    let volume = &server.volumes[1];
+    cloud.control("volume-file", Some(&json!({"region": HOME, "volume": volume, "file": ready["image"]})));
+    let ended = cloud.run(&stack, &json!({"phases": ["snapshot"]}));
+    let commits = postgres.stop();
+    assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
+    assert_eq!(server.consistency(&cloud), ("application".into(), String::new()));
+
+    let snapshot = server.snapshots(&cloud).into_iter().find(|snapshot| snapshot["volume"] == volume.as_str());
+    let rows = Postgres::rows(&snapshot.unwrap()["file"], &server.folder);
+    let begun = server.begun_at(&cloud);
+    let committed = commits.iter().filter(|at| **at < begun).count();
+    assert!(0 < committed && committed < commits.len(), "it writes before and after: {committed} of {}", commits.len());
+    // The one that waited for the thaw may have been written, and not been answered.
+    assert!(committed <= rows && rows <= committed + 1, "{rows} rows, and {committed} commits before the snapshot");
+    let pause = commits[committed] - commits[committed - 1];
+    assert!(pause < 5.0, "it waited for {pause} s");
 }
 
 /// The task of a script for the one hooked instance, as the state machine sends it.

@@ -143,6 +143,31 @@ class Postgres:
         self.log.close()
 
 
+def rows_of_image(image: Path, folder: Path, table: str) -> int:
+    """How many rows a table has in a PostgreSQL server that starts from the image of its file system.
+
+    They have to be the first ones that were written, without a gap.
+    """
+    mount, own = folder / "restored", folder / "restored-server"
+    folder.chmod(0o755)
+    mount.mkdir()
+    own.mkdir(mode=0o755)
+    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+    try:
+        # It names a process of the machine that the image is from, which here is this one.
+        (mount / "main/postmaster.pid").unlink()
+        server = Postgres(own, mount / "main", is_new=False)
+        try:
+            count, last = server.sql(f"SELECT COUNT(*), COALESCE(MAX(id), 0) FROM {table}")[0]
+        finally:
+            server.stop()
+    finally:
+        subprocess.run(["umount", mount], check=True)
+    if count != last:
+        raise AssertionError(f"{count} rows, and the last is {last}")
+    return int(count)
+
+
 class Session:
     """One open client session, in which statements are carried out one after another."""
 

@@ -1,11 +1,10 @@
 """The postgresql hook: what was committed before the freeze is in the file system's image of that moment."""
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from hook_servers import Postgres, Session, postgres_programs
+from hook_servers import Postgres, Session, postgres_programs, rows_of_image
 from hooks import HookTest, Writer, mounted, needs, needs_mounts
 
 
@@ -54,31 +53,10 @@ class Freeze(HookTest):
             self.post()
             writer.goes_on()
         self.assertGreater(writer.count(), before)
-        found = self.restored(copy)
+        found = rows_of_image(copy, self.own, "orders")
         # The one that was waiting may have been written, and not been answered.
         self.assertGreaterEqual(found, before)
         self.assertLessEqual(found, before + 1)
-
-    def restored(self, image):
-        """How many rows there are in a server that starts from the image, all of them the first ones."""
-        mount = self.own / "restored"
-        mount.mkdir()
-        self.own.chmod(0o755)
-        subprocess.run(["mount", "-o", "loop", image, mount], check=True)
-        try:
-            # It names a process of the machine that the image is from, which here is this one.
-            (mount / "main/postmaster.pid").unlink()
-            folder = self.own / "server"
-            folder.mkdir(mode=0o755)
-            server = Postgres(folder, mount / "main", is_new=False)
-            try:
-                count, last = server.sql("SELECT COUNT(*), COALESCE(MAX(id), 0) FROM orders")[0]
-            finally:
-                server.stop()
-            self.assertEqual(count, last)
-            return int(count)
-        finally:
-            subprocess.run(["umount", mount], check=True)
 
     def test_it_thaws_when_nobody_comes(self):
         with self.writer() as writer:

@@ -6,6 +6,7 @@ is not throttled, meets no faults and is not in the call log.
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
@@ -107,6 +108,15 @@ def add_volume(given: Json) -> Json:
     return {"id": new_volume(backend_of(given["region"]), given.get("encrypted", False), given.get("tags")).id}
 
 
+def give_file(given: Json) -> Json:
+    """The disk image that is a volume's content: a snapshot copies it at the moment when it is begun."""
+    file = Path(given["file"])
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
+    backend_of(given["region"]).get_volume(given["volume"]).file = file
+    return {}
+
+
 def delete_volume(given: Json) -> Json:
     backend = backend_of(given["region"])
     detach_everywhere(backend.get_volume(given["volume"]))
@@ -203,6 +213,7 @@ def list_snapshots(query: Json) -> list[Json]:
             "encrypted": one.encrypted,
             "kmsKeyId": one.kms_key_id,
             "stateMessage": one.state_message,
+            **({"file": str(one.file)} if one.file else {}),
         }
         for one in sorted(found, key=lambda one: one.serial)
     ]
@@ -240,6 +251,7 @@ ACTS = {
     ("POST", "attach"): attach,
     ("POST", "detach"): detach,
     ("POST", "volumes"): add_volume,
+    ("POST", "volume-file"): give_file,
     ("POST", "delete-volume"): delete_volume,
     ("POST", "terminate"): terminate,
     ("POST", "snapshots"): add_snapshots,

@@ -1,9 +1,11 @@
 """moto's volumes, instances and snapshots, extended by what EBS does in time."""
 
 import os
+import subprocess
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from moto.core.utils import utcnow
@@ -80,6 +82,8 @@ class TimedSnapshot(Snapshot):
         self.status = ends
         self.start_time = start_time or utcnow()
         self.in_use = False
+        # What it holds, where its volume has a file.
+        self.file: Path | None = None
         backend.snapshots[self.id] = self
         self.serial = WORLD.serial(self.id)
         if volume.id == COPY_VOLUME and self.status == "pending":
@@ -107,6 +111,12 @@ class TimedSnapshot(Snapshot):
     def is_in_flight(self) -> bool:
         return self.status == "pending" and self.id in self.ec2_backend.snapshots
 
+    def hold(self, file: Path) -> None:
+        """Keeps what a volume's file has at this moment."""
+        self.file = file.with_name(f"{file.name}.{self.id}")
+        # A disk image is mostly holes.
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", "--", file, self.file], check=True)
+
     def is_described(self) -> bool:
         """Whether eventual consistency shows it already."""
         return not self.lags or time.monotonic() >= self.born + WORLD.settings["describeLagSeconds"]
@@ -119,6 +129,8 @@ class SharedVolume(Volume):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.attached = []
+        # What is on it, where a story gives it a disk image.
+        self.file: Path | None = None
         super().__init__(*args, **kwargs)
         WORLD.serial(self.id)
 

@@ -106,6 +106,8 @@ class SnapshotCalls:
                 kms_key_id=volume.kms_key_id,
                 start_time=start_time,
             )
+            if volume.file:
+                snapshot.hold(volume.file)
             of_volume = backend.tags.get(volume.id, {}) if copied else {}
             backend.tags[snapshot.id] = {
                 **{key: value for key, value in of_volume.items() if not key.startswith("aws:")},

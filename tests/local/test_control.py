@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import tempfile
 import time
 import urllib.error
+from pathlib import Path
 
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
@@ -36,6 +38,20 @@ class Control(Scene):
         )
         state = client().describe_instances(InstanceIds=[second["id"]])["Reservations"][0]["Instances"][0]["State"]
         self.assertEqual(state["Name"], "terminated")
+
+    def test_a_snapshot_holds_what_its_volume_has_at_the_moment_when_it_is_begun(self):
+        disk = Path(self.enterContext(tempfile.TemporaryDirectory())) / "disk"
+        disk.write_bytes(b"before")
+        volume, other = (one["id"] for one in instance()["volumes"][:2])
+        local("volume-file", {"region": HOME, "volume": volume, "file": str(disk)})
+        begun = client().create_snapshot(VolumeId=volume)["SnapshotId"]
+        client().create_snapshot(VolumeId=other)
+        disk.write_bytes(b"after")
+        files = {one["id"]: one.get("file") for one in local("snapshots")}
+        self.assertEqual(Path(files.pop(begun)).read_bytes(), b"before")
+        self.assertEqual(list(files.values()), [None])
+        with self.assertRaises(urllib.error.HTTPError):
+            local("volume-file", {"region": HOME, "volume": volume, "file": str(disk) + "-none"})
 
     def test_tags_of_anything(self):
         made = instance(Name="web", Backup="Yes")

@@ -9,11 +9,13 @@ use aws_sdk_ssm::{
     error::{ProvideErrorMetadata, SdkError},
 };
 use domain::{
-    error::{LOST_ANSWER, NOT_SENT, Reaction, SsmError},
+    error::{LOST_ANSWER, SsmError},
     hooks::DELIVERY_SECONDS,
     ids::InstanceId,
     ports::{Command, CommandEnd, Ended, Invocation, RunCommand},
 };
+
+use crate::sdk_error::code_and_message;
 
 /// SSM in the home region.
 pub struct SsmClient(Client);
@@ -27,30 +29,8 @@ impl SsmClient {
 
 fn failed<E: ProvideErrorMetadata>(action: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> SsmError {
     move |error| {
-        let (code, message) = match &error {
-            SdkError::ServiceError(service) => {
-                let status = service.raw().status().as_u16();
-                answered(status, service.err().code(), service.err().message().unwrap_or("no message"))
-            }
-            SdkError::ConstructionFailure(_) => (NOT_SENT.into(), "the request could not be made".into()),
-            SdkError::DispatchFailure(f) if f.is_io() || f.is_timeout() || f.is_other() => {
-                (LOST_ANSWER.into(), "the connection failed".into())
-            }
-            SdkError::DispatchFailure(_) => (NOT_SENT.into(), "the request could not be sent".into()),
-            SdkError::TimeoutError(_) => (LOST_ANSWER.into(), "no answer in time".into()),
-            _ => (LOST_ANSWER.into(), "the answer could not be read".into()),
-        };
+        let (code, message) = code_and_message(&error, SsmError::is_throttle);
         SsmError { action, code, message }
-    }
-}
-
-/// Code and message of an answer that is an error. Any 5xx that is not a throttle may have been carried out.
-fn answered(status: u16, code: Option<&str>, message: &str) -> (String, String) {
-    let code = code.unwrap_or("Unknown");
-    let error = SsmError { action: "", code: code.into(), message: message.into() };
-    match error.reaction() {
-        Reaction::Never(_) | Reaction::Transient if status >= 500 => (LOST_ANSWER.into(), format!("{code}: {message}")),
-        _ => (error.code, error.message),
     }
 }
 
@@ -135,9 +115,13 @@ impl RunCommand for SsmClient {
 
 #[cfg(test)]
 mod tests {
-    use domain::hooks::{HookDocument, Script};
+    use domain::{
+        error::Reaction,
+        hooks::{HookDocument, Script},
+    };
 
     use super::*;
+    use crate::sdk_error::answered;
 
     #[test]
     fn a_document_of_the_stack_is_given_the_time_out_of_its_script_and_no_other_is() {
@@ -189,13 +173,13 @@ mod tests {
     #[test]
     fn a_5xx_that_is_no_throttle_may_have_been_carried_out() {
         let reaction = |status, code| {
-            let (code, message) = answered(status, code, "no");
+            let (code, message) = answered(status, code, "no", SsmError::is_throttle);
             SsmError { action: "SendCommand", code, message }.reaction()
         };
-        for code in [None, Some("InternalServerError"), Some("SomethingNew"), Some("InvalidInstanceId")] {
+        for code in ["Unknown", "InternalServerError", "SomethingNew", "InvalidInstanceId"] {
             assert_eq!(reaction(500, code), Reaction::MayHaveHappened, "{code:?}");
         }
-        assert!(matches!(reaction(400, Some("ThrottlingException")), Reaction::Later(_)));
-        assert!(matches!(reaction(400, Some("InvalidInstanceId")), Reaction::Never(_)));
+        assert!(matches!(reaction(400, "ThrottlingException"), Reaction::Later(_)));
+        assert!(matches!(reaction(400, "InvalidInstanceId"), Reaction::Never(_)));
     }
 }

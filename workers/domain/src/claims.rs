@@ -282,25 +282,33 @@ impl Held {
 
     /// Writes the claim. Returns whether this attempt still holds it.
     async fn write(&mut self, claims: &impl Claims) -> Result<bool, Failure> {
-        let body = self.claim.body();
-        for _ in 0..MAX_TRIES {
-            match claims.replace(&self.key, &body, &self.version).await? {
-                Written::As(version) => {
-                    self.version = version;
-                    return Ok(true);
-                }
-                Written::Conflict => {}
-                Written::Refused => {
-                    let Some(stored) = claims.stored(&self.key).await? else { return Ok(false) };
-                    // Either the SDK repeated the call, and the first one had succeeded; or the claim was taken over.
-                    let own = stored.body == body;
-                    self.version = stored.version;
-                    return Ok(own);
-                }
+        overwrite(claims, &self.key, &self.claim.body(), &mut self.version).await
+    }
+}
+
+/// Writes over a claim of this version, which becomes that of what is there then. Returns whether that is `body`.
+pub(crate) async fn overwrite(
+    claims: &impl Claims,
+    key: &str,
+    body: &str,
+    version: &mut String,
+) -> Result<bool, Failure> {
+    for _ in 0..MAX_TRIES {
+        match claims.replace(key, body, version).await? {
+            Written::As(new) => {
+                *version = new;
+                return Ok(true);
+            }
+            Written::Conflict => {}
+            Written::Refused => {
+                let Some(stored) = claims.stored(key).await? else { return Ok(false) };
+                // Either the SDK repeated the call, and the first one had succeeded; or the claim was taken over.
+                *version = stored.version;
+                return Ok(stored.body == body);
             }
         }
-        Err(contended(&self.key))
     }
+    Err(contended(key))
 }
 
 /// The claim of an execution on its run.

@@ -183,9 +183,9 @@ pub enum Reaction {
 }
 
 impl Ec2Error {
-    /// Whether EC2 refused the call because there were too many calls.
-    pub fn is_throttle(&self) -> bool {
-        THROTTLES.contains(&self.code.as_str())
+    /// Whether a code says that EC2 refused the call because there were too many calls.
+    pub fn is_throttle(code: &str) -> bool {
+        THROTTLES.contains(&code)
     }
 
     /// The reaction to this error.
@@ -200,7 +200,7 @@ impl Ec2Error {
             // Allowed is one snapshot of a volume in 15 s.
             "SnapshotCreationPerVolumeRateExceeded" => Later(15),
             "ConcurrentSnapshotLimitExceeded" | "PendingSnapshotLimitExceeded" => Later(60),
-            _ if self.is_throttle() => Later(10),
+            code if Self::is_throttle(code) => Later(10),
             "ConcurrentTagAccess" => Later(10),
             "InvalidState" | "IncorrectState" => Later(60),
             LOST_ANSWER | "InternalError" | "InternalFailure" | "ServerInternal" | "ServiceUnavailable"
@@ -251,13 +251,18 @@ pub struct SsmError {
 }
 
 impl SsmError {
+    /// Whether a code says that Systems Manager refused the call because there were too many calls.
+    pub fn is_throttle(code: &str) -> bool {
+        ["ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException"].contains(&code)
+    }
+
     /// What follows from it.
     ///
     /// Sources: the Systems Manager API reference, `SendCommand` and "Common Error Types".
     pub fn reaction(&self) -> Reaction {
         use Reaction::*;
         match self.code.as_str() {
-            "ThrottlingException" | "Throttling" | "RequestLimitExceeded" | "TooManyRequestsException" => Later(5),
+            code if Self::is_throttle(code) => Later(5),
             LOST_ANSWER | "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => MayHaveHappened,
             NOT_SENT | "RequestExpired" | "ExpiredTokenException" => Transient,
             "InvalidInstanceId" => Never(ErrorName::HookNotManaged),

@@ -134,7 +134,10 @@ async fn expire_batch(
                         Reaction::Never(ErrorName::SnapshotNotFound) => expired.deleted.push(id.clone()),
                         Reaction::Never(_) => refused.push((id, error)),
                         // The error is not about this snapshot: the others would meet it, too.
-                        _ if error.is_throttle() || error.code == LOST_ANSWER || error.code == NOT_SENT => {
+                        _ if Ec2Error::is_throttle(&error.code)
+                            || error.code == LOST_ANSWER
+                            || error.code == NOT_SENT =>
+                        {
                             return Err(error.into());
                         }
                         // The next attempt looks at what is left.

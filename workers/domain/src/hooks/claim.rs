@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Script;
 use crate::{
-    claims::{Attempt, MAX_TRIES, State, contended},
+    claims::{Attempt, MAX_TRIES, State, contended, overwrite},
     error::Failure,
     ids::InstanceId,
     ports::{Claims, Stored, Written},
@@ -140,25 +140,8 @@ impl StoredHookClaim {
         self.set_free(claims, now).await
     }
 
-    /// Writes it; whether it is still what was read.
+    /// Writes it. Returns whether it was still what was read.
     async fn write(&mut self, claims: &impl Claims) -> Result<bool, Failure> {
-        let body = json!(self.claim).to_string();
-        for _ in 0..MAX_TRIES {
-            match claims.replace(&self.key, &body, &self.version).await? {
-                Written::As(version) => {
-                    self.version = version;
-                    return Ok(true);
-                }
-                Written::Conflict => {}
-                Written::Refused => {
-                    let Some(stored) = claims.stored(&self.key).await? else { return Ok(false) };
-                    // Its own call, which was repeated on the way; or somebody was faster.
-                    let own = stored.body == body;
-                    self.version = stored.version;
-                    return Ok(own);
-                }
-            }
-        }
-        Err(contended(&self.key))
+        overwrite(claims, &self.key, &json!(self.claim).to_string(), &mut self.version).await
     }
 }
