@@ -219,9 +219,7 @@ impl Ec2Error {
             _ => Never(Ec2Refused),
         }
     }
-}
 
-impl Ec2Error {
     /// The name for operators.
     pub fn name(&self) -> ErrorName {
         match self.reaction() {
@@ -270,9 +268,7 @@ impl SsmError {
             _ => Never(ErrorName::SsmRefused),
         }
     }
-}
 
-impl SsmError {
     /// The name for operators.
     pub fn name(&self) -> ErrorName {
         match self.reaction() {
