@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::cloud::{HOME, cloud, day, tagged};
+use crate::{
+    cloud::{HOME, cloud, day, tagged},
+    printed::found_by,
+};
 
 #[test]
 fn every_snapshot_and_copy_carries_exactly_its_tags() {
@@ -77,6 +80,7 @@ fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
     let dry = cloud.run(&stack, &json!({"dryRun": true}));
     assert_eq!(dry.status, "SUCCEEDED", "{}", dry.cause);
     assert_eq!(cloud.mutating_calls(), Vec::<Value>::new());
+    assert!(cloud.printed().iter().all(|one| one.fields().get("_aws").is_none()), "a dry run prints no metrics");
     let named = |lines: &[Value], path: &str| -> BTreeSet<String> {
         lines.iter().map(|line| line.pointer(path).unwrap().as_str().unwrap().to_owned()).collect()
     };
@@ -97,6 +101,11 @@ fn a_dry_run_changes_nothing_and_lists_what_a_run_would_do() {
 
     let real = cloud.run(&stack, &json!({}));
     assert_eq!(real.status, "SUCCEEDED", "{}", real.cause);
+    let complete = cloud.printed().iter().filter(|one| one.fields().get("Complete").is_some()).count();
+    assert_eq!(complete, 1, "by the full run, and by no other");
+    let runs = found_by("Nothing ran last night.", &cloud.printed(), &[]);
+    let told = |outcome: &str| runs.iter().filter(|line| line["outcome"] == outcome).count();
+    assert_eq!((told("begun"), told("listed"), told("complete")), (3, 3, 3), "{runs:?}");
     let snapshotted = cloud
         .snapshots(HOME)
         .iter()

@@ -298,6 +298,10 @@ fn what_cannot_be_asked_is_told_in_one_line_and_by_the_exit_code() {
     assert!(done.err.contains("no credentials") && done.err.contains("--profile"), "{}", done.err);
     assert!(!done.err.contains("Some("), "words for people: {}", done.err);
 
+    // Who names a profile means its account, whatever keys the environment has.
+    let done = run(&cloud, &["status", "--profile", "nobody"]);
+    assert!(done.code == 3 && done.err.contains("nobody"), "{}: {}", done.code, done.err);
+
     let done = run(&cloud, &["status", "--stack-name", "nowhere"]);
     assert_eq!(done.code, 2);
     assert!(
@@ -317,7 +321,8 @@ fn what_cannot_be_asked_is_told_in_one_line_and_by_the_exit_code() {
         (&["snapshots"], "--instance"),
         (&["snapshots", "--volume", "snap-0a"], "is not a volume id"),
         (&["status", "--region", "mars"], "region code"),
-        (&["dlq", "show", "0a"], "no letter has the id 0a"),
+        (&["dlq", "show", "0a0a"], "no letter has the id 0a0a"),
+        (&["dlq", "drop", "", "--yes"], "4 characters"),
         (&["dlq", "drop", "--all"], "--yes"),
         (&["dlq", "retry"], "--all"),
         (&["executions", "--count", "0"], "1..=1000"),

@@ -14,6 +14,8 @@ use std::{
 use chrono::{Days, NaiveDate, Utc};
 use serde_json::{Value, json};
 
+use crate::printed::{self, Printed};
+
 /// The home region of the stack that most stories are about.
 pub const HOME: &str = "eu-west-1";
 
@@ -39,6 +41,8 @@ pub struct Cloud {
     ec2: String,
     http: ureq::Agent,
     stacks: BTreeMap<String, Stack>,
+    /// How many lines of the functions were read by earlier stories.
+    read: usize,
 }
 
 /// A deployed stack.
@@ -85,7 +89,11 @@ impl Drop for Story {
             for call in &calls[calls.len().saturating_sub(LAST_CALLS)..] {
                 eprintln!("  {call}");
             }
+            return;
         }
+        // Whatever a story is about, what the functions print holds no secret, and is what the documents say.
+        let problems = printed::problems(&self.printed(), &self.tokens());
+        assert!(problems.is_empty(), "the functions printed:\n{}", problems.join("\n"));
     }
 }
 
@@ -113,6 +121,7 @@ pub fn cloud() -> Story {
     free.control("reset", Some(&json!({})));
     free.purge();
     free.forget_objects();
+    free.read = printed::lines(&free.log("functions.log")).len();
     free
 }
 
@@ -133,7 +142,21 @@ impl Cloud {
         let urls: Value = serde_json::from_str(&line).expect("the local cloud starts");
         let url = |name: &str| urls[name].as_str().unwrap().to_owned();
         let http = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new() }
+        Self { _process: process, logs, aws: url("aws"), ec2: url("ec2"), http, stacks: BTreeMap::new(), read: 0 }
+    }
+
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("{}/{name}", self.logs)).expect("the local cloud writes its logs")
+    }
+
+    /// What the functions have printed since the story began (tests/local/function_logs.py).
+    pub fn printed(&self) -> Vec<Printed> {
+        printed::lines(&self.log("functions.log")).split_off(self.read)
+    }
+
+    /// The task tokens that functions were given.
+    fn tokens(&self) -> BTreeSet<String> {
+        self.log("tokens.log").lines().map(str::to_owned).collect()
     }
 
     /// The stack of a home region, deployed when it is first needed.
@@ -287,6 +310,18 @@ impl Cloud {
         let answer = request.send_json(json!({"Environment": environment})).unwrap();
         assert!(answer.status().is_success(), "{name}={value}: {}", answer.status());
         before
+    }
+
+    /// The body of the deployed dashboard.
+    pub fn dashboard(&self, stack: &Stack) -> Value {
+        let name = stack.output("DashboardUrl").rsplit('/').next().unwrap();
+        let get = format!("Action=GetDashboard&DashboardName={name}&Version=2010-08-01");
+        let answer = self.form(&stack.region, "monitoring", &get);
+        let body = between(&answer, "<DashboardBody>", "</DashboardBody>").remove(0);
+        serde_json::from_str(
+            &body.replace("&quot;", "\"").replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"),
+        )
+        .unwrap()
     }
 
     fn form(&self, region: &str, service: &str, body: &str) -> String {

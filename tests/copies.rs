@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::cloud::{HOME, cloud, day, tagged, until};
+use crate::{
+    cloud::{HOME, cloud, day, tagged, until},
+    printed::found_by,
+};
 
 #[test]
 fn thirty_copies_to_each_of_two_regions_complete_with_never_more_than_five_in_flight() {
@@ -117,7 +120,7 @@ fn a_copy_missed_yesterday_is_made_today_and_one_in_flight_is_waited_for() {
 fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
-    cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
+    let ids = cloud.add_instances(HOME, &json!([tagged(json!({"BackupCrossRegion": "us-east-1"}), 1)]));
     let fault = json!({"action": "CopySnapshot", "kind": "refuse", "code": "UnauthorizedOperation", "times": 1});
     cloud.control("faults", Some(&fault));
     let ended = cloud.run(&stack, &json!({}));
@@ -125,6 +128,13 @@ fn a_failed_copy_is_retried_from_the_dead_letter_queue() {
     let (body, attributes) = cloud.receive(&stack, "CopyDeadLetterQueueUrl");
     assert_eq!((attributes["Error"].as_str(), attributes["Destination"].as_str()), ("AccessDenied", "us-east-1"));
     assert_eq!(attributes["Snapshot"], cloud.snapshots(HOME)[0]["id"].as_str().unwrap());
+    let found = found_by("A copy failed.", &cloud.printed(), &[]);
+    let line = found.iter().find(|line| line["outcome"] == "failed").unwrap();
+    let (instance, volumes) = &ids[0];
+    let told = ["run", "instance", "volume", "snapshot", "region", "error"].map(|field| line[field].as_str().unwrap());
+    let expected = [&attributes["Run"], instance, &volumes[0], &attributes["Snapshot"], "us-east-1", "AccessDenied"];
+    assert_eq!(told, expected);
+    assert!(line["cause"].as_str().unwrap().contains("UnauthorizedOperation"), "{line}");
 
     // As a redrive to a custom destination does.
     cloud.send(&stack, "CopyQueueUrl", &body.to_string());

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Ended, HOME, Stack, cloud, day, tagged, until};
+use crate::{
+    cloud::{Cloud, Ended, HOME, Stack, cloud, day, tagged, until},
+    printed::found_by,
+};
 
 fn due(volume: &str, created: i64, more: Value) -> Value {
     let mut tags = json!({"Type": "Automated", "CreatedOn": day(created), "DeleteOn": day(created + 7)});
@@ -53,6 +56,12 @@ fn the_last_backup_of_a_living_volume_is_never_deleted() {
     let verdicts = cloud.report(&stack, &ended, &format!("verdicts-{HOME}.jsonl"));
     let line = verdicts.lines().find(|line| line.contains(&newest)).unwrap();
     assert!(line.contains("newest completed of a volume that exists"), "{line}");
+    let printed = cloud.printed();
+    for (snapshot, outcome, cause) in [(&newest, "kept", "newest completed"), (&older, "deleted", "due since")] {
+        let found = found_by("Why is it still here?", &printed, &[("snap-0123456789abcdef0", snapshot)]);
+        let line = found.iter().find(|line| line["outcome"] == outcome).unwrap();
+        assert!(line["cause"].as_str().unwrap().contains(cause) && line["region"] == HOME, "{line}");
+    }
 }
 
 #[test]

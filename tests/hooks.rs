@@ -20,7 +20,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, HOME, Stack, cloud, tagged, until};
+use crate::{
+    cloud::{Cloud, HOME, Stack, cloud, tagged, until},
+    printed::sum_of,
+};
 
 /// The document of these stories, which the stack allows.
 const DOCUMENT: &str = "story-hook";
@@ -279,6 +282,7 @@ fn each_refusal_has_its_name_on_the_snapshots_and_one_that_skips_owes_its_volume
     let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "summary.json")).unwrap();
     assert_eq!(summary["problems"].as_array().unwrap().len(), 2, "its two volumes, and nothing else: {}", ended.cause);
     assert_eq!(summary["notes"].as_array().unwrap().len(), servers.len(), "{summary}");
+    assert_eq!(sum_of("HooksFailed", &cloud.printed()), 8.0, "the one that skips has no snapshots");
 }
 
 #[test]
@@ -294,6 +298,8 @@ fn a_frozen_instance_never_waits_it_is_thawed_and_begun_anew() {
     let once = ["pre-script", "CreateSnapshots", "post-script"];
     assert_eq!(server.story(&cloud), [["pre-script", refused, "post-script"], once].concat());
     assert_eq!(server.consistency(&cloud).0, "application");
+    let printed = cloud.printed();
+    assert_eq!((sum_of("Ec2Throttled", &printed), sum_of("HooksFailed", &printed)), (1.0, 0.0));
     assert_eq!(cloud.count(&stack, "SnapshotDeadLetterQueueUrl"), 0, "what is declined leaves no letter");
 }
 

@@ -7,6 +7,7 @@
 
 mod cloud;
 mod definition;
+mod printed;
 
 mod backup;
 mod cli;

@@ -90,7 +90,9 @@ impl Account {
             let event = DiscoverEvent::DiscoverCopies { run: run.clone(), region: place.clone() };
             let manifest: Manifest = serde_json::from_value(self.discover(event).await.unwrap()).unwrap();
             for task in self.manifest::<CopyTask>(&manifest) {
-                self.aws.invoke(&self.settings, async |context| copy::handle(context, vec![task]).await).await;
+                self.aws
+                    .invoke(&self.settings, async |context| copy::handle(context, vec![task], |_, _| ()).await)
+                    .await;
                 self.aws.complete_all();
             }
             copies.push(RegionResult { region: place.clone(), manifest: Some(manifest), failure: None });

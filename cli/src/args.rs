@@ -153,6 +153,7 @@ pub enum Dlq {
     /// One letter, whole: cause, task, and what to do
     Show {
         /// Its id as `dlq list` shows it, or the begin of it
+        #[arg(value_parser = letter_id)]
         id: String,
     },
     /// Put letters back to be worked on, and say what became of each
@@ -187,7 +188,7 @@ were planned and on no other.")]
 #[group(required = true, multiple = true)]
 pub struct Letters {
     /// Ids as `dlq list` shows them, or the begin of them
-    #[arg(conflicts_with_all = ["queue", "all"])]
+    #[arg(conflicts_with_all = ["queue", "all"], value_parser = letter_id)]
     pub ids: Vec<String>,
     /// All letters of this queue
     #[arg(long, value_enum)]
@@ -195,6 +196,16 @@ pub struct Letters {
     /// All letters of all queues
     #[arg(long, conflicts_with = "queue")]
     pub all: bool,
+}
+
+/// Characters of an id that are enough to mean a letter; every id begins with none.
+const LEAST_OF_AN_ID: usize = 4;
+
+fn letter_id(text: &str) -> Result<String, String> {
+    match text.chars().count() >= LEAST_OF_AN_ID {
+        true => Ok(text.to_owned()),
+        false => Err(format!("say {LEAST_OF_AN_ID} characters of the id at least")),
+    }
 }
 
 /// A dead-letter queue, by the queue that its letters were in.

@@ -44,6 +44,8 @@ pub struct Ran {
     pub dry_run: bool,
     /// Its phases.
     pub phases: Vec<&'static str>,
+    /// The execution that was doing the same run, so that this one did nothing.
+    pub duplicate_of: Option<String>,
     /// What it made; none where it wrote no summary.
     pub made: Option<Made>,
     /// The name of its error.
@@ -87,16 +89,19 @@ pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Sto
     let input: Value = serde_json::from_str(&execution.input).unwrap_or_default();
     let run = Run::read(&input, &execution.arn, execution.started, run_hours).ok();
     let summary = match &run {
-        Some(run) => storage.read(&run.key("summary.json")).await?,
-        None => None,
+        Some(run) => storage.read(&run.key("summary.json")).await,
+        None => Ok(None),
     };
+    // How it ended is known, whatever its summary says.
+    let unread = summary.as_ref().err().map(|failure| format!("its summary cannot be read: {failure}"));
     // One of an older version is no reason to show nothing.
-    let summary = summary.and_then(|json| serde_json::from_str::<Summary>(&json).ok());
-    let problems = match &summary {
+    let summary = summary.ok().flatten().and_then(|json| serde_json::from_str::<Summary>(&json).ok());
+    let mut problems = match &summary {
         Some(summary) => lines(&summary.problems, summary.run.deadline),
         None if execution.cause.is_empty() => Vec::new(),
         None => vec![execution.cause.clone()],
     };
+    problems.extend(unread);
     let phases = run.as_ref().map(|run| run.phases);
     let names = phases.map_or(Vec::new(), |phases| {
         let named = [(phases.snapshot, "snapshot"), (phases.copy, "copy"), (phases.expire, "expire")];
@@ -110,10 +115,17 @@ pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Sto
         dry_run: run.as_ref().is_some_and(|run| run.dry_run),
         run: run.map(|run| run.id),
         phases: names,
+        duplicate_of: duplicate_of(&execution.output),
         made: summary.as_ref().map(Made::from),
         error: Some(execution.error).filter(|error| !error.is_empty()),
         problems,
     })
+}
+
+/// The execution that was doing the same run, where the output of one that succeeded names it.
+pub(crate) fn duplicate_of(output: &str) -> Option<String> {
+    let output: Value = serde_json::from_str(output).ok()?;
+    Some(output.get("duplicateOf")?.as_str()?.to_owned())
 }
 
 impl From<&Summary> for Made {
@@ -138,6 +150,7 @@ impl Ran {
                 format!("{snapshots} of {planned} snapshots, {copies} copies{owed}, {expired} expired")
             }
             None if self.ended.is_none() => String::new(),
+            None if self.duplicate_of.is_some() => "nothing: another execution did this run".into(),
             None => "no summary".into(),
         }
     }
@@ -156,7 +169,7 @@ impl View for Executions {
     const COMMAND: &'static str = "executions";
 
     fn code(&self) -> Code {
-        let last = self.executions.iter().find(|ran| ran.ended.is_some());
+        let last = self.executions.iter().find(|ran| ran.ended.is_some() && ran.duplicate_of.is_none());
         Code::owed_if(last.is_some_and(|ran| ran.status != "SUCCEEDED"))
     }
 
@@ -222,6 +235,31 @@ mod tests {
             error: String::new(),
             cause: "the cause".into(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_did_nothing_and_says_nothing_of_the_run() {
+        let duplicate = Execution {
+            output: json!({"duplicateOf": "arn:aws:states:eu-west-1:1:execution:b:e0"}).to_string(),
+            cause: String::new(),
+            ..execution("SUCCEEDED", &json!({}))
+        };
+        let failed = execution("FAILED", &json!({}));
+        let storage = FakeStorage::default();
+        let mut executions = Vec::new();
+        for each in [duplicate, failed] {
+            executions.push(ran(each, 20, &storage).await.unwrap());
+        }
+        let view = Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions };
+        assert_eq!(view.code(), Code::Owed, "the one before counts");
+        let watched = crate::run::Started {
+            execution: ARN.into(),
+            console: None,
+            input: json!({}),
+            ended: Some(view.executions[0].clone()),
+        };
+        let text = watched.text(&Style { width: Some(80), colour: false });
+        assert!(watched.code() == Code::Owed && text.contains("did nothing") && text.contains(":e0"), "{text}");
     }
 
     #[tokio::test]

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
+    contract::Hold,
     error::Failure,
     expiry::{Candidate, Verdict},
     fleet::{Fleet, SnapshotState, Tags},
     ids::{Region, SnapshotId, VolumeId},
-    ports::{Ec2, SnapshotFilter},
-    survey::{self, Sweep},
+    ports::{Ec2, SnapshotFilter, Storage},
+    survey::{self, Judged, Stop, Sweep},
 };
 use serde::Serialize;
 
@@ -64,7 +65,10 @@ pub struct Found {
 }
 
 /// Looks into every enabled region.
-pub async fn look<E: Ec2, S, O>(context: &Context<'_, E, S, O>, of: &args::Snapshots) -> Result<Snapshots, Trouble> {
+pub async fn look<E: Ec2, S: Storage, O>(
+    context: &Context<'_, E, S, O>,
+    of: &args::Snapshots,
+) -> Result<Snapshots, Trouble> {
     let Context { ec2, stack, now, progress, .. } = context;
     progress.say("instances and volumes");
     let fleet = survey::fleet(*ec2).await?;
@@ -105,12 +109,13 @@ impl<'a> Whose<'a> {
     }
 }
 
-async fn in_region<E: Ec2, S, O>(
+async fn in_region<E: Ec2, S: Storage, O>(
     region: &Region,
     fleet: &Fleet,
     whose: &Whose<'_>,
-    Context { ec2, stack, now, .. }: &Context<'_, E, S, O>,
+    context: &Context<'_, E, S, O>,
 ) -> Result<Vec<Found>, Failure> {
+    let Context { ec2, stack, now, .. } = context;
     let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run_id: None, now: *now };
     // All of the region's, as a run judges them: which is the newest of a volume is told by all of them.
     let planned = async |_: &Region| Ok(BTreeSet::new());
@@ -123,6 +128,7 @@ async fn in_region<E: Ec2, S, O>(
     if own.is_empty() {
         return Ok(Vec::new());
     }
+    let kept_there = kept_in(region, &judged, context).await?;
     let mut found = Vec::new();
     let ids = SnapshotFilter::Ids(own.keys().cloned().collect());
     ec2.each_snapshot(region, &ids, &mut |snapshot| {
@@ -134,8 +140,11 @@ async fn in_region<E: Ec2, S, O>(
                 started: snapshot.started,
                 created_on: candidate.tags.created_on,
                 delete_on: candidate.tags.delete_on,
-                expires: verdict.expires(),
-                verdict: verdict.to_string(),
+                expires: verdict.expires() && kept_there.is_none(),
+                verdict: match kept_there.as_ref().filter(|_| verdict.expires()) {
+                    Some(why) => format!("kept, though it is {verdict}: {why}"),
+                    None => verdict.to_string(),
+                },
                 bytes: snapshot.full_size,
                 snapshot: snapshot.id,
                 tags: snapshot.tags,
@@ -144,6 +153,22 @@ async fn in_region<E: Ec2, S, O>(
     })
     .await?;
     Ok(found)
+}
+
+/// Why nothing is deleted in a region, whatever is due there.
+async fn kept_in<E, S: Storage, O>(
+    region: &Region,
+    judged: &Judged,
+    Context { storage, stack, .. }: &Context<'_, E, S, O>,
+) -> Result<Option<String>, Failure> {
+    if !survey::is_swept(region, &stack.settings) {
+        return Ok(Some(format!("ExpireRegions does not name {region}")));
+    }
+    let held = storage.read(&Hold::key(region)).await?;
+    Ok(match survey::stop(region, held.as_deref(), judged, &stack.settings) {
+        Stop::No => None,
+        Stop::Held(failure) | Stop::Tripped(_, failure) => Some(failure.cause),
+    })
 }
 
 impl View for Snapshots {

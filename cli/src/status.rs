@@ -156,6 +156,11 @@ pub struct Instances {
 }
 
 impl Status {
+    /// Whether nothing says when backups are too old: neither the schedule nor `MaxHoursWithoutRun`.
+    pub fn is_unjudged(&self) -> bool {
+        !self.volumes.is_empty() && self.allowed_hours.is_none() && self.runs.max_hours.is_none()
+    }
+
     /// Volumes of which a backup is missing or overdue.
     pub fn behind(&self) -> usize {
         self.volumes.iter().filter(|volume| volume.state <= State::Overdue).count()
@@ -261,7 +266,10 @@ impl View for Status {
 
     fn code(&self) -> Code {
         match self.unreadable.is_empty() {
-            true => Code::owed_if(self.behind() > 0 || !self.unprotected.is_empty() || self.runs.overdue),
+            true => {
+                let is_behind = self.behind() > 0 || !self.unprotected.is_empty() || self.runs.overdue;
+                Code::owed_if(is_behind || self.is_unjudged())
+            }
             false => Code::Aws,
         }
     }

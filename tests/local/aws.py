@@ -1,5 +1,7 @@
 """MiniStack with what it lacks. Run it with MiniStack's own Python, in place of `-m ministack`.
 
+    function_logs.py       what the functions print, as files
+    logs_cloudformation.py the type AWS::Logs::QueryDefinition of CloudFormation
     recursion.py           Lambda's recursive-loop detection on queues
     s3.py                  prepared faults of S3, and missing keys
     ssm_cloudformation.py  the type AWS::SSM::Document of CloudFormation, made in the local SSM
@@ -18,6 +20,8 @@ from typing import Any
 
 import ministack.app
 
+import function_logs
+import logs_cloudformation
 import recursion
 import s3
 import ssm_cloudformation
@@ -77,6 +81,8 @@ ACTS = {
 
 
 if __name__ == "__main__":
+    function_logs.extend_ministack()
+    logs_cloudformation.extend_ministack()
     recursion.extend_ministack()
     s3.extend_ministack()
     ssm_cloudformation.extend_ministack()

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Iterator
 
 import hook_documents
+import template_dashboard
 import template_environment
 import template_parameters
 import template_queues
+import template_signals
 from template_project import Project
 
 
@@ -36,6 +38,8 @@ CHECKS = (
     *template_parameters.CHECKS,
     *template_environment.CHECKS,
     *template_queues.CHECKS,
+    *template_signals.CHECKS,
+    *template_dashboard.CHECKS,
     the_architecture_is_named_once,
     the_documents_are_written_from_their_scripts,
 )

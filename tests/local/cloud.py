@@ -6,8 +6,9 @@ Run it with the moto environment's Python; PATH is the MiniStack environment's.
 When both answer it prints one line of JSON, {"aws": URL, "ec2": URL, "ssm": URL},
 and then runs until its standard input ends or it gets SIGTERM or SIGINT. Whatever ends
 it, MiniStack and the Lambda functions that MiniStack started end with it
-(leash.py says how). MiniStack's output goes to DIR/ministack.log, the EC2
-endpoint's own errors to DIR/ec2.log. With --enforce-iam MiniStack verifies
+(leash.py says how). MiniStack's output goes to DIR/ministack.log, what the
+functions print to DIR/functions.log, the EC2 endpoint's own errors to
+DIR/ec2.log. With --enforce-iam MiniStack verifies
 signatures and holds callers to their policies; the EC2 endpoint never does.
 """
 
@@ -46,6 +47,8 @@ def main() -> None:
     given.log_dir.mkdir(parents=True, exist_ok=True)
     log_dir = given.log_dir.resolve()
     log = log_dir / "ministack.log"
+    for name in ("functions.log", "tokens.log"):
+        (log_dir / name).write_text("")
     region = os.environ.get("AWS_REGION", "eu-west-1")
     ec2_port = start_ec2(log_dir / "ec2.log", given.settings)
     aws_port = free_port()
@@ -106,7 +109,8 @@ def ministack_environment(
         AWS_ENDPOINT_URL_EC2=url(ec2_port),
         AWS_ENDPOINT_URL_SSM=url(ec2_port),
         AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
+        # Without signatures to verify it may be anything: that it is in no log is tested by looking for it.
+        AWS_SECRET_ACCESS_KEY="test" if enforce_iam else "the-secret-of-the-functions",
         AWS_EC2_METADATA_DISABLED="true",
         AUTH="true" if enforce_iam else "false",
         # Wait states and retry pauses take a tenth of their time.
@@ -114,6 +118,7 @@ def ministack_environment(
         # Functions stay warm for as long as the local cloud runs.
         LAMBDA_WARM_TTL_SECONDS="86400",
         LOG_LEVEL="WARNING",
+        LOCAL_CLOUD_LOGS=str(scratch.parent),
         TMPDIR=str(scratch),
         STATE_DIR=str(scratch / "state"),
         S3_DATA_DIR=str(scratch / "s3"),

@@ -109,14 +109,14 @@ def metric_series() -> dict[str, int]:
     """The custom metrics, and how often each is charged: once for each value of its dimensions.
 
     In the files that print them stands `("Name", value)`; a list of all says `Name: Unit [Scope, Scope],`, where the
-    scope BackupRegion is one of the home region and one of each destination.
+    scope BackupRegion is one of each destination, and one of the home region unless the metric is of copies alone.
     """
     found: dict[str, int] = {}
     for path in ROOT.glob("workers/*/src/**/metrics.rs"):
         source = path.read_text()
         found |= dict.fromkeys(re.findall(r'\("([A-Z]\w+)", ', source), 1)
         for name, scopes in re.findall(r"^ {4}([A-Z]\w+): \w+ \[([\w, ]+)\],$", source, flags=re.MULTILINE):
-            of_regions = (1 + DESTINATIONS) * ("BackupRegion" in scopes)
+            of_regions = (("Home" in scopes) + DESTINATIONS) * ("BackupRegion" in scopes)
             found[name] = of_regions + len(set(scopes.split(", ")) - {"BackupRegion"})
     return found
 

@@ -62,8 +62,8 @@ WORKER_SECONDS = 0.5
 EXPIRE_SECONDS = 10
 # Discover and report: by themselves, and for each 1,000 snapshots that they read.
 LISTING_SECONDS, LISTING_SECONDS_PER_1000 = 5, 3
-# One line of ours and Lambda's own three.
-LOG_BYTES_PER_INVOCATION = 2000
+# One line of ours and Lambda's own three; and a line for each instance, copy and deletion that is planned.
+LOG_BYTES_PER_INVOCATION, LOG_BYTES_PER_LINE = 2000, 600
 # Claims: one is made and then gets its ids, and the copies' are listed (workers/domain/src/claims.rs). Per region: the
 # verdicts, what stays, what goes. Per Map Run: its ResultWriter's files. Besides these, the files of the run itself.
 WRITES_PER_INSTANCE, WRITES_PER_COPY, WRITES_PER_REGION, WRITES_PER_MAP, WRITES_PER_RUN = 2, 3, 4, 4, 20
@@ -74,8 +74,8 @@ BYTES_PER_INSTANCE, BYTES_PER_SNAPSHOT, BYTES_PER_CHILD = 5000, 300, 3000
 # Requests for each queue's dead letters at the end of a run.
 REPORT_REQUESTS_PER_QUEUE = 3
 # Custom metrics are charged by the hour, for hours in which they are sent (CloudWatch pricing page, "Metrics"). The
-# report sends each of them once a run, except for these.
-METRICS_OF_EVERY_HOUR: frozenset[str] = frozenset()
+# report sends each of them once a run; these are sent while copies are made, and wherever EC2 throttles.
+METRICS_OF_EVERY_HOUR = frozenset({"CopySlotsInUse", "Ec2Throttled"})
 # Mails of a run, and of alarms now and then.
 MAILS_A_DAY = 2
 
@@ -147,7 +147,8 @@ def bill(instances: int, template: Template, definition: dict[str, object]) -> l
     )
     reads = instances * READS_PER_INSTANCE + copies * READS_PER_COPY + SWEPT_REGIONS * READS_PER_REGION + READS_PER_RUN
     stored = instances * BYTES_PER_INSTANCE + snapshots * BYTES_PER_SNAPSHOT + run.children * BYTES_PER_CHILD
-    log_gb = called * LOG_BYTES_PER_INVOCATION * DAYS / 1e9
+    planned = instances + copies + instances * VOLUMES * (1 + DESTINATIONS)
+    log_gb = (called * LOG_BYTES_PER_INVOCATION + planned * LOG_BYTES_PER_LINE) * DAYS / 1e9
     series = metric_series()
     metric_months = sum(
         count * (1 if name in METRICS_OF_EVERY_HOUR else DAYS / HOURS) for name, count in series.items()

@@ -10,8 +10,8 @@ RUNTIME = "workers/aws/src/runtime.rs"
 SETTINGS = "workers/domain/src/settings.rs"
 QUEUES = "workers/domain/src/ports.rs"
 
-# Said by the local cloud alone.
-NOT_OF_THE_TEMPLATE = {"S3_PATH_STYLE"}
+# Said by the local cloud alone, or by Lambda itself.
+NOT_OF_THE_TEMPLATE = {"S3_PATH_STYLE", "AWS_LAMBDA_LOG_LEVEL"}
 
 
 def code(project: Project, path: str) -> str:

@@ -127,13 +127,6 @@ def runs_are_watched(project: Project) -> Iterator[str]:
                 yield f"{name} has no alarm on {metric}."
 
 
-def alarms_say_what_to_do(project: Project) -> Iterator[str]:
-    """An alarm is read by somebody who was woken by it."""
-    for name, alarm in project.of_type("AWS::CloudWatch::Alarm").items():
-        if not alarm.get("AlarmDescription"):
-            yield f"{name} has no description."
-
-
 CHECKS = (
     loops_are_allowed,
     work_queues_have_dead_letters,
@@ -144,5 +137,4 @@ CHECKS = (
     dead_letter_queues_go_by_the_names_of_their_queues,
     functions_are_watched,
     runs_are_watched,
-    alarms_say_what_to_do,
 )

@@ -15,6 +15,7 @@ MAKES = {
     "AWS::CloudWatch::Dashboard": ["cloudwatch:PutDashboard"],
     "AWS::IAM::ManagedPolicy": ["iam:CreatePolicy"],
     "AWS::IAM::Role": ["iam:CreateRole", "iam:PutRolePolicy"],
+    "AWS::Logs::QueryDefinition": ["logs:PutQueryDefinition"],
     "AWS::Logs::LogGroup": ["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
     "AWS::S3::Bucket": ["s3:CreateBucket", "s3:PutLifecycleConfiguration", "s3:PutBucketPublicAccessBlock"],
     "AWS::S3::BucketPolicy": ["s3:PutBucketPolicy"],

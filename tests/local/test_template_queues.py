@@ -5,7 +5,6 @@ import unittest
 from broken import TEMPLATE, CheckTest
 from template_project import Project
 from template_queues import (
-    alarms_say_what_to_do,
     dead_letter_queues_go_by_the_names_of_their_queues,
     functions_are_watched,
     idle_queues_are_watched,
@@ -127,15 +126,6 @@ class Queues(CheckTest):
             "      MetricName: ExecutionsTimedOut\n",
             "      MetricName: ExecutionsFailed\n",
             "BackupStateMachine has no alarm on ExecutionsTimedOut.",
-        )
-
-    def test_alarms_that_do_not_say_what_to_do(self):
-        self.finds(
-            alarms_say_what_to_do,
-            TEMPLATE,
-            "  ReportThrottlesAlarm:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n      AlarmDescription: >-\n",
-            "  ReportThrottlesAlarm:\n    Type: AWS::CloudWatch::Alarm\n    Properties:\n      Other: >-\n",
-            "ReportThrottlesAlarm has no description.",
         )
 
 

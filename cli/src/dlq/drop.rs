@@ -1,16 +1,20 @@
 //! `dlq drop`: deletes letters for good.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead as _, IsTerminal as _},
+};
 
 use domain::operations::Operations;
 use serde::Serialize;
 
 use super::{
-    held::{Held, show_again, take},
+    held::{Held, Taken, hidden_words, short, show_again, take},
     letter::Shown,
 };
 use crate::{
     args,
+    commands::Commands,
     context::Context,
     show::{View, counted, plain},
     table::Style,
@@ -24,6 +28,8 @@ pub struct Dropped {
     pub dropped: Vec<Shown>,
     /// Those that could not be deleted, by id, and why.
     pub failed: Vec<(String, String)>,
+    /// Letters that were meant, and that somebody else reads at this moment; about.
+    pub hidden: u64,
 }
 
 /// Deletes letters, once somebody has agreed.
@@ -37,13 +43,25 @@ pub async fn drop_letters<E, S, O: Operations>(
     }
     let Context { operations, stack, progress, .. } = context;
     progress.say("dead letters");
-    let chosen = take(*operations, stack, asked).await?;
+    let Taken { mut chosen, hidden, .. } = take(*operations, stack, asked).await?;
     progress.end();
-    if !yes && !chosen.is_empty() && !is_agreed(&chosen) {
+    let mut end = Dropped { dropped: Vec::new(), failed: Vec::new(), hidden };
+    if !yes && !chosen.is_empty() {
         show_again(*operations, stack, &chosen).await?;
-        return Ok(Dropped { dropped: Vec::new(), failed: Vec::new() });
+        if !is_agreed(&chosen) {
+            return Ok(end);
+        }
+        // An answer may take long, and a letter that somebody else has read since is deleted only by its new handle.
+        let agreed: BTreeSet<&str> = chosen.iter().map(|held| held.letter.id.as_str()).collect();
+        let (now, others) = take(*operations, stack, asked)
+            .await?
+            .chosen
+            .into_iter()
+            .partition(|held: &Held| agreed.contains(held.letter.id.as_str()));
+        let others: Vec<Held> = others;
+        show_again(*operations, stack, &others).await?;
+        chosen = now;
     }
-    let mut end = Dropped { dropped: Vec::new(), failed: Vec::new() };
     for held in &chosen {
         match operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await {
             Ok(()) => end.dropped.push(Shown::of(held, &stack.commands)),
@@ -55,7 +73,9 @@ pub async fn drop_letters<E, S, O: Operations>(
 
 fn is_agreed(chosen: &[Held]) -> bool {
     for held in chosen {
-        eprintln!("  {} {:?}", held.letter.id, held.queue);
+        let shown = Shown::of(held, &Commands::default());
+        let queue = format!("{:?}", held.queue).to_lowercase();
+        eprintln!("  {} {queue}: {}, {}", short(&shown.id), plain(&shown.error), plain(&shown.about_words()));
     }
     eprint!("Delete {} for good? [y/N] ", counted(chosen.len(), "letter", "letters"));
     let mut answer = String::new();
@@ -68,7 +88,7 @@ impl View for Dropped {
     const COMMAND: &'static str = "dlq drop";
 
     fn code(&self) -> Code {
-        if self.failed.is_empty() { Code::Well } else { Code::Aws }
+        if self.failed.is_empty() { Code::owed_if(self.hidden > 0) } else { Code::Aws }
     }
 
     fn text(&self, _: &Style) -> String {
@@ -76,6 +96,7 @@ impl View for Dropped {
         for (id, why) in &self.failed {
             text.push_str(&format!("{id} could not be deleted: {}\n", plain(why)));
         }
+        text.push_str(&hidden_words(self.hidden));
         text
     }
 }

@@ -1,4 +1,7 @@
+use std::collections::BTreeSet;
+
 use domain::operations::{Letter, Operations};
+use futures::future::join_all;
 
 use crate::{
     args::{self, Queue},
@@ -22,21 +25,25 @@ pub(super) struct Held {
 }
 
 /// Reads the letters of queues, and how many others hold.
+///
+/// Each queue is asked for its letters, whatever it says of their number: that is approximate, and lags by a minute.
 pub(super) async fn read(
     operations: &impl Operations,
     stack: &Stack,
     queues: &[Queue],
 ) -> Result<(Vec<Held>, u64), Trouble> {
-    let (mut all, mut hidden) = (Vec::new(), 0);
-    for queue in queues {
+    let of_each = queues.iter().map(async |queue| {
         let url = stack.dead_letter_queue(*queue)?;
-        let held = operations.held(url).await?;
-        if held == 0 {
-            continue;
-        }
+        let count = operations.held(url).await?;
         let letters = operations.letters(url, HIDDEN_SECONDS).await?;
-        hidden += held.saturating_sub(letters.len() as u64);
-        all.extend(letters.into_iter().map(|letter| Held { queue: *queue, letter }));
+        let hidden = count.saturating_sub(letters.len() as u64);
+        Ok::<_, Trouble>((letters.into_iter().map(|letter| Held { queue: *queue, letter }), hidden))
+    });
+    let (mut all, mut hidden) = (Vec::new(), 0);
+    for read in join_all(of_each).await {
+        let (letters, others) = read?;
+        all.extend(letters);
+        hidden += others;
     }
     all.sort_by(|a, b| (a.letter.sent, &a.letter.id).cmp(&(b.letter.sent, &b.letter.id)));
     Ok((all, hidden))
@@ -44,10 +51,11 @@ pub(super) async fn read(
 
 /// Shows letters to others again. One that cannot be shown comes back by itself after 30 s.
 pub(super) async fn show_again(operations: &impl Operations, stack: &Stack, letters: &[Held]) -> Result<(), Trouble> {
-    for Held { queue, letter } in letters {
+    let each = letters.iter().map(async |Held { queue, letter }| {
         _ = operations.show_again(stack.dead_letter_queue(*queue)?, letter).await;
-    }
-    Ok(())
+        Ok(())
+    });
+    join_all(each).await.into_iter().collect()
 }
 
 /// Those that are meant, and the others. An id that is of none, or of several, is a usage error.
@@ -74,17 +82,39 @@ pub(super) fn choose(
     Ok(held.into_iter().partition(|held| asked.ids.is_empty() || by_id(held)))
 }
 
+/// Letters that were read, and hidden from others.
+pub(super) struct Taken {
+    /// Those that are meant.
+    pub(super) chosen: Vec<Held>,
+    /// The ids of all letters that were there.
+    pub(super) ids: BTreeSet<String>,
+    /// Letters that others hold, or that come after the first thousand of a queue; about.
+    pub(super) hidden: u64,
+}
+
 /// Takes the letters that are meant, and shows the others again.
-pub(super) async fn take(
-    operations: &impl Operations,
-    stack: &Stack,
-    asked: &args::Letters,
-) -> Result<Vec<Held>, Trouble> {
+pub(super) async fn take(operations: &impl Operations, stack: &Stack, asked: &args::Letters) -> Result<Taken, Trouble> {
     let queues = asked.queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
-    let (held, _) = read(operations, stack, &queues).await?;
+    let (held, hidden) = read(operations, stack, &queues).await?;
+    let ids = held.iter().map(|held| held.letter.id.clone()).collect();
     match choose(held.clone(), asked, &stack.commands) {
-        Ok((chosen, others)) => show_again(operations, stack, &others).await.map(|()| chosen),
+        Ok((chosen, others)) => {
+            show_again(operations, stack, &others).await?;
+            // Who names letters, and has them all, is told of no others.
+            Ok(Taken { chosen, ids, hidden: if asked.ids.is_empty() { hidden } else { 0 } })
+        }
         Err(trouble) => show_again(operations, stack, &held).await.and(Err(trouble)),
+    }
+}
+
+/// What is said of the letters that could not be read.
+pub(super) fn hidden_words(hidden: u64) -> String {
+    match hidden {
+        0 => String::new(),
+        1 => "About 1 letter more is read by somebody else at this moment: look again in two minutes.\n".into(),
+        _ => format!(
+            "About {hidden} letters more are read by somebody else at this moment: look again in two minutes.\n"
+        ),
     }
 }
 

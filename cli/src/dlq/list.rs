@@ -3,7 +3,7 @@ use domain::{error::cut, operations::Operations};
 use serde::Serialize;
 
 use super::{
-    held::{QUEUES, choose, read, short, show_again},
+    held::{QUEUES, choose, hidden_words, read, short, show_again},
     letter::Shown,
 };
 use crate::{
@@ -70,6 +70,7 @@ impl View for List {
 
     fn text(&self, style: &Style) -> String {
         let mut text = match self.letters.len() {
+            0 if self.hidden > 0 => String::new(),
             0 => "no dead letters\n".to_owned(),
             count => format!("{}\n", counted(count, "dead letter", "dead letters")),
         };
@@ -96,10 +97,7 @@ impl View for List {
             let line = format!("{show} says{} why it failed, and what to do.", of[usize::from(!more.is_empty())]);
             text.push_str(&format!("\n{}\n", style.wrapped(&line, 0)));
         }
-        if self.hidden > 0 {
-            let many = counted(usize::try_from(self.hidden).unwrap_or(usize::MAX), "letter is", "letters are");
-            text.push_str(&format!("{many} read by somebody else at this moment.\n"));
-        }
+        text.push_str(&hidden_words(self.hidden));
         text
     }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    held::{Held, short, show_again, take},
+    held::{Held, Taken, hidden_words, short, show_again, take},
     letter::Shown,
 };
 use crate::{
@@ -56,6 +56,8 @@ pub enum Became {
 pub struct Retried {
     /// One per letter.
     pub letters: Vec<One>,
+    /// Letters that were meant, and that somebody else reads at this moment; about.
+    pub hidden: u64,
     /// How commands are named.
     #[serde(skip)]
     pub commands: Commands,
@@ -86,18 +88,19 @@ pub async fn retry<E: Ec2, S, O: Operations>(
 ) -> Result<Retried, Trouble> {
     let Context { operations, stack, progress, .. } = context;
     progress.say("dead letters");
-    let chosen = take(*operations, stack, asked).await?;
+    let Taken { chosen, ids, hidden } = take(*operations, stack, asked).await?;
     let (mut letters, mut following) = (Vec::new(), Vec::new());
     for held in &chosen {
         let became = match prepared(held) {
             Ok((task, body)) => match put_back(*operations, stack, held, &body).await {
                 // Nothing in EC2 tells of it.
-                Ok(()) if matches!(task, Task::Thaw) => {
+                Ok(_) if matches!(task, Task::Thaw) => {
                     Became::Pending("it is put back: its command in Systems Manager says what became of it".into())
                 }
-                Ok(()) => {
+                Ok(left) => {
                     following.push((letters.len(), held, task));
-                    Became::Pending("it is put back".into())
+                    let still = left.map_or(String::new(), |why| format!(", and its letter is still there: {why}"));
+                    Became::Pending(format!("it is put back{still}"))
                 }
                 Err(trouble) => Became::Refused(trouble.to_string()),
             },
@@ -111,7 +114,9 @@ pub async fn retry<E: Ec2, S, O: Operations>(
     let until = Instant::now() + Duration::from_secs(timeout.into());
     while !following.is_empty() && Instant::now() < until {
         progress.say(format!("what becomes of {} letters", following.len()));
-        let again = failed_again(*operations, stack, &following).await?;
+        // What was put back is told, also where one look fails.
+        let mut again = failed_again(*operations, stack, &following).await.unwrap_or_default();
+        again.retain(|held| !ids.contains(&held.letter.id));
         let mut open = Vec::new();
         for (index, held, task) in following {
             let became = match again.iter().find(|other| is_same(held, other)) {
@@ -132,7 +137,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
             tokio::time::sleep(PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
         }
     }
-    Ok(Retried { letters, commands: stack.commands.clone() })
+    Ok(Retried { letters, hidden, commands: stack.commands.clone() })
 }
 
 /// The task of a letter, and the message without its token; or why it is not put back.
@@ -168,10 +173,16 @@ fn prepared(held: &Held) -> Result<(Task, String), String> {
 }
 
 /// First into the queue, and only then out of the dead-letter queue: nothing is lost between, and a copy that is asked
-/// for twice is made once.
-async fn put_back(operations: &impl Operations, stack: &Stack, held: &Held, body: &str) -> Result<(), Trouble> {
-    operations.send(stack.queue(held.queue)?, body).await?;
-    Ok(operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await?)
+/// for twice is made once. Returns why the letter could not be deleted.
+async fn put_back(
+    operations: &impl Operations,
+    stack: &Stack,
+    held: &Held,
+    body: &str,
+) -> Result<Option<String>, Trouble> {
+    let (queue, dead_letter_queue) = (stack.queue(held.queue)?, stack.dead_letter_queue(held.queue)?);
+    operations.send(queue, body).await?;
+    Ok(operations.delete(dead_letter_queue, &held.letter).await.err().map(|failure| failure.cause))
 }
 
 /// The letters of the queues that are followed, as they are now.
@@ -195,10 +206,10 @@ async fn failed_again(
     Ok(found)
 }
 
-/// Whether a letter is one that was put back: it asks for the same, and is another message.
+/// Whether a letter that was not there before is one that was put back: it asks for the same.
 fn is_same(held: &Held, other: &Held) -> bool {
     let task = |held: &Held| serde_json::from_str::<Value>(&held.letter.body).ok().map(|body| body["task"].clone());
-    held.queue == other.queue && held.letter.id != other.letter.id && task(held) == task(other)
+    held.queue == other.queue && task(held) == task(other)
 }
 
 /// Whether what a letter asks for exists.
@@ -259,11 +270,11 @@ impl View for Retried {
     const COMMAND: &'static str = "dlq retry";
 
     fn code(&self) -> Code {
-        Code::owed_if(self.letters.iter().any(|one| !matches!(one.became, Became::Done(_))))
+        Code::owed_if(self.hidden > 0 || self.letters.iter().any(|one| !matches!(one.became, Became::Done(_))))
     }
 
     fn text(&self, style: &Style) -> String {
-        if self.letters.is_empty() {
+        if self.letters.is_empty() && self.hidden == 0 {
             return "no dead letters\n".into();
         }
         let row = |one: &One| {
@@ -278,6 +289,6 @@ impl View for Retried {
         };
         let mut text = table(style, &["id", "queue", "became", "detail"], self.letters.iter().map(row).collect());
         text.push_str(&format!("\n{}\n", style.wrapped(&self.next(), 0)));
-        text
+        text + &hidden_words(self.hidden)
     }
 }

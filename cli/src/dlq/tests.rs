@@ -115,3 +115,25 @@ async fn a_deletion_is_never_put_back() {
     assert!(operations.sent.borrow().is_empty() && operations.hidden.borrow().is_empty());
     assert_eq!(retried.code(), Code::Owed);
 }
+
+#[tokio::test]
+async fn letters_that_others_read_are_never_told_as_none() {
+    let operations = operations();
+    let letters = std::mem::take(&mut *operations.letters.borrow_mut());
+    operations
+        .hidden
+        .borrow_mut()
+        .extend(letters.into_iter().flat_map(|(queue, all)| all.into_iter().map(move |one| (queue.clone(), one))));
+    let style = Style { width: Some(80), colour: false };
+    let listed = with(&operations, async |context| list(context, None).await.unwrap()).await;
+    let retried = with(&operations, async |context| retry(context, &ids(&[]), 0).await.unwrap()).await;
+    let dropped = with(&operations, async |context| drop_letters(context, &ids(&[]), true).await.unwrap()).await;
+    for (text, code) in [
+        (listed.text(&style), listed.code()),
+        (retried.text(&style), retried.code()),
+        (dropped.text(&style), dropped.code()),
+    ] {
+        assert!(code == Code::Owed && text.contains("3 letters more") && !text.contains("no dead letters"), "{text}");
+    }
+    assert_eq!(operations.hidden.borrow().len(), 3, "and nothing is deleted");
+}

@@ -71,6 +71,8 @@ impl View for Started {
     fn code(&self) -> Code {
         match &self.ended {
             None => Code::Well,
+            // What the other execution makes of the run is not known here.
+            Some(ended) if ended.duplicate_of.is_some() => Code::Owed,
             Some(ended) if ended.status == "SUCCEEDED" => Code::Well,
             Some(ended) if ended.error.as_deref() == Some("InvalidInput") => Code::Usage,
             Some(_) => Code::Owed,
@@ -82,6 +84,9 @@ impl View for Started {
         let tone = if self.code() == Code::Well { Tone::Good } else { Tone::Bad };
         let error = ended.error.as_ref().map_or(String::new(), |error| format!(" {}", plain(error)));
         let mut text = format!("{}\n", style.paint(&format!("{}{error}", ended.status), tone));
+        if let Some(other) = &ended.duplicate_of {
+            text.push_str(&format!("It did nothing: {} does this run.\n", plain(other)));
+        }
         if ended.made.is_some() {
             text.push_str(&format!("{}\n", ended.made_words()));
         }

@@ -8,7 +8,7 @@ use domain::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{stack::Stack, trouble::Trouble};
+use crate::{executions::duplicate_of, stack::Stack, trouble::Trouble};
 
 /// Executions that are looked through for the last complete run.
 const LOOKED_THROUGH: usize = 50;
@@ -72,9 +72,7 @@ pub(super) async fn look(operations: &impl Operations, stack: &Stack, now: DateT
 /// Whether an execution that succeeded was a run of all phases that acted, and no duplicate of another one.
 fn is_full(execution: &Execution, run_hours: u32) -> bool {
     let input: Value = serde_json::from_str(&execution.input).unwrap_or_default();
-    let output: Value = serde_json::from_str(&execution.output).unwrap_or_default();
     let Ok(run) = Run::read(&input, &execution.arn, execution.started, run_hours) else { return false };
     let phases = run.phases;
-    let duplicate = output.get("duplicateOf").is_some_and(|of| !of.is_null());
-    phases.snapshot && phases.copy && phases.expire && !run.dry_run && !duplicate
+    phases.snapshot && phases.copy && phases.expire && !run.dry_run && duplicate_of(&execution.output).is_none()
 }

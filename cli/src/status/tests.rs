@@ -39,8 +39,12 @@ async fn status(ec2: &FakeEc2, executions: Vec<Execution>, parameters: &[(&str, 
 }
 
 fn fleet() -> FakeEc2 {
+    fleet_to("us-east-1")
+}
+
+fn fleet_to(destination: &str) -> FakeEc2 {
     let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T03:00:00Z".parse().unwrap());
-    ec2.add_instance("i-1", &[("Backup", "Yes"), ("Name", "db"), ("BackupCrossRegion", "us-east-1")], &["vol-1"]);
+    ec2.add_instance("i-1", &[("Backup", "Yes"), ("Name", "db"), ("BackupCrossRegion", destination)], &["vol-1"]);
     ec2.add_instance("i-2", &[("Name", "scratch")], &["vol-2"]);
     let own = tags([("Type", "Automated"), ("CreatedOn", "2026-11-22"), ("DeleteOn", "2026-11-29")]);
     ec2.add_snapshot(&"eu-west-1".parse().unwrap(), Some(&"vol-1".parse().unwrap()), Completed, own);
@@ -93,6 +97,16 @@ async fn a_region_that_denies_makes_the_answer_less_than_whole() {
 async fn a_schedule_that_says_no_age_judges_none() {
     let found = status(&fleet(), vec![], &[("ScheduleExpression", "at(2026-11-22T03:00:00)")]).await;
     assert_eq!((found.allowed_hours, found.volumes[0].regions[0].state), (None, State::Unjudged));
+    // Nothing says when a backup is too old: that is not well, for whatever long.
+    let parameters = [("ScheduleExpression", "cron(0 3 ? * 2#1 *)"), ("MaxHoursWithoutRun", "0")];
+    let ec2 = fleet_to("us-esat-1");
+    let found = status(&ec2, vec![], &parameters).await;
+    let text = found.text(&Style { width: Some(80), colour: false });
+    assert!(found.code() == Code::Owed && text.contains("NOT JUDGED: 1 volume"), "{text}");
+    let runs = vec![execution("SUCCEEDED", "2026-11-22T04:00:00Z", "{}")];
+    let found = status(&ec2, runs, &[]).await;
+    let text = found.text(&Style { width: Some(80), colour: false });
+    assert!(found.code() == Code::Well && text.contains("but 1 tag or setting cannot be used"), "{text}");
 }
 
 #[tokio::test]

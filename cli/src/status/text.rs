@@ -47,15 +47,25 @@ fn verdict(status: &Status, style: &Style) -> String {
     let (all, behind) = (status.volumes.len(), status.behind());
     let of = format!("of {}", counted(status.instances.protected, "instance", "instances"));
     let line = match (all, behind) {
-        (0, _) => "nothing asks for a backup: no instance is tagged Backup=Yes".to_owned(),
+        (0, _) if status.rejected.is_empty() => {
+            "nothing asks for a backup: no instance is tagged Backup=Yes".to_owned()
+        }
+        (0, _) => "nothing can be backed up: see the tags and settings below".to_owned(),
         (_, 0) if status.allowed_hours.is_none() => {
-            format!("{} {of}: the schedule does not say how old a backup may be", counted(all, "volume", "volumes"))
+            let unless = if status.is_unjudged() { ", nor does MaxHoursWithoutRun" } else { "" };
+            let volumes = counted(all, "volume", "volumes");
+            format!("NOT JUDGED: {volumes} {of}: the schedule does not say how old a backup may be{unless}")
+        }
+        (_, 0) if !status.rejected.is_empty() => {
+            let wrong = counted(status.rejected.len(), "tag or setting", "tags and settings");
+            format!("covered: {} {of}, but {wrong} cannot be used: see below", counted(all, "volume", "volumes"))
         }
         (_, 0) => format!("covered: {} {of}", counted(all, "volume", "volumes")),
         _ => format!("NOT COVERED: {behind} of {} {of}", counted(all, "volume", "volumes")),
     };
     let tone = match (all, behind, status.unreadable.is_empty()) {
         (0, ..) => Tone::Warn,
+        (_, 0, _) if !status.rejected.is_empty() || status.allowed_hours.is_none() => Tone::Warn,
         (_, 0, true) => Tone::Good,
         _ => Tone::Bad,
     };

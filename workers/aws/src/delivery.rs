@@ -16,7 +16,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     error::{ErrorName, Failure},
-    message::{About, MESSAGE_VERSION, Message},
+    message::{About, MESSAGE_VERSION, Message, RUN, Subject},
     outcome::{Outcome, retry_delay},
 };
 use futures::future::join_all;
@@ -77,6 +77,15 @@ pub struct Rules {
     pub retry_seconds: u32,
 }
 
+/// Logs what becomes of a message: a line of the same fields in all functions.
+macro_rules! decide {
+    ($level:ident, $work:expr, $outcome:literal, $($field:tt)+) => {{
+        let Subject { run, instance, volume, snapshot, region, script } = $work.subject();
+        let delivery = $work.delivery.id.as_str();
+        tracing::$level!(run, instance, volume, snapshot, region, script, outcome = $outcome, delivery, $($field)+)
+    }};
+}
+
 /// A message that was put back by hand expires after this time.
 const HANDMADE_FOR: TimeDelta = TimeDelta::hours(24);
 
@@ -84,6 +93,22 @@ const HANDMADE_FOR: TimeDelta = TimeDelta::hours(24);
 struct Work<T> {
     delivery: Delivery,
     message: Message<T>,
+}
+
+impl<T: About> Work<T> {
+    fn subject(&self) -> Subject {
+        let subject = self.message.task.subject();
+        Subject { run: subject.run.or_else(|| self.message.run.clone()), ..subject }
+    }
+
+    /// The attributes of its dead letter that say what it is about.
+    fn about(&self) -> Vec<(&'static str, String)> {
+        let mut about = self.message.task.about();
+        if !about.iter().any(|(name, _)| *name == RUN) {
+            about.extend(self.message.run.clone().map(|run| (RUN, run)));
+        }
+        about
+    }
 }
 
 /// Handles a batch. Returns the ids of the messages that SQS is to deliver again.
@@ -147,7 +172,7 @@ async fn open<T: DeserializeOwned + Serialize + About>(
     match &work.message.task_token {
         Some(token) if work.message.deadline.is_some_and(|deadline| now > deadline) => {
             let failure = Failure::new(ErrorName::OutOfTime, "the run's deadline is over: the next run makes it");
-            tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "out of time: dropped");
+            decide!(warn, work, "dropped", error = %failure.name, cause = failure.cause, "out of time");
             // If the answer was lost, the message comes back, and the answer is sent again.
             match log_lost(&work.delivery.id, ports.fail(token, &failure).await) {
                 true => Opened::Finished,
@@ -164,18 +189,18 @@ async fn open<T: DeserializeOwned + Serialize + About>(
         Some(token) if rules.acts => match ports.heartbeat(token).await {
             Ok(Token::Alive) => Opened::Work(work),
             Ok(Token::Dead) if outlives => {
-                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "done for nobody");
+                decide!(warn, work, "orphaned", "the token is dead: it is done for nobody");
                 work.message.task_token = None;
                 work.message.task.note_by_hand();
                 Opened::Work(work)
             }
             Err(_) if outlives => Opened::Work(work),
             Ok(Token::Dead) => {
-                tracing::warn!(message = work.delivery.id, about = ?work.message.task.about(), "dead token: dropped");
+                decide!(warn, work, "dropped", "the token is dead: nobody waits for it");
                 Opened::Finished
             }
             Err(CallFailed(why)) => {
-                tracing::warn!(message = work.delivery.id, why, "no answer to the heartbeat: not begun, retried");
+                decide!(warn, work, "retried", cause = why, "no answer to the heartbeat: not begun");
                 Opened::Again(work.delivery.id)
             }
         },
@@ -190,9 +215,12 @@ async fn bury_poison<T>(delivery: &Delivery, failure: &Failure, ports: &(impl Ca
         token = fields.remove("taskToken").and_then(|token| token.as_str().map(str::to_owned));
         body = Value::Object(fields).to_string();
     }
-    tracing::error!(message = delivery.id, error = %failure.name, cause = failure.cause, "to the dead-letter queue");
+    let id = delivery.id.as_str();
+    tracing::error!(
+        outcome = "failed", delivery = id, error = %failure.name, cause = failure.cause, "to the dead-letter queue"
+    );
     if let Err(CallFailed(why)) = ports.send_dead(&body, &reason(failure)).await {
-        tracing::error!(message = delivery.id, why, "the dead-letter queue could not be reached");
+        tracing::error!(delivery = id, cause = why, "the dead-letter queue could not be reached");
         return Opened::Again(delivery.id.clone());
     }
     if let Some(token) = token {
@@ -210,16 +238,15 @@ async fn finish<T: Serialize + About>(
 ) -> Option<String> {
     let Work { delivery, message } = work;
     let token = message.task_token.as_deref();
-    let about = || format!("{:?}", message.task.about());
     let again = Some(delivery.id.clone());
     if let (Outcome::Declined(failure), Some(token)) = (&outcome, token) {
-        tracing::warn!(message = delivery.id, about = about(), %failure, "declined");
+        decide!(warn, work, "declined", error = %failure.name, cause = failure.cause, "declined");
         // Not told: the message comes back, and is told again.
         return if log_lost(&delivery.id, ports.fail(token, failure).await) { None } else { again };
     }
     match outcome {
         Outcome::Done(result) => {
-            tracing::info!(message = delivery.id, about = about(), %result, "done");
+            note_done(work, &result);
             let told = match token {
                 Some(token) => ports.succeed(token, &result).await,
                 None => Ok(Token::Alive),
@@ -233,15 +260,16 @@ async fn finish<T: Serialize + About>(
                 && let Ok(Token::Dead) = ports.heartbeat(asked).await
             {
                 if !message.task.outlives_its_run() {
-                    tracing::warn!(message = delivery.id, about = about(), "dead token: dropped");
+                    decide!(warn, work, "dropped", "the token is dead: nobody waits for it");
                     return None;
                 }
                 token = None;
             }
-            tracing::info!(message = delivery.id, about = about(), seconds, "later");
+            decide!(info, work, "later", seconds, "later");
             let next = json!({
                 "version": MESSAGE_VERSION,
                 "taskToken": token,
+                "run": message.run,
                 "task": message.task,
                 "deadline": message.deadline,
                 "sentAt": message.sent_at.unwrap_or(delivery.sent),
@@ -249,36 +277,31 @@ async fn finish<T: Serialize + About>(
             match ports.send_later(&next.to_string(), seconds).await {
                 Ok(()) => None,
                 Err(CallFailed(why)) => {
-                    tracing::warn!(message = delivery.id, why, "could not be sent again: SQS redelivers it instead");
+                    let delivery = delivery.id.as_str();
+                    tracing::warn!(delivery, cause = why, "could not be sent again: SQS redelivers it instead");
                     again
                 }
             }
         }
         Outcome::Retry(failure) if delivery.receive_count < rules.max_receives => {
             let seconds = retry_delay(delivery.receive_count, rules.retry_seconds);
-            tracing::warn!(message = delivery.id, about = about(), %failure, seconds, "retried");
+            decide!(warn, work, "retried", error = %failure.name, cause = failure.cause, seconds, "retried");
             if let Some(token) = token {
                 log_lost(&delivery.id, ports.heartbeat(token).await);
             }
             if let Err(CallFailed(why)) = ports.hide(&delivery.receipt, seconds).await {
-                tracing::warn!(
-                    message = delivery.id,
-                    why,
-                    "could not be hidden: comes back after the queue's time-out"
-                );
+                let delivery = delivery.id.as_str();
+                tracing::warn!(delivery, cause = why, "could not be hidden: comes back after the queue's time-out");
             }
             again
         }
         Outcome::Retry(failure) | Outcome::Fail(failure) | Outcome::Declined(failure) => {
-            tracing::error!(
-                message = delivery.id, about = about(), error = %failure.name, cause = failure.cause,
-                "to the dead-letter queue"
-            );
+            decide!(error, work, "failed", error = %failure.name, cause = failure.cause, "to the dead-letter queue");
             let mut attributes = reason(&failure);
-            attributes.extend(message.task.about());
+            attributes.extend(work.about());
             let body = json!({"version": MESSAGE_VERSION, "task": message.task});
             if let Err(CallFailed(why)) = ports.send_dead(&body.to_string(), &attributes).await {
-                tracing::error!(message = delivery.id, why, "the dead-letter queue could not be reached");
+                tracing::error!(delivery = delivery.id, cause = why, "the dead-letter queue could not be reached");
                 return again;
             }
             if let Some(token) = token {
@@ -289,16 +312,28 @@ async fn finish<T: Serialize + About>(
     }
 }
 
+/// Logs a task that is done, with the snapshots of its result where it has some.
+fn note_done<T: About>(work: &Work<T>, result: &Value) {
+    let ids = result["snapshots"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let made = Some(ids.collect::<Vec<_>>().join(" ")).filter(|made| !made.is_empty());
+    let (subject, delivery) = (work.subject(), work.delivery.id.as_str());
+    let Subject { run, instance, volume, script, .. } = subject;
+    let region = subject.region.as_deref().or_else(|| result["region"].as_str());
+    // Of a copy, the snapshot is its source, and what was made is the copy.
+    let (snapshot, copy) = if subject.snapshot.is_some() { (subject.snapshot, made) } else { (made, None) };
+    tracing::info!(run, instance, volume, snapshot, copy, region, script, outcome = "done", delivery, "done");
+}
+
 fn reason(failure: &Failure) -> Vec<(&'static str, String)> {
     vec![("Error", failure.name.to_string()), ("Cause", failure.cause.clone())]
 }
 
 /// Whether the state machine got the answer, or does not wait any more. A lost answer is logged.
-fn log_lost(message: &str, told: Result<Token, CallFailed>) -> bool {
+fn log_lost(delivery: &str, told: Result<Token, CallFailed>) -> bool {
     match told {
         Ok(_) => true,
         Err(CallFailed(why)) => {
-            tracing::warn!(message, why, "the state machine did not get the answer");
+            tracing::warn!(delivery, cause = why, "the state machine did not get the answer");
             false
         }
     }

@@ -29,7 +29,7 @@ use domain::{
     tags,
 };
 
-use crate::presign;
+use crate::{metrics::CountThrottled, presign};
 
 use errors::{failed, unreadable, without_credential};
 use filters::{MAX_FILTER_VALUES, PAGE, filter, filters, page_size};
@@ -52,9 +52,8 @@ impl Ec2Client {
         // A poisoned lock only means that another thread panicked during a lookup.
         let mut clients = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let new = || {
-            let config =
-                config::Builder::from(&self.config).region(config::Region::new(region.as_str().to_owned())).build();
-            Client::from_conf(config)
+            let own = config::Builder::from(&self.config).region(config::Region::new(region.as_str().to_owned()));
+            Client::from_conf(own.interceptor(CountThrottled).build())
         };
         clients.entry(region.clone()).or_insert_with(new).clone()
     }

@@ -9,6 +9,7 @@ mod dead_letters;
 mod delivery;
 mod ec2;
 mod executions;
+mod metrics;
 mod notifications;
 #[cfg(feature = "operator")]
 mod operator;
@@ -23,6 +24,7 @@ mod worker_queue;
 pub use dead_letters::DeadLetterQueues;
 pub use ec2::Ec2Client;
 pub use executions::StepFunctions;
+pub use metrics::print_metrics;
 pub use notifications::Topic;
 #[cfg(feature = "operator")]
 pub use operator::{NotConnected, Operator};

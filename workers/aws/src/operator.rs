@@ -5,7 +5,9 @@ mod runs;
 
 use std::{fmt, time::Duration};
 
-use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region as SdkRegion, SdkConfig, profile::ProfileFileCredentialsProvider, timeout::TimeoutConfig,
+};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use domain::{error::Failure, ids::Region, operations::StackDescription};
@@ -55,7 +57,9 @@ impl Operator {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
         if let Some(profile) = profile {
-            loader = loader.profile_name(profile);
+            // Who names a profile means its account, whatever keys the environment has; the default chain asks that first.
+            let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(credentials);
         }
         if let Some(region) = region {
             loader = loader.region(SdkRegion::new(region.to_string()));
@@ -68,7 +72,8 @@ impl Operator {
             home.as_ref().parse().map_err(|error| NotConnected::Region(format!("the region: {error}")))?;
         let provider = config.credentials_provider().ok_or_else(|| NotConnected::Credentials("none are set".into()))?;
         if let Err(error) = provider.provide_credentials().await {
-            return Err(NotConnected::Credentials(causes(&error)));
+            let of_profile = profile.map_or(String::new(), |profile| format!("profile {profile}: "));
+            return Err(NotConnected::Credentials(format!("{of_profile}{}", causes(&error))));
         }
         let (sfn, sqs) = (aws_sdk_sfn::Client::new(&config), aws_sdk_sqs::Client::new(&config));
         Ok(Self { ec2: Ec2Client::new(&config, home.clone()), home, sfn, sqs, config })

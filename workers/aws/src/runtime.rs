@@ -9,11 +9,15 @@ use domain::{
     error::{ErrorName, Failure},
     ids::Region,
     message::About,
+    metrics::Measurement,
     outcome::Outcome,
     ports::WorkQueue,
     settings::Settings,
 };
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{
+    Diagnostic, LambdaEvent, service_fn,
+    tracing::subscriber::{self, filter::LevelFilter},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -23,6 +27,7 @@ use crate::{
     delivery::{Rules, deliver},
     ec2::Ec2Client,
     executions::StepFunctions,
+    metrics::{forget_throttled, print_throttled},
     notifications::Topic,
     sqs_event::SqsEvent,
     ssm::SsmClient,
@@ -46,7 +51,7 @@ pub struct Aws {
 impl Aws {
     /// Reads the environment and builds the clients.
     pub async fn connect() -> Result<Self, StartError> {
-        lambda_runtime::tracing::init_default_subscriber();
+        write_logs_as_json();
         // After these times the answer counts as lost. To describe a thousand snapshots takes some seconds.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(3))
@@ -94,6 +99,21 @@ impl Aws {
     }
 }
 
+/// One JSON object per line, with the fields of an event beside its message, so that queries name them as the code does.
+///
+/// Of the spans only the runtime's is written, which has the request's id. AWS adds the time.
+fn write_logs_as_json() {
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_target(false)
+        .without_time()
+        .with_max_level(level.unwrap_or(LevelFilter::INFO))
+        .init();
+}
+
 fn required(name: &str) -> Result<String, StartError> {
     env::var(name).map_err(|_| format!("{name} is not set").into())
 }
@@ -125,20 +145,38 @@ where
 {
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        if let Some(failure) = &aws.unusable {
-            tracing::error!(error = %failure.name, cause = failure.cause, "failed");
-            return Err(Reported(failure.clone()));
+        let text = |path: &str| event.payload.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let (run, step, region) = (text("/run/id"), text("/step"), text("/region"));
+        let is_dry = ["/run/dryRun", "/input/dryRun"].map(|path| event.payload.pointer(path) == Some(&json!(true)));
+        let answer = answer(aws, event.payload, handle).await;
+        if is_dry.contains(&true) {
+            forget_throttled();
+        } else {
+            let run_id = run.as_deref();
+            print_throttled(&Measurement { at: Utc::now(), home: &aws.home, backup_region: None, run_id });
         }
-        // Decoded here, so that a bad event fails with one of our error names.
-        let event: E = serde_json::from_value(event.payload)
-            .map_err(|e| Reported(Failure::new(ErrorName::InvalidInput, format!("the event: {e}"))))?;
-        // Boxed: the compiler gives up on the layout of futures nested this deep.
-        Box::pin(handle(event, Utc::now())).await.map_err(|failure| {
-            tracing::error!(error = %failure.name, cause = failure.cause, "failed");
+        answer.map_err(|failure| {
+            let (outcome, cause) = ("failed", &failure.cause);
+            tracing::error!(run, step, region, outcome, error = %failure.name, cause, "the step failed");
             Reported(failure)
         })
     }))
     .await
+}
+
+async fn answer<E: DeserializeOwned, R>(
+    aws: &Aws,
+    event: Value,
+    handle: impl AsyncFn(E, DateTime<Utc>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    if let Some(failure) = &aws.unusable {
+        return Err(failure.clone());
+    }
+    // Decoded here, so that a bad event fails with one of our error names.
+    let event: E =
+        serde_json::from_value(event).map_err(|e| Failure::new(ErrorName::InvalidInput, format!("the event: {e}")))?;
+    // Boxed: the compiler gives up on the layout of futures nested this deep.
+    Box::pin(handle(event, Utc::now())).await
 }
 
 /// Whether a worker changes anything in EC2.
@@ -197,6 +235,7 @@ where
             None => Box::pin(handle(tasks, invocation)).await,
         })
         .await;
+        print_throttled(&Measurement { at: Utc::now(), home: &aws.home, backup_region: None, run_id: None });
         let failures: Vec<Value> = again.into_iter().map(|id| json!({"itemIdentifier": id})).collect();
         Ok::<_, StartError>(json!({"batchItemFailures": failures}))
     }))

@@ -42,7 +42,14 @@ use destination::Destination;
 const LOOKS_AGAIN_FOR: TimeDelta = TimeDelta::seconds(12);
 
 /// Answers a batch, one outcome per task.
-pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<CopyTask>) -> Vec<Outcome> {
+///
+/// `measure` is told how many copies are in flight to a destination after this batch.
+pub async fn handle<E: Ec2, C: Claims>(
+    context: &Context<'_, E, C>,
+    tasks: Vec<CopyTask>,
+    measure: impl Fn(&Region, usize),
+) -> Vec<Outcome> {
+    let measure = &measure;
     let mut by_region: BTreeMap<&Region, Vec<usize>> = BTreeMap::new();
     for (index, task) in tasks.iter().enumerate() {
         by_region.entry(task.region()).or_default().push(index);
@@ -54,6 +61,9 @@ pub async fn handle<E: Ec2, C: Claims>(context: &Context<'_, E, C>, tasks: Vec<C
             batch.sort_in(index, &tasks[index]).await;
         }
         batch.copy_all().await;
+        if let Some(in_flight) = batch.in_flight {
+            measure(region, in_flight);
+        }
         batch.outcomes
     });
     let outcomes: BTreeMap<usize, Outcome> = join_all(regions).await.into_iter().flatten().collect();
@@ -77,6 +87,8 @@ struct Batch<'a, 't, E, C> {
     sources: BTreeSet<&'t SnapshotId>,
     /// Whether an answer was lost: with the rest of the batch, the function would reach its time-out.
     ec2_unavailable: bool,
+    /// The copies in flight, as far as they were counted.
+    in_flight: Option<usize>,
     /// With the task's index in the batch.
     outcomes: Vec<(usize, Outcome)>,
 }
@@ -85,7 +97,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     fn new(context: &'a Context<'a, E, C>, region: &'t Region) -> Self {
         let looked = context.began;
         let (wanted, sources, outcomes) = (Vec::new(), BTreeSet::new(), Vec::new());
-        Self { context, region, looked, wanted, sources, ec2_unavailable: false, outcomes }
+        Self { context, region, looked, wanted, sources, ec2_unavailable: false, in_flight: None, outcomes }
     }
 
     /// Carries out a retag; keeps a copy for [`Self::copy_all`].
@@ -153,6 +165,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         if let Err(error) = there.look_at_pending(ec2).await {
             return self.rest(|source| after(error.clone(), source.as_str(), looked));
         }
+        self.in_flight = Some(there.in_flight());
         self.adopt(&there);
         if self.wanted.is_empty() {
             return;
@@ -195,6 +208,7 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
                     let copied = self.copy(wanted, claim).await;
                     if copied == Copied::Perhaps {
                         begun += 1;
+                        self.in_flight = Some(others + begun);
                     } else {
                         // The claim was given back, and another attempt may hold it by now.
                         claimed.remove(source);
@@ -266,7 +280,8 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
     /// Sets a claim free under which nothing was tried. If that fails, it is taken over later.
     async fn give_back(&self, claim: Held) {
         if let Err(failure) = claim.close(self.context.claims, vec![]).await {
-            tracing::warn!(%failure, region = %self.region, "the claim could not be set free");
+            let region = self.region.as_str();
+            tracing::warn!(region, error = %failure.name, cause = failure.cause, "the claim could not be set free");
         }
     }
 
@@ -297,7 +312,8 @@ impl<'a, 't, E: Ec2, C: Claims> Batch<'a, 't, E, C> {
         let made: Vec<Made> = answer.iter().map(|id| Made { id: id.clone(), volume: None, at }).collect();
         let is_in_doubt = answer.as_ref().is_err_and(|error| error.reaction() == Reaction::MayHaveHappened);
         if !is_in_doubt && let Err(failure) = claim.close(claims, made.clone()).await {
-            tracing::warn!(%failure, source = %wanted.source, region = %self.region, "the claim could not be written");
+            let (snapshot, region) = (wanted.source.as_str(), self.region.as_str());
+            tracing::warn!(snapshot, region, error = %failure.name, cause = failure.cause, "the claim could not be written");
         }
         self.ec2_unavailable |= is_in_doubt;
         let Err(error) = answer else {

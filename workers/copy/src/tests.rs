@@ -63,7 +63,7 @@ fn settings() -> Settings {
 }
 
 async fn handled(account: &Account, tasks: &[CopyTask]) -> Vec<Outcome> {
-    account.invoke(&settings(), async |context| handle(context, tasks.to_vec()).await).await
+    account.invoke(&settings(), async |context| handle(context, tasks.to_vec(), |_, _| ()).await).await
 }
 
 /// The copies to wait for, from the result of a task that is done.
@@ -568,7 +568,8 @@ async fn a_batch_begins_nothing_whose_answer_could_miss_the_functions_end() {
         looks.set(looks.get() + 1);
         ec2.now.get() + TimeDelta::seconds(3 * looks.get())
     };
-    let outcomes = ec2.invoke_at(&settings(), &clock, async |context| handle(context, tasks.clone()).await).await;
+    let outcomes =
+        ec2.invoke_at(&settings(), &clock, async |context| handle(context, tasks.clone(), |_, _| ()).await).await;
     let copied = ec2.count("CopySnapshot");
     assert!(copied < 5 && outcomes.iter().filter(|o| matches!(o, Later(60..))).count() == 5 - copied, "{outcomes:?}");
     ec2.pass(60);
@@ -585,7 +586,27 @@ async fn where_the_first_look_took_long_there_is_no_second_one() {
         asked.set(asked.get() + 1);
         account.now.get() + TimeDelta::seconds(if asked.get() > 1 { 21 } else { 0 })
     };
-    let outcomes = account.invoke_at(&settings(), &clock, async |context| handle(context, tasks.to_vec()).await).await;
+    let outcomes =
+        account.invoke_at(&settings(), &clock, async |context| handle(context, tasks.to_vec(), |_, _| ()).await).await;
     assert!(matches!(outcomes[0], Later(60..)), "{outcomes:?}");
     assert_eq!((account.count("DescribeSnapshots"), account.count("CopySnapshot")), (1, 0));
+}
+
+#[tokio::test]
+async fn the_copies_in_flight_are_counted_with_those_that_the_batch_begins() {
+    let account = account();
+    let tasks: Vec<CopyTask> = (0..4).map(|_| owed(&account, &east())).collect();
+    let counted = std::cell::RefCell::new(vec![]);
+    let measured = async |tasks: Vec<CopyTask>| {
+        let measure = |region: &Region, in_flight| counted.borrow_mut().push((region.clone(), in_flight));
+        account.invoke(&settings(), async |context| handle(context, tasks.clone(), measure).await).await
+    };
+    measured(tasks[..3].to_vec()).await;
+    measured(tasks[3..].to_vec()).await;
+    // A slot that is waited for.
+    let more: Vec<CopyTask> = (0..3).map(|_| owed(&account, &east())).collect();
+    measured(more).await;
+    account.complete_all();
+    measured(tasks[..1].to_vec()).await;
+    assert_eq!(*counted.borrow(), [(east(), 3), (east(), 4), (east(), 5), (east(), 0)]);
 }

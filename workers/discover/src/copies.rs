@@ -3,6 +3,7 @@ use domain::{
     copies::{CopyRules, LiveInstances, owed},
     error::Failure,
     ids::Region,
+    message::{About as _, Subject},
     ports::{Ec2, SnapshotFilter, Storage},
     run::Run,
     run_files,
@@ -22,13 +23,20 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let there = ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await?;
     let owed = owed(&sources, &there, &LiveInstances::of(&fleet.instances), region, &rules(context, run));
     for doubt in &owed.doubtful {
-        tracing::warn!(snapshot = %doubt.source, reason = doubt.reason, "the snapshot may have a copy");
+        let (snapshot, cause) = (doubt.source.as_str(), &doubt.reason);
+        tracing::warn!(run = run.id, snapshot, %region, outcome = "doubtful", cause, "it may have a copy: none is made");
     }
     for stuck in &owed.stuck {
-        tracing::error!(copy = %stuck.copy, %region, since = %stuck.since, "the copy is pending for longer than a day");
+        let (snapshot, copy) = (stuck.source.as_str(), stuck.copy.as_str());
+        let cause = format!("pending since {}", stuck.since);
+        tracing::error!(run = run.id, snapshot, copy, %region, outcome = "stuck", cause, "a copy is pending for longer than a day");
     }
     for snapshot in &owed.forgotten {
-        tracing::error!(%snapshot, %region, "the snapshot left the look-back without a copy");
+        tracing::error!(run = run.id, %snapshot, %region, outcome = "forgotten", "it left the look-back without a copy");
+    }
+    for task in &owed.tasks {
+        let Subject { instance, volume, snapshot, region, .. } = task.subject();
+        tracing::info!(run = run.id, instance, volume, snapshot, region, outcome = "owed", "a copy is to be made");
     }
     run_files::write_lines(*storage, run, &run_files::copies(region), &owed.tasks).await
 }

@@ -5,7 +5,7 @@ use domain::{
     copies::CopyTask,
     error::Failure,
     expiry::Verdict,
-    ids::{Region, SnapshotId},
+    ids::{Region, SnapshotId, VolumeId},
     ports::{Ec2, SnapshotFilter, Storage},
     run::Run,
     run_files,
@@ -31,7 +31,7 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let planned = async |region: &Region| planned_copies(run, region, *storage).await;
     let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;
     for (region, error) in &judged.unreadable {
-        tracing::warn!(%region, %error, "its sources are kept: what it holds cannot be read");
+        tracing::warn!(run = run.id, %region, error = %error.name(), cause = %error, "its sources are kept: what it holds cannot be read");
     }
     write_verdicts(run, region, *storage, &judged).await?;
 
@@ -64,6 +64,12 @@ async fn write_verdicts(run: &Run, region: &Region, storage: &impl Storage, judg
         .filter(|(_, verdict)| verdict.is_left())
         .map(|(c, verdict)| KeptDue { id: c.id.clone(), volume: c.volume.clone(), verdict: verdict.to_string() })
         .collect();
+    // Of what is not due there are many, and nobody asks.
+    for (candidate, verdict) in judged.each().filter(|(_, verdict)| verdict.is_left() || verdict.expires()) {
+        let (snapshot, volume) = (candidate.id.as_str(), candidate.volume.as_ref().map(VolumeId::as_str));
+        let (outcome, cause) = (if verdict.expires() { "due" } else { "kept" }, verdict.to_string());
+        tracing::info!(run = run.id, %region, snapshot, volume, outcome, cause, "judged");
+    }
     run_files::write_lines(storage, run, &run_files::left(region), &left).await?;
     Ok(())
 }
@@ -79,21 +85,26 @@ async fn hold_or_go_on<E: Ec2, S: Storage>(
     let key = Hold::key(region);
     if run.allow_mass_expire.allows(region) {
         let tripped = stop(region, None, judged, settings);
-        tracing::warn!(%region, ?tripped, "the breaker is overruled by the execution's input");
+        tracing::warn!(run = run.id, %region, outcome = "allowed", cause = ?tripped, "the breaker is overruled by the execution's input");
         return if run.dry_run { Ok(None) } else { storage.remove(&key).await.map(|()| None) };
     }
     // A hold that the bucket does not answer holds: the error ends the step.
     match stop(region, storage.read(&key).await?.as_deref(), judged, settings) {
         Stop::No => Ok(None),
-        Stop::Held(failure) => Ok(Some(failure)),
+        Stop::Held(failure) => Ok(Some(stopped(run, region, failure))),
         Stop::Tripped(tripped, failure) => {
             if !run.dry_run {
                 let hold = Hold { since: *now, run_id: run.id.clone(), why: tripped.to_string() };
                 storage.write(&key, json!(hold).to_string()).await?;
             }
-            Ok(Some(failure))
+            Ok(Some(stopped(run, region, failure)))
         }
     }
+}
+
+fn stopped(run: &Run, region: &Region, failure: Failure) -> Failure {
+    tracing::error!(run = run.id, %region, outcome = "stopped", error = %failure.name, cause = failure.cause, "nothing due is deleted");
+    failure
 }
 
 /// The sources whose copies to a region this run has planned.

@@ -27,6 +27,7 @@ use domain::{
     contract::DiscoverEvent,
     error::{ErrorName, Failure},
     ports::{Claims, Ec2, ExecutionStates, Storage},
+    run::Phases,
     run_files,
 };
 use serde::Serialize;
@@ -40,7 +41,22 @@ pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
 ) -> Result<Value, Failure> {
     match event {
         DiscoverEvent::StartRun { input, execution, started } => {
-            answer(&start::start(&input, &execution, started, starts, context.settings, context.now).await?)
+            let run = start::start(&input, &execution, started, starts, context.settings, context.now).await?;
+            if run.duplicate_of.is_none() {
+                let Phases { snapshot, copy, expire } = run.phases;
+                let named = [(snapshot, "snapshot"), (copy, "copy"), (expire, "expire")];
+                let phases: Vec<&str> = named.iter().filter(|(is_run, _)| *is_run).map(|(_, name)| *name).collect();
+                let phases = phases.join(" ");
+                tracing::info!(
+                    run = run.id,
+                    execution,
+                    outcome = "begun",
+                    dry_run = run.dry_run,
+                    phases,
+                    "the run begins"
+                );
+            }
+            answer(&run)
         }
         DiscoverEvent::DiscoverInstances { run } => answer(&instances::discover(&run, context).await?),
         DiscoverEvent::DiscoverCopies { run, region } => answer(&copies::discover(&run, &region, context).await?),

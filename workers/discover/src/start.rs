@@ -69,15 +69,13 @@ pub(crate) async fn start<C: Claims, X: ExecutionStates>(
                 if first.input != own.input {
                     return Err(in_progress(&run, &first, &own));
                 }
-                tracing::warn!(run = run.id, first = first.execution, "duplicate execution: it does nothing");
+                let first_one = first.execution.as_str();
+                tracing::warn!(run = run.id, execution, outcome = "duplicate", first = first_one, "it does nothing");
                 run.duplicate_of = Some(first.execution);
                 return Ok(run);
             }
-            tracing::info!(
-                run = run.id,
-                first = first.execution,
-                "the first has ended: this execution repairs its run"
-            );
+            let first_one = first.execution.as_str();
+            tracing::info!(run = run.id, execution, first = first_one, "the first has ended: it repairs its run");
         }
         if let Written::As(_) = starts.claims.replace(&key, &body, &stored.version).await? {
             return Ok(run);

@@ -146,6 +146,9 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
+/// The codes of a call that EC2 refused because there were too many.
+pub const THROTTLES: &[&str] = &["RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException"];
+
 /// The code of a call without an answer: EC2 may have carried it out.
 pub const LOST_ANSWER: &str = "LostAnswer";
 /// The code of a call that did not reach EC2.
@@ -182,7 +185,7 @@ pub enum Reaction {
 impl Ec2Error {
     /// Whether a code says that EC2 refused the call because there were too many calls.
     pub fn is_throttle(code: &str) -> bool {
-        ["RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException"].contains(&code)
+        THROTTLES.contains(&code)
     }
 
     /// The reaction to this error.
@@ -216,16 +219,20 @@ impl Ec2Error {
             _ => Never(Ec2Refused),
         }
     }
+
+    /// The name for operators.
+    pub fn name(&self) -> ErrorName {
+        match self.reaction() {
+            Reaction::Never(name) => name,
+            _ => ErrorName::Ec2Unavailable,
+        }
+    }
 }
 
 impl From<Ec2Error> for Failure {
     /// The failure of a task that gives up because of this error.
     fn from(error: Ec2Error) -> Self {
-        let name = match error.reaction() {
-            Reaction::Never(name) => name,
-            _ => ErrorName::Ec2Unavailable,
-        };
-        Self::new(name, error)
+        Self::new(error.name(), error)
     }
 }
 
@@ -261,16 +268,20 @@ impl SsmError {
             _ => Never(ErrorName::SsmRefused),
         }
     }
+
+    /// The name for operators.
+    pub fn name(&self) -> ErrorName {
+        match self.reaction() {
+            Reaction::Never(name) => name,
+            _ => ErrorName::SsmUnavailable,
+        }
+    }
 }
 
 impl From<SsmError> for Failure {
     /// The failure of a step that gives up at this error.
     fn from(error: SsmError) -> Self {
-        let name = match error.reaction() {
-            Reaction::Never(name) => name,
-            _ => ErrorName::SsmUnavailable,
-        };
-        Self::new(name, error)
+        Self::new(error.name(), error)
     }
 }
 

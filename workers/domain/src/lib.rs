@@ -8,8 +8,8 @@
 //! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
 //! may be deleted), [`survey`] (what is read to decide that), [`coverage`] and [`schedule`] (how old backups are, and
 //! may be), [`claims`] (what is being made at this moment), [`report`] and [`dead_letters`] (how a run ends),
-//! [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and
-//! what happens then), [`ports`] and [`operations`] (what is needed of AWS).
+//! [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and
+//! [`outcome`] (what can go wrong, and what happens then), [`ports`] and [`operations`] (what is needed of AWS).
 
 pub mod breaker;
 pub mod claims;
@@ -27,6 +27,7 @@ pub mod hooks;
 pub mod ids;
 pub mod labels;
 pub mod message;
+pub mod metrics;
 pub mod operations;
 pub mod outcome;
 pub mod policy;

@@ -9,14 +9,64 @@ use crate::{
     copies::CopyTask,
     error::{ErrorName, Failure},
     hooks::Script,
-    ids::SnapshotId,
-    tags::BACKUP_RUN,
+    ids::{Region, SnapshotId},
+    tags::{BACKUP_RUN, SOURCE_INSTANCE_ID, SOURCE_VOLUME_ID},
 };
+
+/// What a line of a log is about: fields that are called the same in the logs of all functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The run's id.
+    pub run: Option<String>,
+    pub instance: Option<String>,
+    pub volume: Option<String>,
+    /// Ids, separated by spaces.
+    pub snapshot: Option<String>,
+    /// Of a copy, its destination.
+    pub region: Option<String>,
+    /// Of a hook, which of its scripts.
+    pub script: Option<String>,
+}
+
+impl Subject {
+    /// What begins with an id or a region, as rejections and notes do: `i-1 (web)`.
+    pub fn named(text: &str) -> Self {
+        let mut subject = Self::default();
+        let word = text.split([' ', ',', ':']).next().unwrap_or_default();
+        let field = match word.split_once('-').map(|(kind, _)| kind) {
+            Some("i") => &mut subject.instance,
+            Some("vol") => &mut subject.volume,
+            Some("snap") => &mut subject.snapshot,
+            _ if word.parse::<Region>().is_ok() => &mut subject.region,
+            _ => return subject,
+        };
+        *field = Some(word.to_owned());
+        subject
+    }
+}
 
 /// The things a task is about, for logs and for the attributes of its dead letter.
 pub trait About {
-    /// Names and values, at most eight: SQS allows ten attributes, and two are the error and its cause.
+    /// Names and values, at most seven: SQS allows ten attributes; two are the error and its cause, and one may be the run.
     fn about(&self) -> Vec<(&'static str, String)>;
+
+    /// The same, and what else is known of it, for logs.
+    fn subject(&self) -> Subject {
+        let mut subject = Subject::default();
+        for (name, value) in self.about() {
+            let field = match name {
+                RUN => &mut subject.run,
+                "Instance" => &mut subject.instance,
+                "Volume" => &mut subject.volume,
+                "Snapshot" => &mut subject.snapshot,
+                "Region" | "Destination" => &mut subject.region,
+                "Script" => &mut subject.script,
+                _ => continue,
+            };
+            *field = Some(value);
+        }
+        subject
+    }
 
     /// Whether it is done although nobody waits for it any more.
     fn outlives_its_run(&self) -> bool {
@@ -27,9 +77,12 @@ pub trait About {
     fn note_by_hand(&mut self) {}
 }
 
+/// The attribute of a dead letter that names its run.
+pub const RUN: &str = "Run";
+
 impl About for SnapshotTask {
     fn about(&self) -> Vec<(&'static str, String)> {
-        vec![("Run", self.run_id.clone()), ("Instance", self.instance.instance.to_string())]
+        vec![(RUN, self.run_id.clone()), ("Instance", self.instance.instance.to_string())]
     }
 
     fn note_by_hand(&mut self) {
@@ -44,7 +97,7 @@ impl About for SnapshotTask {
 impl About for HookTask {
     fn about(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("Run", self.run_id.clone()),
+            (RUN, self.run_id.clone()),
             ("Instance", self.instance.instance.to_string()),
             ("Document", self.hook.document.clone()),
             ("Script", self.script.to_string()),
@@ -75,8 +128,22 @@ impl About for CopyTask {
             Self::Retag { snapshot, .. } => (snapshot, None),
         };
         let mut about = vec![("Destination", self.region().to_string()), ("Snapshot", snapshot.to_string())];
-        about.extend(run_id.map(|id| ("Run", id.clone())));
+        about.extend(run_id.map(|id| (RUN, id.clone())));
         about
+    }
+
+    fn subject(&self) -> Subject {
+        let mut subject = Subject { region: Some(self.region().to_string()), ..Subject::default() };
+        match self {
+            Self::Copy { snapshot, tags, .. } => {
+                subject.snapshot = Some(snapshot.to_string());
+                subject.run = tags.get(BACKUP_RUN).cloned();
+                subject.instance = tags.get(SOURCE_INSTANCE_ID).cloned();
+                subject.volume = tags.get(SOURCE_VOLUME_ID).cloned();
+            }
+            Self::Retag { snapshot, .. } => subject.snapshot = Some(snapshot.to_string()),
+        }
+        subject
     }
 }
 
@@ -102,6 +169,9 @@ pub struct Message<T> {
     /// The state machine waits for an answer to this token. A message that was put back by hand has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_token: Option<String>,
+    /// The id of the run that asks for it. A message that was put back by hand has none, or that of its task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     pub task: T,
     /// After this time the task ends with [`ErrorName::OutOfTime`]. A message that was put back by hand has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,6 +201,25 @@ impl<T: DeserializeOwned> Message<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_subject_of_a_line_is_told_by_the_first_word() {
+        let of = |text| Subject::named(text);
+        assert_eq!(of("i-1 (web)").instance.as_deref(), Some("i-1"));
+        assert_eq!(of("vol-1 of i-1").volume.as_deref(), Some("vol-1"));
+        assert_eq!(of("snap-1, snap-2").snapshot.as_deref(), Some("snap-1"));
+        assert_eq!(of("us-east-1: closed").region.as_deref(), Some("us-east-1"));
+        assert_eq!(of("ExpireRegions"), Subject::default());
+    }
+
+    #[test]
+    fn a_copy_is_about_its_source_and_whose_it_is() {
+        let task = serde_json::json!({"action": "copy", "region": "us-east-1", "snapshot": "snap-1", "description": "",
+            "tags": {"BackupRun": "r", "SourceInstanceId": "i-1", "SourceVolumeId": "vol-1"}});
+        let subject = serde_json::from_value::<CopyTask>(task).unwrap().subject();
+        let all = [subject.run, subject.instance, subject.volume, subject.snapshot, subject.region];
+        assert_eq!(all.map(Option::unwrap), ["r", "i-1", "vol-1", "snap-1", "us-east-1"]);
+    }
 
     #[test]
     fn a_poison_message_says_what_is_wrong_with_it() {

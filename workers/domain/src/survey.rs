@@ -60,8 +60,12 @@ pub async fn copy_regions(
 
 /// The regions that are swept for what has expired.
 pub fn expire_regions(regions: &Regions, settings: &Settings) -> Vec<Region> {
-    let swept = |region: &&Region| settings.expire_regions.is_empty() || settings.expire_regions.contains(region);
-    regions.enabled.iter().filter(swept).cloned().collect()
+    regions.enabled.iter().filter(|region| is_swept(region, settings)).cloned().collect()
+}
+
+/// Whether an enabled region is swept: `ExpireRegions` names it, or names none.
+pub fn is_swept(region: &Region, settings: &Settings) -> bool {
+    settings.expire_regions.is_empty() || settings.expire_regions.contains(region)
 }
 
 /// What of `ExpireRegions` would let copies pile up unnoticed; and the regions that may not be looked into, which is the

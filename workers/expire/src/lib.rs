@@ -107,10 +107,11 @@ async fn expire_batch(
     }
     let judged = judge_again(ec2, home, settings, task, now).await?;
     let (mut tried, mut deleted_now, mut refused, mut passing) = (0, 0, Vec::new(), None);
+    let region = task.region.as_str();
     for Expiring { id, why, .. } in &task.snapshots {
         match judged.get(id) {
             Some(verdict) if !verdict.expires() => {
-                tracing::warn!(snapshot = %id, %verdict, "kept at the moment of deletion");
+                tracing::warn!(snapshot = %id, region, outcome = "kept", cause = %verdict, "kept at the moment of deletion");
                 expired.kept.insert(id.clone(), verdict.to_string());
             }
             None => expired.deleted.push(id.clone()),
@@ -125,7 +126,7 @@ async fn expire_batch(
                 tried += 1;
                 match ec2.delete(&task.region, id).await {
                     Ok(()) => {
-                        tracing::info!(snapshot = %id, region = %task.region, ?why, "deleted");
+                        tracing::info!(snapshot = %id, region, outcome = "deleted", cause = %Verdict::Expire(*why), "deleted");
                         deleted_now += 1;
                         expired.deleted.push(id.clone());
                     }

@@ -97,7 +97,8 @@ impl<E, C: Claims, S: RunCommand> Hooks<'_, E, C, S> {
             timeout_seconds: task.hook.timeout_seconds,
             comment: &comment,
         };
-        tracing::info!(instance = %task.instance.instance, document = document.name, %comment, "a command is sent");
+        let (run, instance) = (&task.run_id, task.instance.instance.as_str());
+        tracing::info!(run, instance, script = %task.script, outcome = "sent", document = document.name, "a command is sent");
         self.ssm.send(&command).await
     }
 
@@ -134,7 +135,7 @@ fn look_again() -> Outcome {
 /// Writes to a claim on which nothing depends any more; what fails is logged.
 async fn note(written: impl Future<Output = Result<bool, Failure>>, claim: &str) {
     if let Err(failure) = written.await {
-        tracing::warn!(%failure, claim, "the claim could not be written");
+        tracing::warn!(claim, error = %failure.name, cause = failure.cause, "the claim could not be written");
     }
 }
 

@@ -63,11 +63,12 @@ async fn thaw_unclaimed<E: Ec2, C: Claims, S: RunCommand>(
     task: &HookTask,
     failure: Failure,
 ) -> Outcome {
-    tracing::warn!(instance = %task.instance.instance, %failure, "the post-script is sent without a claim");
+    let instance = task.instance.instance.as_str();
+    tracing::warn!(instance, error = %failure.name, cause = failure.cause, "the post-script is sent without a claim");
     if let Ok(document) = hooks.document(&task.hook)
         && let Err(error) = hooks.send(task, &document).await
     {
-        tracing::error!(instance = %task.instance.instance, %error, "the post-script could not be sent");
+        tracing::error!(instance, error = %error.name(), cause = %error, "the post-script could not be sent");
     }
     Outcome::Retry(failure)
 }
@@ -139,7 +140,8 @@ async fn failed<E: Ec2, C: Claims, S: RunCommand>(
     failure: &Failure,
 ) -> Outcome {
     let HookClaim { tries, commands, .. } = &claim.claim;
-    tracing::warn!(instance = %task.instance.instance, %failure, tries, commands = commands.len(), "not known to be thawed");
+    let (run, instance, sent) = (&task.run_id, task.instance.instance.as_str(), commands.len());
+    tracing::warn!(run, instance, script = %task.script, outcome = "unknown", error = %failure.name, cause = failure.cause, tries, sent, "not known to be thawed");
     if commands.len() >= MAX_COMMANDS || *tries >= MAX_TRIES {
         return give_up(hooks, task, claim, failure).await;
     }
@@ -217,7 +219,8 @@ async fn raise<E: Ec2, C: Claims, S: RunCommand>(
         Ok(()) => Outcome::Done(json!({})),
         Err(error) if matches!(error.reaction(), Reaction::Never(_)) => {
             // The instance is thawed, and its snapshots are there: they stay what they were begun as.
-            tracing::error!(instance = %task.instance.instance, %error, "the snapshots could not be labelled");
+            let instance = task.instance.instance.as_str();
+            tracing::error!(instance, error = %error.name(), cause = %error, "the snapshots could not be labelled");
             Outcome::Done(json!({}))
         }
         Err(error) => domain::outcome::after(error, task.instance.instance.as_str(), hooks.now()),
@@ -231,7 +234,7 @@ fn carries(own: &Tags, wanted: &Tags) -> bool {
 
 async fn label<E: Ec2, C, S>(hooks: &Hooks<'_, E, C, S>, begun: &Begun, tags: &Tags) {
     if let Err(error) = hooks.context.ec2.set_tags(&begun.region, &begun.snapshots, tags).await {
-        tracing::error!(%error, "the snapshots could not be labelled");
+        tracing::error!(error = %error.name(), cause = %error, "the snapshots could not be labelled");
     }
 }
 

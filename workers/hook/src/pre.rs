@@ -17,14 +17,16 @@ use crate::{Followed, HOLDER_LIVES, Hooks, claim_of, longest, look_again, note};
 /// Runs a pre-script, or follows it.
 pub(crate) async fn handle<E: Ec2, C: Claims, S: RunCommand>(hooks: &Hooks<'_, E, C, S>, task: &HookTask) -> Outcome {
     if task.by_hand {
-        tracing::warn!(instance = %task.instance.instance, "nobody waits for it: nothing is frozen");
+        let (run, instance) = (&task.run_id, task.instance.instance.as_str());
+        tracing::warn!(run, instance, script = %task.script, outcome = "dropped", "nobody waits for it: nothing is frozen");
         return not_frozen(&Failure::new(ErrorName::SnapshotNotNow, "it was put back by hand, and nobody would thaw"));
     }
     let (key, found) = claim_of(hooks.context.claims, task).await;
     match found {
         // The instance may be frozen: a retry would come a minute later. The state's time-out ends this.
         Err(failure) => {
-            tracing::warn!(instance = %task.instance.instance, %failure, "the claim cannot be read");
+            let instance = task.instance.instance.as_str();
+            tracing::warn!(instance, error = %failure.name, cause = failure.cause, "the claim cannot be read");
             look_again()
         }
         Ok(None) => begin(hooks, task, &key).await,

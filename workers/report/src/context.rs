@@ -1,6 +1,9 @@
+use std::cell::RefCell;
+
 use chrono::{DateTime, Utc};
 use domain::{
     contract::ReportEvent,
+    coverage::NewestBackups,
     fleet::{Fleet, Snapshot},
     ids::Region,
     report::{Failed, Names},
@@ -26,4 +29,6 @@ pub(crate) struct Known<'a> {
     /// The automated snapshots of the home region.
     pub(crate) sources: &'a [Snapshot],
     pub(crate) failed: &'a Failed,
+    /// What is completed, in the regions that were read.
+    pub(crate) newest: &'a RefCell<NewestBackups>,
 }

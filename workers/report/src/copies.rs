@@ -66,6 +66,9 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
             return Ok(Default::default());
         }
     };
+    let mut newest = known.newest.borrow_mut();
+    newest.note_region(region);
+    there.iter().for_each(|copy| newest.note(region, copy));
     let owed = owed(known.sources, &there, &observed.living, region, &CopyRules::new(home, &run.id, settings, *now));
     let destination = Destination {
         region,

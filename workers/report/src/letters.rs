@@ -26,7 +26,8 @@ pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summar
             if settled {
                 // Only the task is logged: a letter that SQS moved still has its token.
                 let body: Value = serde_json::from_str(&letter.body).unwrap_or_default();
-                tracing::info!(?queue, task = %body["task"], error = letter.error, "settled: a dead letter is deleted");
+                let (run, error, task) = (&summary.run.id, &letter.error, body["task"].to_string());
+                tracing::info!(run, ?queue, outcome = "settled", error, task, "a dead letter is deleted");
                 end.settled += 1;
             } else {
                 let error = letter.error.clone().unwrap_or_else(|| ErrorName::WorkerCrashed.to_string());
@@ -34,7 +35,8 @@ pub(crate) async fn clear(queues: &impl DeadLetters, observed: &Observed, summar
             }
             let done = if settled { queues.delete_letter(letter).await } else { queues.put_back(letter).await };
             if let Err(failure) = done {
-                tracing::warn!(?queue, %failure, "a dead letter could not be deleted or put back: it comes back by itself");
+                let cause = &failure.cause;
+                tracing::warn!(?queue, error = %failure.name, cause, "a dead letter could not be deleted or put back: it comes back by itself");
             }
         }
         summary.dead_letters.extend((!letters.is_empty()).then_some(end));

@@ -15,23 +15,28 @@ mod context;
 mod copies;
 mod expiries;
 mod letters;
+mod log;
 mod metrics;
 mod regions;
 mod snapshots;
 
+use std::cell::RefCell;
+
 use domain::{
     contract::{ReportEvent, StateError},
     copies::LiveInstances,
+    coverage::NewestBackups,
     dead_letters::Observed,
     error::{ErrorName, Failure},
     policy::InstancePlan,
     ports::{DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
-    report::{Failed, Names, Problem, ProblemKind, Summary, lines, reported_failures},
+    report::{Failed, Names, Problem, ProblemKind, Summary, reported_failures},
     run_files,
 };
 use serde::{Deserialize, Serialize};
 
 use context::Known;
+use metrics::Measured;
 
 pub use context::Context;
 
@@ -51,17 +56,17 @@ pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications + DeadLett
     event: ReportEvent,
     context: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
-    let (mut summary, observed) = summarise(&event, context).await?;
+    let (mut summary, observed, measured) = summarise(&event, context).await?;
     if !event.run.dry_run {
         letters::clear(context.services, &observed, &mut summary).await;
     }
-    publish(&summary, context).await
+    publish(&summary, measured.as_ref(), context).await
 }
 
 async fn summarise<E: Ec2, S: Storage, C: Executions>(
     event: &ReportEvent,
     context: &Context<'_, E, S, C>,
-) -> Result<(Summary, Observed), Failure> {
+) -> Result<(Summary, Observed, Option<Measured>), Failure> {
     let Context { ec2, storage, services, home, now, .. } = context;
     let run = &event.run;
     let mut summary = Summary::new(run.clone(), (*home).clone(), *now, storage.bucket());
@@ -74,7 +79,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
             let to_do = "See the state DiscoverInstances of the execution";
             summary.problems.push(Problem::new(ProblemKind::WholeRun, "the fleet was not listed", to_do));
         }
-        return Ok((summary, observed));
+        return Ok((summary, observed, None));
     };
     let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET_AGAIN, run_files::FLEET]).await?;
     summary.rejected = run_files::read_lines(*storage, run, run_files::REJECTED).await?;
@@ -88,7 +93,11 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     observed.living = LiveInstances::of(&fleet.instances);
     observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
     observed.note_unfinished(home, &sources);
-    let known = Known { event, fleet: &fleet, names: &Names::of(&fleet), sources: &sources, failed: &failed };
+    let newest = &RefCell::new(NewestBackups::new((*home).clone()));
+    newest.borrow_mut().note_region(home);
+    sources.iter().for_each(|source| newest.borrow_mut().note(home, source));
+    let names = &Names::of(&fleet);
+    let known = Known { event, fleet: &fleet, names, sources: &sources, failed: &failed, newest };
 
     snapshots::look_for_unprotected(&known, &mut summary);
     let copied = copies::look(&known, found, &plans, context, &mut summary, &mut observed).await?;
@@ -97,7 +106,8 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     if run.phases.copy {
         observed.sources = Some(sources.into_iter().map(|source| (source.id.clone(), source)).collect());
     }
-    Ok((summary, observed))
+    let measured = Measured::of(&fleet, &plans, &newest.borrow(), *now);
+    Ok((summary, observed, Some(measured)))
 }
 
 /// The failures of a whole phase.
@@ -146,24 +156,20 @@ async fn what_failed(services: &impl Executions, execution: &str, summary: &mut 
 /// Writes the summary to the bucket, the log, the metrics and the topic.
 async fn publish<E, S: Storage, C: Notifications>(
     summary: &Summary,
+    measured: Option<&Measured>,
     Context { storage, services, .. }: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
     let run = &summary.run;
     let json = serde_json::to_string_pretty(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
     storage.write(&run.key("summary.json"), json).await?;
     storage.write(&run.key("summary.txt"), summary.text()).await?;
-    for problem in lines(&summary.problems, run.deadline) {
-        tracing::error!(run = run.id, dry_run = run.dry_run, problem, "incomplete");
-    }
-    for rejected in &summary.rejected {
-        tracing::warn!(run = run.id, subject = rejected.subject, problem = rejected.problem, "rejected");
-    }
+    log::log(summary);
     if !run.dry_run {
-        metrics::print(summary);
+        metrics::print(summary, measured);
     }
     // The summary is in the bucket, and the execution ends with its cause, also if the topic fails.
     if let Err(failure) = services.notify(&summary.subject(), &summary.mail()).await {
-        tracing::error!(%failure, "the notification could not be sent");
+        tracing::error!(run = run.id, error = %failure.name, cause = failure.cause, "the notification could not be sent");
     }
     Ok(Answer {
         complete: summary.is_complete(),

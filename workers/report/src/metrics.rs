@@ -1,39 +1,135 @@
-use domain::report::Summary;
-use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    coverage::{NewestBackups, State, coverage},
+    expiry::{Keep, Verdict},
+    fleet::Fleet,
+    hooks::script::Level,
+    ids::Region,
+    metrics::{Measurement, Metric, line},
+    policy::InstancePlan,
+    report::{InstanceReport, ProblemKind, Summary},
+    tags::backup_word,
+};
+
+/// What the metrics need of a run beside its summary: known once the fleet is.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    protected: usize,
+    unprotected: usize,
+    /// The age of the oldest newest backup in each region that was read.
+    ages: BTreeMap<Region, TimeDelta>,
+    /// Backups that are missing; none where a region was not read.
+    missing: Option<usize>,
+}
+
+impl Measured {
+    /// Measures what there is at this moment. `newest` has the regions that could be read.
+    pub(crate) fn of(fleet: &Fleet, plans: &[InstancePlan], newest: &NewestBackups, now: DateTime<Utc>) -> Self {
+        let read: BTreeSet<&Region> = newest.regions().collect();
+        let wanted = plans.iter().flat_map(|plan| &plan.copy_regions);
+        let unread: BTreeSet<Region> = wanted.filter(|region| !read.contains(region)).cloned().collect();
+        let covered = coverage(plans, newest, &unread, None, now);
+        let (mut ages, mut missing) = (BTreeMap::<Region, TimeDelta>::new(), 0);
+        for region in covered.iter().flat_map(|volume| &volume.regions) {
+            missing += usize::from(region.state == State::Missing);
+            if let (Some(age), true) = (region.age, region.state != State::Unreadable) {
+                let oldest = ages.entry(region.region.clone()).or_default();
+                *oldest = age.max(*oldest);
+            }
+        }
+        let says_nothing = fleet.instances.iter().filter(|one| one.is_living() && backup_word(&one.tags).0.is_none());
+        Self {
+            protected: plans.len(),
+            unprotected: says_nothing.count(),
+            ages,
+            missing: unread.is_empty().then_some(missing),
+        }
+    }
+
+    /// The worst of all regions; none where one of them was not read, since that could be worse.
+    fn worst(&self) -> Option<TimeDelta> {
+        self.missing.and_then(|_| self.ages.values().max().copied())
+    }
+}
 
 /// Prints the run's metrics.
 #[allow(clippy::print_stdout)] // CloudWatch reads metrics from lines of exactly this form.
-pub(crate) fn print(summary: &Summary) {
-    println!("{}", line(summary));
+pub(crate) fn print(summary: &Summary, measured: Option<&Measured>) {
+    for line in lines(summary, measured) {
+        println!("{line}");
+    }
 }
 
-/// The run's metrics as a log line from which CloudWatch reads them (embedded metric format specification).
+/// The run's metrics: a line for the run, and one for each region that holds backups.
 ///
-/// `Complete` is only there for a complete full run: an alarm fires if it is missing for too long.
-pub(crate) fn line(summary: &Summary) -> String {
-    let (planned, completed) = summary.volumes();
-    let mut values = vec![
-        ("Snapshots", completed),
-        ("SnapshotsMissing", planned - completed),
-        ("CopiesMade", summary.copies.iter().map(|c| c.made).sum()),
-        ("CopiesOwed", summary.copies.iter().map(|c| c.owed).sum()),
-        ("Expired", summary.expiries.iter().map(|e| e.deleted.len()).sum()),
-        ("Rejected", summary.rejected.len()),
+/// What is not known is not printed: neither what belongs to a phase that was not run, nor an age that could not be read.
+pub(crate) fn lines(summary: &Summary, measured: Option<&Measured>) -> Vec<String> {
+    let measurement =
+        Measurement { at: summary.ended, home: &summary.home, backup_region: None, run_id: Some(&summary.run.id) };
+    let mut lines = vec![line(&measurement, &of_run(summary, measured))];
+    for (region, age) in measured.into_iter().flat_map(|measured| &measured.ages) {
+        let measurement = Measurement { backup_region: Some(region), ..measurement };
+        lines.push(line(&measurement, &[(Metric::BackupAgeHours, hours(*age))]));
+    }
+    lines
+}
+
+fn of_run(summary: &Summary, measured: Option<&Measured>) -> Vec<(Metric, f64)> {
+    use Metric::*;
+    let took = (summary.ended - summary.run.started).as_seconds_f64();
+    let mut values = vec![(RunSeconds, took.max(0.0).round())];
+    let Some(measured) = measured else { return values };
+    let problems = |kind| summary.problems.iter().filter(move |problem| problem.kind == kind);
+    let mut counted = vec![
+        (InstancesProtected, measured.protected),
+        (InstancesUnprotected, measured.unprotected),
+        (Rejected, summary.rejected.len()),
     ];
+    counted.extend(measured.missing.map(|missing| (BackupsMissing, missing)));
+    let phases = summary.run.phases;
+    if phases.snapshot {
+        let volumes = summary.instances.iter().flat_map(|instance| &instance.volumes);
+        counted.extend([
+            (SnapshotsMade, volumes.filter(|volume| volume.snapshot.is_some()).count()),
+            (SnapshotsCompleted, summary.volumes().1),
+            (SnapshotsFailed, problems(ProblemKind::NoSnapshot).count()),
+            (HooksFailed, summary.instances.iter().filter(|one| is_hook_failed(one)).count()),
+        ]);
+    }
+    if phases.copy {
+        counted.extend([
+            (CopiesMade, summary.copies.iter().map(|end| end.made).sum()),
+            (CopiesOwed, summary.copies.iter().map(|end| end.owed).sum()),
+            (CopiesFailed, problems(ProblemKind::NoCopy).filter(|problem| problem.error.is_some()).count()),
+        ]);
+    }
+    if phases.expire {
+        let floor = Verdict::Keep(Keep::Newest).to_string();
+        let kept = summary.expiries.iter().flat_map(|end| &end.kept);
+        counted.extend([
+            (SnapshotsExpired, summary.expiries.iter().map(|end| end.deleted.len()).sum()),
+            (SnapshotsKeptByFloor, kept.filter(|kept| kept.verdict == floor).count()),
+        ]);
+    }
     if summary.is_full_backup() {
-        values.push(("Complete", 1));
+        counted.push((Complete, 1));
     }
-    let names: Vec<_> = values.iter().map(|(name, _)| json!({"Name": name, "Unit": "Count"})).collect();
-    let mut line = json!({
-        "_aws": {
-            "Timestamp": summary.ended.timestamp_millis(),
-            "CloudWatchMetrics": [{"Namespace": "EbsSnapshots", "Dimensions": [["Region"]], "Metrics": names}],
-        },
-        "Region": summary.home,
-        "Run": summary.run.id,
-    });
-    for (name, value) in values {
-        line[name] = json!(value);
-    }
-    line.to_string()
+    #[allow(clippy::cast_precision_loss)] // No account has so many of anything.
+    values.extend(counted.into_iter().map(|(metric, count)| (metric, count as f64)));
+    values.extend(measured.worst().map(|age| (BackupAgeHours, hours(age))));
+    values
+}
+
+/// Whether an instance's hook was to be run, and its snapshots are no more than those of one without.
+fn is_hook_failed(instance: &InstanceReport) -> bool {
+    let known = instance.consistency.as_ref();
+    // Without a document nothing was to be run: the instance is stopped.
+    known.is_some_and(|known| known.document.is_some() && known.level == Some(Level::Crash))
+}
+
+/// In tenths.
+fn hours(age: TimeDelta) -> f64 {
+    (age.as_seconds_f64() / 360.0).round() / 10.0
 }

@@ -21,6 +21,7 @@ use super::*;
 
 mod copies;
 mod expiries;
+mod measures;
 mod run;
 mod snapshots;
 
@@ -130,6 +131,16 @@ impl Night {
         // The report does not list the fleet, and changes nothing.
         assert!(ec2.calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{:?}", ec2.calls);
         answer
+    }
+
+    /// The lines of metrics that its report prints.
+    async fn metrics(&self) -> Vec<Value> {
+        let settings = &Settings::read(|_| None).unwrap();
+        let Self { ec2, storage, services, event } = self;
+        let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
+        let (summary, _, measured) = summarise(event, &context).await.unwrap();
+        let lines = metrics::lines(&summary, measured.as_ref());
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn written(&self, name: &str) -> String {

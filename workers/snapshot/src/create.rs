@@ -63,7 +63,8 @@ pub(crate) async fn create<E: Ec2, C: Claims>(
                 if error.code == "InvalidParameterValue" && !data.is_empty()
                     || is_of_one_volume(&error) && missing.len() > 1 =>
             {
-                tracing::warn!(%error, instance = %plan.instance, "one snapshot per volume instead");
+                let instance = plan.instance.as_str();
+                tracing::warn!(instance, error = %error.name(), cause = %error, "one snapshot per volume instead");
             }
             Err(error) if is_of_one_volume(&error) => {
                 let refused = missing.iter().map(|a| (a.volume.clone(), error.clone())).collect();
@@ -94,7 +95,8 @@ async fn one_by_one<E: Ec2, C: Claims>(
             Ok(id) => created.made.push(Made { id, volume: Some(volume), at }),
             // An unknown error may be about this volume only.
             Err(error) if is_of_one_volume(&error) || error.reaction() == Reaction::Never(ErrorName::Ec2Refused) => {
-                tracing::warn!(instance = %plan.instance, %volume, %error, "EC2 refused to snapshot the volume");
+                let (instance, name) = (plan.instance.as_str(), error.name());
+                tracing::warn!(instance, %volume, outcome = "refused", error = %name, cause = %error, "EC2 refused to snapshot the volume");
                 created.refused.push((volume, error));
             }
             Err(error) => {

@@ -210,7 +210,8 @@ async fn write_down<E, C: Claims>(context: &Context<'_, E, C>, held: Held, creat
         false => held.close(context.claims, made).await,
     };
     if let Err(failure) = written {
-        tracing::warn!(%failure, instance = %plan.instance, "the claim could not be written");
+        let instance = plan.instance.as_str();
+        tracing::warn!(instance, error = %failure.name, cause = failure.cause, "the claim could not be written");
     }
 }
 

@@ -66,7 +66,9 @@ impl Operations for Operator {
     }
 
     async fn start(&self, machine: &str, input: &str) -> Result<String, Failure> {
-        let request = self.sfn.start_execution().state_machine_arn(machine).input(input);
+        // With a name, a call that the SDK repeats after a lost answer is the same execution; without, it is a second run.
+        let name = format!("{:032x}", fastrand::u128(..));
+        let request = self.sfn.start_execution().state_machine_arn(machine).name(name).input(input);
         Ok(request.send().await.map_err(|e| failed("StartExecution", e))?.execution_arn)
     }
 

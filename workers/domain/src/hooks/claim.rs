@@ -137,6 +137,7 @@ impl StoredHookClaim {
     /// Sets it free, as if nothing had been tried.
     pub async fn forget(&mut self, claims: &impl Claims, now: DateTime<Utc>) -> Result<bool, Failure> {
         self.claim.tries = 0;
+        self.claim.commands.clear();
         self.set_free(claims, now).await
     }
 

@@ -211,7 +211,7 @@ async fn a_run_of_one_phase_is_judged_by_that_phase() {
     night.ec2.change(|s| _ = s.tags.insert("BackupRun".into(), "20261121T030000Z".into()));
     assert!(night.report().await.unwrap().complete);
     assert_eq!(night.summary().copies[0].made, 0, "the copy is another run's");
-    assert!(!metrics::line(&night.summary()).contains("Complete"), "it is not what the schedule is for");
+    assert!(night.metrics().await[0].get("Complete").is_none(), "it is not what the schedule is for");
 }
 
 #[tokio::test]
@@ -242,24 +242,6 @@ async fn rejected_tags_stand_in_the_subject() {
     night.manifest("rejected.jsonl", rejected.into()).await;
     assert!(night.report().await.unwrap().complete);
     assert!(night.services.sent.borrow()[0].0.ends_with(": complete, 2 tags cannot be used"));
-}
-
-#[tokio::test]
-async fn the_metrics_count_what_the_summary_says_and_complete_is_there_only_for_a_full_backup() {
-    let night = night().await;
-    night.report().await.unwrap();
-    let line = |summary: &Summary| serde_json::from_str::<Value>(&metrics::line(summary)).unwrap();
-    let complete = line(&night.summary());
-    assert_eq!((&complete["Complete"], &complete["Snapshots"]), (&json!(1), &json!(1)));
-    assert_eq!(complete["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), 7);
-
-    night.ec2.snapshots.borrow_mut().clear();
-    night.report().await.unwrap();
-    let incomplete = line(&night.summary());
-    let values = ["Snapshots", "SnapshotsMissing", "CopiesMade", "Expired"].map(|name| incomplete[name].clone());
-    assert_eq!(values, [0, 1, 0, 1]);
-    let names = incomplete["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
-    assert!(incomplete.get("Complete").is_none() && !names.contains("Complete"), "{incomplete}");
 }
 
 #[tokio::test]
