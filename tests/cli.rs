@@ -77,7 +77,8 @@ fn without_letters(line: &str) -> String {
 fn masked(text: &str) -> String {
     let mut masked = String::new();
     for line in text.lines() {
-        let line = &without_letters(line);
+        let line = without_letters(line);
+        let line = line.as_str();
         if line.starts_with("Last run:") || line.contains(" UTC") {
             masked.push_str("(about this moment)\n");
             continue;

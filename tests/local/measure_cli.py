@@ -165,7 +165,9 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, nargs="+", default=[1000, 10_000], help="even numbers")
     given = parser.parse_args()
     print(f"{given.program}, {DAYS} snapshots and {DAYS} copies of every volume\n")
-    print(f"{'command':26}{'volumes':>9}{'snapshots':>11}{'calls':>7}{'s':>8}{'CPU s':>8}{'peak MB':>9}{'output MB':>11}")
+    print(
+        f"{'command':26}{'volumes':>9}{'snapshots':>11}{'calls':>7}{'s':>8}{'CPU s':>8}{'peak MB':>9}{'output MB':>11}"
+    )
     for volumes in given.volumes:
         account = Account(volumes)
         with serving(account) as port:
