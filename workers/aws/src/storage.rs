@@ -17,10 +17,22 @@ impl Bucket {
     }
 }
 
+/// The content type of what people open in a browser: without it, a report would be saved instead.
+fn kind(key: &str) -> Option<String> {
+    let (_, ending) = key.rsplit_once('.')?;
+    let kind = match ending {
+        "html" => "text/html; charset=utf-8",
+        "txt" => "text/plain; charset=utf-8",
+        "json" => "application/json",
+        _ => return None,
+    };
+    Some(kind.into())
+}
+
 impl Storage for Bucket {
     async fn write(&self, key: &str, body: String) -> Result<(), Failure> {
         let body = ByteStream::from(body.into_bytes());
-        let request = self.client.put_object().bucket(&self.name).key(key).body(body);
+        let request = self.client.put_object().bucket(&self.name).key(key).set_content_type(kind(key)).body(body);
         request.send().await.map(|_| ()).map_err(|e| failed(key, e))
     }
 

@@ -137,7 +137,7 @@ pub struct Problem {
 
 /// Characters in a reason, at most: messages of AWS can be very long.
 pub const MAX_REASON: usize = 1_000;
-/// Characters of an instance's name in a line, at most; `summary.json` has the whole name.
+/// Characters of an instance's name in a line, at most; `report.json` has the whole name.
 const MAX_NAME: usize = 40;
 /// Characters in a line, at most, so that a line fits into the execution's cause. Only names can make it longer.
 const MAX_LINE: usize = 700;
@@ -259,7 +259,7 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
     let to_do = if first.what_to_do.is_empty() { String::new() } else { format!(". {}", first.what_to_do) };
     if first.is_out_of_time() {
         let tasks = if group.len() == 1 { "1 task was" } else { &format!("{} tasks were", group.len()) };
-        return format!("{tasks} left at the deadline, {}: {}{to_do}", at(deadline), some_of(&names, "summary.json"));
+        return format!("{tasks} left at the deadline, {}: {}{to_do}", at(deadline), some_of(&names, "report.json"));
     }
     let what = first.kind.what(group.len(), first.region.as_ref());
     let reason = match &first.error {
@@ -270,7 +270,7 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
         [] => (what, String::new()),
         [one] if what.is_empty() => (one.clone(), String::new()),
         [one] => (format!("{one}: {what}"), String::new()),
-        many => (what, format!(": {}", some_of(many, "summary.json"))),
+        many => (what, format!(": {}", some_of(many, "report.json"))),
     };
     let taken = before.chars().count() + after.chars().count() + to_do.chars().count();
     let reason = cut(reason.trim_end_matches('.'), MAX_LINE.saturating_sub(taken).max(MIN_REASON));
