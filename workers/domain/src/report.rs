@@ -24,7 +24,7 @@ pub use failures::{COPIES, EXPIRIES, Failed, HOOKED, Reason, ReportedFailure, SN
 pub use latest::{Before, LATEST, LastReport, Latest, ListIn, Pointed, VERSION, read_list};
 pub use names::Names;
 pub use notification::{Notice, NotifyOn, NotifyOnProblem};
-pub use problem::{Named, Problem, ProblemKind, advice, lines};
+pub use problem::{Named, Problem, ProblemKind, Told, advice, lines, told};
 pub use snapshots::{
     ConsistencyReport, Copied, GoneVolume, InstanceReport, VolumeReport, hooked, instance_reports, made_by, missing,
     of_run, unprotected,

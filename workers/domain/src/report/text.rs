@@ -92,7 +92,7 @@ impl Summary {
     }
 
     /// What a run with these phases would do.
-    pub(super) fn would(&self) -> String {
+    pub fn would(&self) -> String {
         let mut acts = Vec::new();
         if self.run.phases.snapshot {
             acts.push(format!("snapshot {}", counted(self.volumes().0, "volume", "volumes")));
