@@ -6,6 +6,7 @@ use domain::{
     ports::Storage,
     report::{Summary, lines},
     run::Run,
+    run_files,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -44,8 +45,10 @@ pub struct Ran {
     pub dry_run: bool,
     /// Its phases.
     pub phases: Vec<&'static str>,
-    /// What it made; none where it wrote no summary.
+    /// What it made; none where it wrote no report, or one that cannot be used.
     pub made: Option<Made>,
+    /// Why what it made is not known, though it has a report.
+    pub unknown: Option<String>,
     /// The name of its error.
     pub error: Option<String>,
     /// What it owes, the worst first.
@@ -86,12 +89,16 @@ pub async fn look<E, S: Storage, O: Operations>(
 pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Storage) -> Result<Ran, Trouble> {
     let input: Value = serde_json::from_str(&execution.input).unwrap_or_default();
     let run = Run::read(&input, &execution.arn, execution.started, run_hours).ok();
-    let summary = match &run {
-        Some(run) => storage.read(&run.key("summary.json")).await?,
+    let report = match &run {
+        Some(run) => report_of(run, storage).await?,
         None => None,
     };
-    // One of an older version is no reason to show nothing.
-    let summary = summary.and_then(|json| serde_json::from_str::<Summary>(&json).ok());
+    // One that cannot be used is no reason to show nothing.
+    let (summary, unknown) = match report {
+        Some(Ok(summary)) => (Some(summary), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
     let problems = match &summary {
         Some(summary) => lines(&summary.problems, summary.run.deadline),
         None if execution.cause.is_empty() => Vec::new(),
@@ -111,9 +118,20 @@ pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Sto
         run: run.map(|run| run.id),
         phases: names,
         made: summary.as_ref().map(Made::from),
+        unknown,
         error: Some(execution.error).filter(|error| !error.is_empty()),
         problems,
     })
+}
+
+/// The report of an execution, or of an earlier version its summary; why it cannot be used; none where it wrote none.
+async fn report_of(run: &Run, storage: &impl Storage) -> Result<Option<Result<Summary, String>>, Trouble> {
+    for name in [run_files::REPORT, run_files::EARLIER_REPORT] {
+        if let Some(json) = storage.read(&run.key(name)).await? {
+            return Ok(Some(Summary::read(&json)));
+        }
+    }
+    Ok(None)
 }
 
 impl From<&Summary> for Made {
@@ -138,7 +156,7 @@ impl Ran {
                 format!("{snapshots} of {planned} snapshots, {copies} copies{owed}, {expired} expired")
             }
             None if self.ended.is_none() => String::new(),
-            None => "no summary".into(),
+            None => self.unknown.as_ref().map_or_else(|| "no report".into(), |why| format!("not known: {}", plain(why))),
         }
     }
 
@@ -233,6 +251,30 @@ mod tests {
         let view = Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions: vec![ran] };
         assert_eq!(view.code(), Code::Owed);
         let text = view.text(&Style { width: Some(80), colour: false });
-        assert!(text.contains("FAILED") && text.contains("no summary") && text.contains("the cause"), "{text}");
+        assert!(text.contains("FAILED") && text.contains("no report") && text.contains("the cause"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_it_made_is_read_from_reports_of_this_version_and_of_earlier_ones_and_else_not_known() {
+        let input = json!({"scheduledTime": "2026-11-22T03:00:00Z"});
+        let run = Run::read(&input, ARN, "2026-11-22T03:00:07Z".parse().unwrap(), 20).unwrap();
+        let mut summary = Summary::new(run.clone(), "eu-west-1".parse().unwrap(), run.started, "reports");
+        let mut look = async |name: &str, version: Option<u32>| {
+            summary.version = version.unwrap_or(0);
+            let mut report = json!(summary);
+            if version.is_none() {
+                // The summary of an earlier version has less in it.
+                report.as_object_mut().unwrap().retain(|field, _| field != "version" && field != "timeline");
+            }
+            let storage = FakeStorage::default();
+            storage.0.borrow_mut().insert(run.key(name), report.to_string());
+            ran(execution("SUCCEEDED", &input), 20, &storage).await.unwrap()
+        };
+        let none = Some(Made { snapshots: 0, planned: 0, copies: 0, owed: 0, expired: 0 });
+        assert_eq!(look("report.json", Some(1)).await.made, none);
+        assert_eq!(look("summary.json", None).await.made, none);
+        let newer = look("report.json", Some(2)).await;
+        assert_eq!(newer.made, None);
+        assert!(newer.made_words().starts_with("not known: its report has the version 2"), "{}", newer.made_words());
     }
 }

@@ -5,12 +5,12 @@ mod text;
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     cost,
     coverage::{NewestBackups, State, allowed_age, coverage},
     fleet::Fleet,
-    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},

@@ -207,6 +207,7 @@ async fn publish<E, S: Storage + Claims, C: Notifications>(
     let json = serde_json::to_string(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
     storage.write(&run.key(run_files::REPORT), json).await?;
     storage.write(&run.key(run_files::SUMMARY), summary.text()).await?;
+    storage.write(&run.key(run_files::PAGE), page::page(summary)).await?;
     for problem in lines(&summary.problems, run.deadline) {
         tracing::error!(run = run.id, dry_run = run.dry_run, problem, "incomplete");
     }

@@ -10,7 +10,8 @@ use domain::{
     ids::Region,
     labels::copy_labels,
     policy::plan,
-    ports::{FailedItem, MapRun, WorkQueue},
+    ports::{DeadLetter, FailedItem, MapRun, WorkQueue},
+    report::{LATEST, NotifyOn, Since},
     run::{AllowMassExpire, Phases, Run},
     settings::Settings,
     tags::tags,
@@ -21,6 +22,7 @@ use super::*;
 
 mod copies;
 mod expiries;
+mod history;
 mod run;
 mod snapshots;
 
@@ -123,9 +125,15 @@ impl Night {
     }
 
     async fn report(&self) -> Result<Answer, Failure> {
+        self.report_to(NotifyOn::Failure).await
+    }
+
+    async fn report_to(&self, notify_on: NotifyOn) -> Result<Answer, Failure> {
         let settings = &Settings::read(|_| None).unwrap();
         let Self { ec2, storage, services, event } = self;
-        let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
+        let schedule = "cron(0 3 * * ? *)";
+        let context =
+            Context { ec2, storage, services, settings, schedule, notify_on, home: &home(), now: ec2.now.get() };
         let answer = handle(event.clone(), &context).await;
         // The report does not list the fleet, and changes nothing.
         assert!(ec2.calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{:?}", ec2.calls);
@@ -137,7 +145,7 @@ impl Night {
     }
 
     fn summary(&self) -> Summary {
-        serde_json::from_str(&self.written("summary.json")).unwrap()
+        Summary::read(&self.written("report.json")).unwrap()
     }
 
     /// The notes, as lines.
