@@ -35,9 +35,9 @@ help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
-demo: environments build ## Run the whole system on this machine, on a sample fleet.
+demo: environments build ## Run the whole system on this machine, on a sample fleet (KEEP=1: and keep it up).
 	$(call say,The demo: a local cloud with a deployed stack and a sample fleet)
-	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS)
+	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS) $(if $(KEEP),--keep $(BINARIES)/ebs-snapshots)
 
 .PHONY: cloud
 cloud: environments build ## Keep a local cloud with the deployed stack up, to try things by hand.
@@ -76,7 +76,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check check-local check-cloud databases stories ## Run every check and every test; CI runs this.
+test: format lint unit check check-report check-local check-cloud databases stories ## Run every check and every test; CI runs this.
 	$(call say,All checks and tests passed)
 
 .PHONY: format
@@ -154,6 +154,14 @@ check: environments ## Check the template, the state machine's definition and th
 .PHONY: documents
 documents: ## Write the SSM documents of the template from their scripts in databases/documents.
 	@python3 tests/local/hook_documents.py
+
+.PHONY: check-report
+check-report: environments ## Check the report's JSON and its page, in headless Chromium where there is one (PICTURES=folder).
+	$(call say,Reports and their page)
+	@cargo build $(CARGO_FLAGS) --examples --quiet
+	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
+	$(BINARIES)/examples/pages "$$folder"; \
+	$(VENVS)/tools/bin/python tests/local/check_report.py "$$folder" $(if $(PICTURES),--pictures $(PICTURES))
 
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.

@@ -156,7 +156,9 @@ impl Ran {
                 format!("{snapshots} of {planned} snapshots, {copies} copies{owed}, {expired} expired")
             }
             None if self.ended.is_none() => String::new(),
-            None => self.unknown.as_ref().map_or_else(|| "no report".into(), |why| format!("not known: {}", plain(why))),
+            None => {
+                self.unknown.as_ref().map_or_else(|| "no report".into(), |why| format!("not known: {}", plain(why)))
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! Writes the page of each scene into a folder: `cargo run --package page --example pages -- FOLDER`.
+//! Writes the page of each scene, and `reports.json`, a list of them, into a folder:
+//! `cargo run --package page --example pages -- FOLDER`.
 //!
 //! With the path of a `report.json` besides, it writes `report.html` of that one alone.
 
@@ -15,9 +16,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(folder)?;
     match reports {
         [] => {
+            let mut reports = Vec::new();
             for (name, summary) in scenes::all() {
                 fs::write(folder.join(format!("{name}.html")), page::page(&summary))?;
+                // The large one has nothing of another kind.
+                reports.extend((name != "large").then_some(summary));
             }
+            fs::write(folder.join("reports.json"), serde_json::to_string(&reports)?)?;
         }
         [report, ..] => {
             let summary = Summary::read(&fs::read_to_string(report)?)?;

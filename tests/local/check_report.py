@@ -1,12 +1,12 @@
-"""Looks at the report's page in headless Chromium, as people would: both themes, a telephone and a wide screen.
+"""Checks reports: their JSON against its schema, and their page in headless Chromium, as people would look at it.
 
-    python tests/local/check_page.py FOLDER [--pictures FOLDER]
+    python tests/local/check_report.py FOLDER [--pictures FOLDER]
 
-FOLDER holds pages, as `cargo run --package page --example pages -- FOLDER` writes them. Of each
-page it checks that nothing is asked of the network and nothing is said in the console, that it is
-not wider than the screen, that headings, sections and tables are in order, and that every text
-can be read (WCAG 2.2, 1.4.3). It prints what is wrong. Where there is no Chromium it says so, and
-checks nothing.
+Run it with the tools environment's Python. FOLDER holds pages and reports.json, as
+`cargo run --package page --example pages -- FOLDER` writes them. Of each page it checks that
+nothing is asked of the network and nothing is said in the console, that it is not wider than the
+screen, that headings, sections and tables are in order, and that every text can be read (WCAG
+2.2, 1.4.3). It prints what is wrong. Where there is no Chromium it says so, and looks at no page.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import check_output
 from browser import NAMES, Browser, browser, found
 
 WIDTHS = (360, 1400)
@@ -78,10 +79,16 @@ LOOK = """
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Looks at the report's pages in headless Chromium.")
+    parser = argparse.ArgumentParser(description="Checks reports and their pages.")
     parser.add_argument("folder", type=Path, help="where the pages are")
     parser.add_argument("--pictures", type=Path, help="where to put a picture of each")
     given = parser.parse_args()
+    reports = json.loads((given.folder / "reports.json").read_text())
+    wrong = check_output.of_reports(reports)
+    if wrong:
+        print("\n".join(wrong))
+        return 1
+    print(f"{len(reports)} reports are as docs/report.schema.json says")
     path = found()
     if not path:
         print(f"SKIPPED: there is none of {', '.join(NAMES)} here, so that nobody has looked at the report's page")
@@ -90,7 +97,6 @@ def main() -> int:
     if not pages:
         print(f"there is no page in {given.folder}")
         return 1
-    wrong = []
     with browser(path) as tab:
         for page in pages:
             wrong += [f"{page.name}: {problem}" for problem in of_page(tab, page, given.pictures)]
