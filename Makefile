@@ -54,6 +54,11 @@ measure-verdicts: environments build ## Print what judging up to 100,000 snapsho
 	$(call say,Discover by itself on prepared pages (some 3 minutes))
 	@$(VENVS)/moto/bin/python tests/local/measure_verdicts.py
 
+.PHONY: measure-report
+measure-report: environments build ## Print what the report of up to 10,000 volumes takes.
+	$(call say,The report by itself on prepared pages (some 2 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_report.py
+
 .PHONY: measure-pace
 measure-pace: environments build ## Print how fast 1,000 snapshots expire within EC2's request limits.
 	$(call say,1000 due snapshots in one region (some 4 minutes))

@@ -153,6 +153,15 @@ fn those_that_only_look_change_nothing() {
 }
 
 #[test]
+fn the_report_reads_how_long_the_phases_of_its_own_machine_were() {
+    let execution = |machine: &str| format!("arn:aws:states:eu-west-1:000000000000:execution:{machine}:e1");
+    let (own, other) = (execution("ebs-snapshots-eu-west-1-backup"), execution("web"));
+    let action = "states:GetExecutionHistory";
+    judge("ReportRole", &[(action, &own, json!({}), true), (action, &other, json!({}), false)]);
+    judge("DiscoverRole", &[(action, &own, json!({}), false)]);
+}
+
+#[test]
 fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system() {
     let queue = |name: &str| json!({"QueueUrl": format!("{{{name}}}")});
     let message = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "MessageBody": "none"});
