@@ -154,11 +154,11 @@ fn those_that_only_look_change_nothing() {
 
 #[test]
 fn the_report_reads_how_long_the_phases_of_its_own_machine_were() {
-    let execution = |machine: &str| format!("arn:aws:states:eu-west-1:000000000000:execution:{machine}:e1");
-    let (own, other) = (execution("ebs-snapshots-eu-west-1-backup"), execution("web"));
+    const OWN: &str = "arn:aws:states:eu-west-1:000000000000:execution:ebs-snapshots-eu-west-1-backup:e1";
+    const OTHER: &str = "arn:aws:states:eu-west-1:000000000000:execution:web:e1";
     let action = "states:GetExecutionHistory";
-    judge("ReportRole", &[(action, &own, json!({}), true), (action, &other, json!({}), false)]);
-    judge("DiscoverRole", &[(action, &own, json!({}), false)]);
+    judge("ReportRole", &[(action, OWN, json!({}), true), (action, OTHER, json!({}), false)]);
+    judge("DiscoverRole", &[(action, OWN, json!({}), false)]);
 }
 
 #[test]
