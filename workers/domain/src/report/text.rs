@@ -61,7 +61,8 @@ impl Summary {
             };
             format!("{more}Report: {}, or summary.txt beside it", self.file("report.html"))
         };
-        for shown in (1..=all.len()).rev() {
+        // No more lines than characters: there may be thousands.
+        for shown in (1..=all.len().min(MAX_CAUSE)).rev() {
             let cause = format!("{}\n{}", all[..shown].join("\n"), whole(shown));
             if cause.chars().count() <= MAX_CAUSE {
                 return cause;

@@ -3,6 +3,7 @@
 //!
 //! With the path of a `report.json` besides, it writes `report.html` of that one alone.
 
+mod hostile;
 mod scenes;
 
 use std::{env, fs, path::Path};
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match reports {
         [] => {
             let mut reports = Vec::new();
-            for (name, summary) in scenes::all() {
+            for (name, summary) in all() {
                 fs::write(folder.join(format!("{name}.html")), page::page(&summary))?;
                 // The large one has nothing of another kind.
                 reports.extend((name != "large").then_some(summary));
@@ -30,4 +31,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+/// All scenes, by name.
+fn all() -> Vec<(&'static str, Summary)> {
+    vec![
+        ("complete", scenes::complete()),
+        ("incomplete", scenes::incomplete()),
+        ("hostile", hostile::hostile()),
+        ("large", hostile::large(10_000)),
+        ("dry-run", scenes::dry_run()),
+        ("unlisted", scenes::unlisted()),
+        ("first", scenes::first()),
+    ]
 }

@@ -20,7 +20,7 @@ use domain::{
     run::{AllowMassExpire, Phases, Run},
 };
 
-const HOME: &str = "eu-west-1";
+pub(crate) const HOME: &str = "eu-west-1";
 const NAMES: [&str; 12] = [
     "shop-db-1",
     "shop-db-2",
@@ -40,27 +40,27 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap_or_else(|problem| panic!("{text}: {problem:?}"))
 }
 
-fn at(minute: i64, second: i64) -> DateTime<Utc> {
+pub(crate) fn at(minute: i64, second: i64) -> DateTime<Utc> {
     parsed::<DateTime<Utc>>("2026-11-22T03:00:00Z") + TimeDelta::seconds(minute * 60 + second)
 }
 
-fn day(text: &str) -> NaiveDate {
+pub(crate) fn day(text: &str) -> NaiveDate {
     parsed(text)
 }
 
-fn region(code: &str) -> Region {
+pub(crate) fn region(code: &str) -> Region {
     parsed(code)
 }
 
-fn instance(number: usize) -> InstanceId {
+pub(crate) fn instance(number: usize) -> InstanceId {
     parsed(&format!("i-{:017x}", 0x0a1b_2c3d_0000 + number * 7919))
 }
 
-fn volume(number: usize) -> VolumeId {
+pub(crate) fn volume(number: usize) -> VolumeId {
     parsed(&format!("vol-{:017x}", 0x0b2c_3d4e_0000 + number * 104_729))
 }
 
-fn snapshot(number: usize) -> SnapshotId {
+pub(crate) fn snapshot(number: usize) -> SnapshotId {
     parsed(&format!("snap-{:017x}", 0x0c3d_4e5f_0000 + number * 1_299_709))
 }
 
@@ -84,7 +84,7 @@ fn empty() -> Summary {
 }
 
 /// The coverage and the cost of `count` volumes, two per instance; `state` says of each region what it is.
-fn cover(
+pub(crate) fn cover(
     summary: &mut Summary,
     count: usize,
     regions: &[&str],
@@ -151,7 +151,7 @@ fn taken(begun: DateTime<Utc>, seconds: i64) -> Snapshot {
 }
 
 /// Copies in so many slots, one after the other.
-fn copied(code: &str, count: usize, slots: usize, seconds: i64, pending: bool) -> RegionBusy {
+pub(crate) fn copied(code: &str, count: usize, slots: usize, seconds: i64, pending: bool) -> RegionBusy {
     let mut free = vec![at(11, 0); slots];
     let mut all: Vec<Snapshot> = (0..count)
         .map(|number| {
@@ -180,7 +180,7 @@ fn times(summary: &mut Summary) {
     ]);
 }
 
-fn swept(number: usize, why: Expire, reason: Option<&str>) -> Swept {
+pub(crate) fn swept(number: usize, why: Expire, reason: Option<&str>) -> Swept {
     Swept {
         id: snapshot(9_000 + number),
         volume: Some(volume(number)),
@@ -190,7 +190,7 @@ fn swept(number: usize, why: Expire, reason: Option<&str>) -> Swept {
     }
 }
 
-fn kept(number: usize, verdict: &str) -> KeptDue {
+pub(crate) fn kept(number: usize, verdict: &str) -> KeptDue {
     KeptDue { id: snapshot(8_000 + number), volume: Some(volume(number)), verdict: verdict.into() }
 }
 
@@ -344,110 +344,6 @@ pub fn incomplete() -> Summary {
     summary
 }
 
-/// Texts that would do harm, or look like what they are not.
-pub const HOSTILE: [&str; 7] = [
-    "<script>document.title='owned'</script>",
-    "\"><img src=x onerror=alert(1)>",
-    "</style></title><h1>owned</h1>",
-    "&lt;b&gt; &amp; 'quoted' \"twice\" --> ]]>",
-    "right\u{202e}tfel\u{2066}\u{200f} and more",
-    "line\nbreak\u{2028}and\u{1b}[31m",
-    "שלום עולם مرحبا",
-];
-
-/// A hostile text of the longest length that a tag can have.
-pub fn hostile_name(number: usize) -> String {
-    let text = HOSTILE[number % HOSTILE.len()];
-    text.chars().cycle().take(if number < HOSTILE.len() { text.chars().count() } else { 256 }).collect()
-}
-
-/// Hostile texts in every place that can have one.
-pub fn hostile() -> Summary {
-    let mut summary = incomplete();
-    cover(&mut summary, 24, &[HOME, "us-east-1"], hostile_name, |volume, _| match volume % 3 {
-        0 => State::Missing,
-        1 => State::Overdue,
-        _ => State::Covered,
-    });
-    let bad = |number: usize| Named { id: instance(number), name: Some(hostile_name(number)) };
-    for (number, problem) in summary.problems.iter_mut().enumerate() {
-        problem.instances = vec![bad(number)];
-        problem.reason = hostile_name(number + 1);
-        problem.what_to_do = hostile_name(number + 2);
-        problem.error = Some(hostile_name(number));
-    }
-    for (number, end) in summary.expiries.iter_mut().enumerate() {
-        end.kept = (0..9).map(|n| kept(n, &format!("kept: held by {}", hostile_name(n)))).collect();
-        for (at, swept) in end.deleted.iter_mut().chain(&mut end.left).enumerate() {
-            swept.instances = vec![bad(at), bad(at + 1)];
-            swept.reason = swept.reason.take().map(|_| hostile_name(at + number));
-        }
-    }
-    summary.rejected = (0..14).map(|n| Rejection::new(bad(n), hostile_name(n))).collect();
-    summary.notes = summary.rejected.clone();
-    for (number, failure) in summary.failures.iter_mut().enumerate() {
-        failure.error = hostile_name(number);
-        failure.cause = hostile_name(number + 3);
-        failure.tasks = (0..12).map(hostile_name).collect();
-    }
-    summary.unread = (0..7).map(hostile_name).collect();
-    summary.dead_letters[0].left = (0..7).map(|n| (hostile_name(n), n)).collect();
-    summary.gone[0].name = Some(hostile_name(9));
-    summary.timeline.untold = (0..7).map(hostile_name).collect();
-    if let Some(changes) = &mut summary.changes {
-        changes.instances.lost = (0..14).map(bad).collect();
-        changes.volumes.lost = (0..14).map(|n| ChangedVolume { id: volume(n), instances: vec![bad(n)] }).collect();
-    }
-    summary
-}
-
-/// A fleet of `volumes` with the longest names, most of it in trouble.
-pub fn large(volumes: usize) -> Summary {
-    let mut summary = incomplete();
-    let regions = [HOME, "us-east-1", "eu-central-1", "ap-southeast-2"];
-    cover(&mut summary, volumes, &regions, hostile_name, |volume, region| match (volume + region) % 4 {
-        0 => State::Covered,
-        1 => State::Missing,
-        _ => State::Overdue,
-    });
-    let bad = |number: usize| Named { id: instance(number), name: Some(hostile_name(number + 7)) };
-    let letters =
-        |number: usize| number.to_string().replace(|c: char| c.is_ascii_digit(), "x") + &"y".repeat(number % 97);
-    summary.problems = (0..volumes)
-        .map(|number| Problem {
-            instances: vec![bad(number)],
-            volume: Some(volume(number)),
-            error: Some(format!("Error{}", letters(number))),
-            ..Problem::new(ProblemKind::NoSnapshot, hostile_name(number + 9), "Repair it")
-        })
-        .collect();
-    summary.timeline.copies = regions[1..].iter().map(|code| copied(code, volumes, 5, 30, false)).collect();
-    let why = Expire::Due(day("2026-11-20"));
-    summary.expiries = regions
-        .iter()
-        .map(|code| ExpiryReport {
-            region: region(code),
-            deleted: (0..volumes).map(|number| swept(number, why, None)).collect(),
-            left: (0..volumes).map(|number| swept(number, why, Some(&hostile_name(number)))).collect(),
-            kept: (0..volumes).map(|number| kept(number, &format!("kept: held by {number}"))).collect(),
-        })
-        .collect();
-    summary.rejected = (0..volumes).map(|number| Rejection::new(bad(number), hostile_name(number))).collect();
-    summary.notes = summary.rejected.clone();
-    let failure = |number| ReportedFailure {
-        label: "Copies".into(),
-        error: "Ec2Refused".into(),
-        cause: format!("{} {}", letters(number), "no ".repeat(300)),
-        tasks: (0..10).map(hostile_name).collect(),
-    };
-    summary.failures = (0..100).map(failure).collect();
-    if let Some(changes) = &mut summary.changes {
-        changes.instances.lost = (0..volumes / 2).map(bad).collect();
-        changes.volumes.came = (0..volumes).map(|n| ChangedVolume { id: volume(n), instances: vec![bad(n)] }).collect();
-    }
-    summary
-}
-
 /// What a run would do.
 pub fn dry_run() -> Summary {
     let mut summary = incomplete();
@@ -489,17 +385,4 @@ pub fn first() -> Summary {
         volumes: Moves::default(),
     });
     summary
-}
-
-/// All of them, by name.
-pub fn all() -> Vec<(&'static str, Summary)> {
-    vec![
-        ("complete", complete()),
-        ("incomplete", incomplete()),
-        ("hostile", hostile()),
-        ("large", large(10_000)),
-        ("dry-run", dry_run()),
-        ("unlisted", unlisted()),
-        ("first", first()),
-    ]
 }
