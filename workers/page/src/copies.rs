@@ -2,6 +2,7 @@ use domain::report::{CopiesReport, ProblemKind, Summary};
 use maud::{Markup, html};
 
 use crate::parts::{Tone, badge, count, numbers, table, words};
+use crate::verdict::is_unsure;
 
 pub(crate) fn section(summary: &Summary) -> Option<Markup> {
     if !summary.run.phases.copy {
@@ -38,7 +39,10 @@ pub(crate) fn section(summary: &Summary) -> Option<Markup> {
     };
     Some(html! {
         @if summary.copies.is_empty() {
-            p { "No copies: no tag asks for one, or no destination could be read." }
+            p {
+                @if is_unsure(summary, ProblemKind::Copies) { "Nothing is known of them: see what is owed." }
+                @else { "No tag asks for a copy." }
+            }
         } @else {
             (table("Copies of this run, and what is still owed", &columns, summary.copies.iter(), 50, row))
             p.small.quiet {

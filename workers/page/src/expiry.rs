@@ -3,11 +3,12 @@ use std::collections::BTreeMap;
 use domain::{
     expiry::Expire,
     ids::{Region, SnapshotId},
-    report::{ExpiryReport, Summary, Swept},
+    report::{ExpiryReport, ProblemKind, Summary, Swept},
 };
 use maud::{Markup, html};
 
 use crate::parts::{FEW_ROWS, MOST_ROWS, count, id, numbers, of_volume, some, table, text, words};
+use crate::verdict::is_unsure;
 
 pub(crate) fn section(summary: &Summary) -> Option<Markup> {
     if !summary.run.phases.expire && summary.gone.is_empty() {
@@ -20,7 +21,13 @@ pub(crate) fn section(summary: &Summary) -> Option<Markup> {
     let (deleted, left) = (of(|end| &end.deleted), of(|end| &end.left));
     Some(html! {
         @if summary.run.phases.expire {
-            @if ends.is_empty() { p { "Nothing was due." } } @else { (regions(summary)) }
+            @if !ends.is_empty() {
+                (regions(summary))
+            } @else if is_unsure(summary, ProblemKind::Expiry) {
+                p { "Nothing is known to have been due: see what is owed." }
+            } @else {
+                p { "Nothing was due." }
+            }
             (swept(if summary.run.dry_run { "To be deleted" } else { "Planned for deletion, and still there" }, &left, MOST_ROWS, !summary.run.dry_run))
             (kept(ends))
             (swept("Deleted", &deleted, FEW_ROWS, false))

@@ -112,3 +112,16 @@ fn it_forbids_scripts_and_network_and_asks_for_neither() {
         assert!(links.iter().all(|link| *link == "https://"), "{links:?}");
     }
 }
+
+#[test]
+fn what_could_not_be_looked_at_does_not_look_well() {
+    let html = page(&unlisted());
+    assert!(
+        read(&html).contains("Nothing is known of them") && read(&html).contains("Nothing is known to have been due")
+    );
+    assert!(!html.contains("class=\"good\"") && !html.contains("badge good"), "{html}");
+    // No destination could be read: that none is owed is not known.
+    let mut unread = incomplete();
+    unread.copies.clear();
+    assert!(!read(&page(&unread)).contains("none owed"));
+}

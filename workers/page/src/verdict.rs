@@ -3,7 +3,7 @@
 use domain::{
     coverage::State,
     hooks::script::Level,
-    report::{Phase, Summary, console_link, told},
+    report::{Phase, ProblemKind, Summary, console_link, told},
     words::{counted, moment, plain, took},
 };
 use maud::{Markup, html};
@@ -98,8 +98,18 @@ fn tile(label: &str, value: &str, under: Option<(String, Tone)>) -> Markup {
     }
 }
 
+/// Whether a part of a phase could not be done, or not be looked at: then no problem of it says little.
+pub(crate) fn is_unsure(summary: &Summary, of: ProblemKind) -> bool {
+    let kinds = [of, ProblemKind::Unreadable, ProblemKind::WholeRun];
+    summary.coverage.is_none() || summary.problems.iter().any(|problem| kinds.contains(&problem.kind))
+}
+
 fn tiles(summary: &Summary) -> Vec<Markup> {
     let (run, mut all) = (&summary.run, Vec::new());
+    if summary.coverage.is_none() {
+        all.push(tile("Volumes covered", "not known", Some(("the fleet was not listed".into(), Tone::Bad))));
+        return all;
+    }
     if let Some(coverage) = &summary.coverage {
         let (count, behind, unread) = (coverage.volumes.len(), coverage.behind(), coverage.count(State::Unreadable));
         let under = match (behind, unread) {
@@ -137,6 +147,7 @@ fn tiles(summary: &Summary) -> Vec<Markup> {
     if run.phases.copy && !run.dry_run {
         let (made, owed) = summary.copies.iter().fold((0, 0), |(made, owed), end| (made + end.made, owed + end.owed));
         let under = match owed {
+            0 if is_unsure(summary, ProblemKind::Copies) => ("not known everywhere".into(), Tone::Warn),
             0 => ("none owed".into(), Tone::Good),
             owed => (format!("{} owed", grouped(owed)), Tone::Bad),
         };
