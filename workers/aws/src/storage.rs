@@ -55,3 +55,17 @@ impl Storage for Bucket {
         &self.name
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_open_has_its_content_type() {
+        assert_eq!(kind("runs/r/e/report.html").as_deref(), Some("text/html; charset=utf-8"));
+        assert_eq!(kind("latest.json").as_deref(), Some("application/json"));
+        for key in ["claims/run/r.e", "holds/eu-west-1", "runs/r/e/instances.jsonl"] {
+            assert_eq!(kind(key), None, "{key}");
+        }
+    }
+}
