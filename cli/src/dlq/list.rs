@@ -42,7 +42,7 @@ pub async fn list<E, S, O: Operations>(context: &Context<'_, E, S, O>, queue: Op
     let queues = queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
     let (held, hidden) = read(*operations, stack, &queues).await?;
     show_again(*operations, stack, &held).await?;
-    Ok(List { now: *now, letters: held.iter().map(|held| Shown::of(held)).collect(), hidden })
+    Ok(List { now: *now, letters: held.iter().map(Shown::of).collect(), hidden })
 }
 
 /// Looks at one letter.

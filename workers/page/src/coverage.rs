@@ -18,7 +18,7 @@ pub(crate) fn section(summary: &Summary) -> Option<Markup> {
     let coverage = summary.coverage.as_ref()?;
     let behind = coverage.volumes.iter().filter(|volume| volume.state < State::Unjudged).count();
     // What is well is shown only in part, the oldest first.
-    let most = behind.max(FEW_ROWS).min(MOST_ROWS);
+    let most = behind.clamp(FEW_ROWS, MOST_ROWS);
     let columns = [words("Instance"), words("Volume"), words("State"), words("Here"), words("Copies")];
     Some(html! {
         p {

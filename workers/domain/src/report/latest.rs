@@ -76,7 +76,7 @@ pub enum LastReport {
     /// It cannot be known; why.
     Unknown(String),
     /// The pointer.
-    Pointer(Latest),
+    Pointer(Box<Latest>),
 }
 
 /// The last report, as one run sees it.
@@ -104,7 +104,7 @@ impl LastReport {
                 Self::Unknown(format!("{LATEST} has the version {version}, and this one reads {VERSION}"))
             }
             Ok(_) => match serde_json::from_str(body) {
-                Ok(latest) => Self::Pointer(latest),
+                Ok(latest) => Self::Pointer(Box::new(latest)),
                 Err(error) => Self::Unknown(format!("{LATEST} cannot be read: {error}")),
             },
             Err(error) => Self::Unknown(format!("{LATEST} cannot be read: {error}")),
