@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cloud::{HOME, ask, cloud, day, tagged},
-    printed::found_by,
+    printed::{found_by, sum_of},
 };
 
 #[test]
@@ -156,8 +156,11 @@ fn a_snapshot_that_fails_makes_the_run_incomplete_and_the_others_go_on() {
     let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1)]));
     let fault = json!({"action": "CreateSnapshots", "kind": "refuse", "code": "SnapshotLimitExceeded", "times": 1});
     cloud.control("faults", Some(&fault));
+    let throttle = json!({"action": "DescribeInstances", "code": "RequestLimitExceeded", "status": 503, "times": 2});
+    cloud.control("faults", Some(&throttle));
     let ended = cloud.run(&stack, &json!({"phases": ["snapshot"]}));
     assert_eq!((ended.status.as_str(), ended.error.as_str()), ("FAILED", "BackupIncomplete"));
+    assert_eq!(sum_of("Ec2Throttled", &cloud.printed()), 2.0, "the SDK repeated both, and nothing else says so");
     let made = cloud.snapshots(HOME);
     assert_eq!(made.len(), 1);
     let (missing, _) = ids.iter().find(|(_, volumes)| made[0]["volume"] != volumes[0].as_str()).unwrap();

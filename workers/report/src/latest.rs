@@ -11,7 +11,7 @@ const MAX_TRIES: usize = 3;
 pub(crate) async fn read(storage: &impl Claims) -> LastReport {
     let (known, _) = pointer(storage).await;
     if let LastReport::Unknown(why) = &known {
-        tracing::warn!(why, "the last report is not known");
+        tracing::warn!(cause = why, "the last report is not known");
     }
     known
 }
@@ -78,7 +78,10 @@ pub(crate) async fn point_at(storage: &impl Claims, summary: &Summary) {
         match written {
             Ok(Written::As(_)) => return,
             Ok(Written::Refused | Written::Conflict) => {}
-            Err(failure) => tracing::warn!(%failure, "{LATEST} could not be written"),
+            Err(failure) => {
+                let (run, error) = (run.id.as_str(), failure.name.as_str());
+                tracing::warn!(run, error, cause = failure.cause, "{LATEST} could not be written");
+            }
         }
     }
     tracing::warn!(run = run.id, "{LATEST} does not point at this report: the next one does not know of it");
