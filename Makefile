@@ -35,9 +35,9 @@ help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
-demo: environments build ## Run the whole system on this machine, on a sample fleet.
+demo: environments build ## Run the whole system on this machine, on a sample fleet (KEEP=1: and keep it up).
 	$(call say,The demo: a local cloud with a deployed stack and a sample fleet)
-	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS)
+	@$(VENVS)/moto/bin/python tests/local/demo.py --venvs $(VENVS) $(if $(KEEP),--keep $(BINARIES)/ebs-snapshots)
 
 .PHONY: cloud
 cloud: environments build ## Keep a local cloud with the deployed stack up, to try things by hand.
@@ -53,6 +53,11 @@ measure: environments build ## Print what a fault-free run costs in calls and tr
 measure-verdicts: environments build ## Print what judging up to 100,000 snapshots takes.
 	$(call say,Discover by itself on prepared pages (some 3 minutes))
 	@$(VENVS)/moto/bin/python tests/local/measure_verdicts.py
+
+.PHONY: measure-report
+measure-report: environments build ## Print what the report of up to 10,000 volumes takes.
+	$(call say,The report by itself on prepared pages (some 2 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_report.py
 
 .PHONY: measure-pace
 measure-pace: environments build ## Print how fast 1,000 snapshots expire within EC2's request limits.
@@ -86,7 +91,7 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
 
 .PHONY: test
-test: format lint unit check build ## Run every check and every test; CI runs this.
+test: format lint unit check check-report build ## Run every check and every test; CI runs this.
 	$(call say,The stories$(comma) and beside them the tests of the local cloud$(comma) of make cloud$(comma) and of the database scripts)
 	@# The stories wait most of the time. What runs beside them is shown when they have ended.
 	@log=$$(mktemp); result=0; \
@@ -177,6 +182,14 @@ documents: ## Write the SSM documents of the template from their scripts in data
 .PHONY: costs
 costs: ## Write what the system costs into README, from the template and tests/local/prices.json.
 	@python3 tests/local/costs.py --write
+
+.PHONY: check-report
+check-report: environments ## Check the report's JSON and its page, in headless Chromium where there is one (PICTURES=folder).
+	$(call say,Reports and their page)
+	@cargo build $(CARGO_FLAGS) --examples --quiet
+	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
+	$(BINARIES)/examples/pages "$$folder"; \
+	$(VENVS)/tools/bin/python tests/local/check_report.py "$$folder" $(if $(PICTURES),--pictures $(PICTURES))
 
 .PHONY: check-cloud
 check-cloud: environments build ## Run the commands that `make cloud` prints.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::{
-    cloud::{HOME, cloud, day, tagged},
-    printed::found_by,
+    cloud::{HOME, ask, cloud, day, tagged},
+    printed::{found_by, sum_of},
 };
 
 #[test]
@@ -42,6 +42,21 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
         assert_eq!(copy["tags"], expected);
         assert_eq!(copy["state"], "completed");
     }
+
+    let report: Value = serde_json::from_str(&cloud.report(&stack, &ended, "report.json")).unwrap();
+    let check = ["tests/local/check_output.py", "report"];
+    assert_eq!(ask("tools", &check, &json!([report])), Vec::<String>::new(), "{report}");
+    let phases: Vec<_> = report["timeline"]["phases"].as_array().unwrap().iter().map(|time| &time["phase"]).collect();
+    assert_eq!(phases, ["snapshot", "copy", "expire"], "each as long as its state");
+    for busy in [&report["timeline"]["snapshots"], &report["timeline"]["copies"][0]["busy"]] {
+        assert_eq!((&busy["begun"], &busy["untold"]), (&json!(2), &json!(0)), "{busy}");
+        assert!(busy["last"].as_str() > busy["first"].as_str(), "{busy}");
+    }
+    let states: Vec<_> = report["coverage"]["volumes"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
+    assert_eq!(states, ["covered", "covered"]);
+    assert_eq!(report["changes"]["since"]["kind"], "first");
+    assert!(report["cost"]["usdAMonth"].as_f64() > Some(0.0), "{}", report["cost"]);
+    assert!(cloud.report(&stack, &ended, "report.html").contains("<h1>Complete</h1>"));
 }
 
 #[test]
@@ -57,6 +72,10 @@ fn a_second_execution_of_the_same_schedule_event_creates_nothing() {
     let second = cloud.run(&stack, &input);
     assert_eq!(second.status, "SUCCEEDED", "{}", second.cause);
     assert_eq!(cloud.mutating_calls().len(), before);
+    let report: Value = serde_json::from_str(&cloud.report(&stack, &second, "report.json")).unwrap();
+    let changes = &report["changes"];
+    assert_eq!((&changes["since"]["kind"], &changes["since"]["complete"]), (&json!("report"), &json!(true)));
+    assert!(changes["listed"].is_string() && changes["volumes"]["came"] == json!([]), "{changes}");
 }
 
 #[test]
@@ -137,8 +156,11 @@ fn a_snapshot_that_fails_makes_the_run_incomplete_and_the_others_go_on() {
     let ids = cloud.add_instances(HOME, &json!([tagged(json!({}), 1), tagged(json!({}), 1)]));
     let fault = json!({"action": "CreateSnapshots", "kind": "refuse", "code": "SnapshotLimitExceeded", "times": 1});
     cloud.control("faults", Some(&fault));
+    let throttle = json!({"action": "DescribeInstances", "code": "RequestLimitExceeded", "status": 503, "times": 2});
+    cloud.control("faults", Some(&throttle));
     let ended = cloud.run(&stack, &json!({"phases": ["snapshot"]}));
     assert_eq!((ended.status.as_str(), ended.error.as_str()), ("FAILED", "BackupIncomplete"));
+    assert_eq!(sum_of("Ec2Throttled", &cloud.printed()), 2.0, "the SDK repeated both, and nothing else says so");
     let made = cloud.snapshots(HOME);
     assert_eq!(made.len(), 1);
     let (missing, _) = ids.iter().find(|(_, volumes)| made[0]["volume"] != volumes[0].as_str()).unwrap();

@@ -201,12 +201,12 @@ impl Cloud {
         }
     }
 
-    /// Removes the claims and holds of earlier stories from the report buckets.
+    /// Removes the claims and holds of earlier stories, and the pointer to their last report, from the report buckets.
     fn forget_objects(&self) {
         self.post_aws("_local/reset", &json!({}));
         for stack in self.stacks.values() {
             let bucket = stack.output("ReportBucketName");
-            for prefix in ["holds/", "claims/"] {
+            for prefix in ["holds/", "claims/", "latest.json"] {
                 let listing = self.get(stack, &format!("{}/{bucket}?list-type=2&prefix={prefix}", self.aws));
                 for key in between(&listing, "<Key>", "</Key>") {
                     let request = self.http.delete(format!("{}/{bucket}/{key}", self.aws));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName, hooks::documents::SHIPPED};
+use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName, hooks::documents::SHIPPED, report::PHASE_STATES};
 use serde_json::{Value, json};
 
 fn definition() -> (String, Value) {
@@ -131,6 +131,15 @@ fn no_more_than_four_discovers_run_at_once_and_all_regions_copy_at_once() {
         !states(&whole["States"]["CopyToRegions"]["ItemProcessor"])
             .any(|(_, s)| s["Resource"] == "arn:aws:states:::lambda:invoke")
     );
+}
+
+#[test]
+fn the_report_takes_the_time_of_states_that_there_are() {
+    let (_, whole) = definition();
+    let top: BTreeSet<&str> = states(&whole).map(|(name, _)| name.as_str()).collect();
+    for (name, phase) in PHASE_STATES {
+        assert!(top.contains(name), "{phase:?}: {name}");
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn one_schedule_event_that_comes_twice_is_one_run_and_a_duplicate_that_names_it(
     assert_eq!(first_of[which].as_ref(), Some(&ended[1 - which].arn), "it names the other");
     assert_eq!(first_of[1 - which], None);
     assert_eq!((cloud.calls("CreateSnapshots").len(), cloud.snapshots(HOME).len()), (20, 20), "one set each");
-    assert_eq!(cloud.report(&stack, &ended[which], "summary.json"), "", "a duplicate reports nothing");
+    assert_eq!(cloud.report(&stack, &ended[which], "report.json"), "", "a duplicate reports nothing");
 
     // The first execution has ended: now another one repairs the run, with any input.
     let mut again = event.clone();
@@ -177,7 +177,7 @@ fn of_two_copies_of_the_same_moment_one_counts_and_the_surplus_is_reported_and_e
     let (younger, older) = (copy(2), copy(1));
     let ended = cloud.run(&stack, &json!({"phases": ["copy"]}));
     assert_eq!((ended.status.as_str(), made(&cloud, "CopySnapshot")), ("SUCCEEDED", 0), "{}", ended.cause);
-    let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "report.json")).unwrap();
     assert_eq!(summary["copies"][0]["surplus"], json!([younger]), "the older one counts");
 
     for id in [&younger, &older] {

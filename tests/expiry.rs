@@ -26,7 +26,7 @@ fn stays(cloud: &Cloud, region: &str, id: &str) -> bool {
 }
 
 fn summary(cloud: &Cloud, stack: &Stack, ended: &Ended) -> Value {
-    serde_json::from_str(&cloud.report(stack, ended, "summary.json")).unwrap()
+    serde_json::from_str(&cloud.report(stack, ended, "report.json")).unwrap()
 }
 
 /// The snapshots that EC2 was asked to delete, and what it answered.

@@ -279,7 +279,7 @@ fn each_refusal_has_its_name_on_the_snapshots_and_one_that_skips_owes_its_volume
     assert_eq!((ended.status.as_str(), ended.error.as_str()), ("FAILED", "BackupIncomplete"));
     assert!(skipped.snapshots(&cloud).is_empty());
     assert!(ended.cause.contains(&skipped.instance) && ended.cause.contains("HookNotManaged"), "{}", ended.cause);
-    let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&cloud.report(&stack, &ended, "report.json")).unwrap();
     assert_eq!(summary["problems"].as_array().unwrap().len(), 2, "its two volumes, and nothing else: {}", ended.cause);
     assert_eq!(summary["notes"].as_array().unwrap().len(), servers.len(), "{summary}");
     assert_eq!(sum_of("HooksFailed", &cloud.printed()), 8.0, "the one that skips has no snapshots");

@@ -12,6 +12,7 @@ use domain::{
     fake::{self, FakeExecutionStates, FakeServices, FakeStorage, home, region},
     fleet::Snapshot,
     policy::InstancePlan,
+    report::NotifyOn,
     run::Run,
     settings::Settings,
     tags::SnapshotTags,
@@ -130,6 +131,8 @@ impl Account {
             storage: &self.storage,
             services: &self.services,
             settings: &self.settings,
+            schedule: "cron(0 3 * * ? *)",
+            notify_on: NotifyOn::Failure,
             home: &home(),
             now: self.now(),
         };

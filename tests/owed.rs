@@ -97,7 +97,7 @@ fn what_is_owed_is_copied_newest_first_and_what_is_not_is_left() {
     assert_eq!(ended.error, "BackupIncomplete");
     let told = format!("{forgotten} of {}: left the look-back without a copy in us-east-1", day(-8));
     assert!(ended.cause.contains(&told), "{}", ended.cause);
-    assert!(cloud.report(&stack, &ended, "summary.json").contains(&forgotten));
+    assert!(cloud.report(&stack, &ended, "report.json").contains(&forgotten));
     assert_eq!(copied(&cloud).len(), 5);
 }
 

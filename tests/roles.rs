@@ -153,12 +153,21 @@ fn those_that_only_look_change_nothing() {
 }
 
 #[test]
+fn the_report_reads_how_long_the_phases_of_its_own_machine_were() {
+    const OWN: &str = "arn:aws:states:eu-west-1:000000000000:execution:ebs-snapshots-eu-west-1-backup:e1";
+    const OTHER: &str = "arn:aws:states:eu-west-1:000000000000:execution:web:e1";
+    let action = "states:GetExecutionHistory";
+    judge("ReportRole", &[(action, OWN, json!({}), true), (action, OTHER, json!({}), false)]);
+    judge("DiscoverRole", &[(action, OWN, json!({}), false)]);
+}
+
+#[test]
 fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system() {
     let queue = |name: &str| json!({"QueueUrl": format!("{{{name}}}")});
     let message = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "MessageBody": "none"});
     let receipt = |name: &str| json!({"QueueUrl": format!("{{{name}}}"), "ReceiptHandle": "none"});
     let at = |key: &str| json!({"Bucket": "{ReportBucket}", "Key": key});
-    let object = || at("runs/a/b/summary.json");
+    let object = || at("runs/a/b/report.json");
     let cases = [
         ("ExpireRole", "sqs", "receive_message", queue("ExpireQueue"), "ok"),
         // There is no such receipt, and SQS may say so.
@@ -190,6 +199,12 @@ fn each_role_reaches_its_own_queues_and_objects_and_nothing_else_of_the_system()
         // A role that may read may also list: only then is a missing object a 404.
         ("DiscoverRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
         ("ReportRole", "s3", "get_object", at("runs/missing"), "NoSuchKey"),
+        // Only the report moves the pointer to the last one.
+        ("ReportRole", "s3", "put_object", at("latest.json"), "ok"),
+        ("ReportRole", "s3", "get_object", at("latest.json"), "ok"),
+        ("ReportRole", "s3", "delete_object", at("latest.json"), "AccessDenied"),
+        ("ReportRole", "s3", "put_object", at("latest.json.txt"), "AccessDenied"),
+        ("DiscoverRole", "s3", "put_object", at("latest.json"), "AccessDenied"),
         ("SnapshotRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
         ("CopyRole", "s3", "get_object", at("claims/missing"), "NoSuchKey"),
         // The workers that make something write claims; the bucket deletes claims by itself.
@@ -253,7 +268,7 @@ fn the_policies_for_people_allow_what_the_command_line_does_and_nothing_more() {
         ("ec2:DescribeLockedSnapshots", "*".into(), true, false),
         ("ec2:CreateTags", SNAPSHOT.into(), false, false),
         ("ec2:DeleteSnapshot", SNAPSHOT.into(), false, false),
-        ("s3:GetObject", bucket("runs/a/b/summary.json"), true, false),
+        ("s3:GetObject", bucket("runs/a/b/report.json"), true, false),
         ("s3:GetObject", bucket("holds/eu-west-1"), true, false),
         ("s3:GetObject", bucket("claims/a"), false, false),
         ("s3:PutObject", bucket("runs/a"), false, false),

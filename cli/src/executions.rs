@@ -6,6 +6,7 @@ use domain::{
     ports::Storage,
     report::{Summary, lines},
     run::Run,
+    run_files,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -50,12 +51,17 @@ pub struct Ran {
     pub phases: Vec<&'static str>,
     /// The execution that was doing the same run, so that this one did nothing.
     pub duplicate_of: Option<String>,
-    /// What it made; none where it wrote no summary.
+    /// What it made; none where it wrote no report, or one that cannot be used.
     pub made: Option<Made>,
+    /// Why what it made is not known, though it has a report.
+    pub unknown: Option<String>,
     /// The name of its error.
     pub error: Option<String>,
     /// What it owes, the worst first.
     pub problems: Vec<String>,
+    /// The command that comes next.
+    #[serde(skip)]
+    pub next: Option<String>,
 }
 
 /// What an execution made.
@@ -84,34 +90,35 @@ pub async fn look<E, S: Storage, O: Operations>(
     let mut executions = Vec::new();
     for listed in operations.executions(stack.machine()?, count).await? {
         let whole = operations.execution(&listed.arn).await?;
-        executions.push(ran(whole, stack.settings.run_hours, *storage).await?);
+        executions.push(ran(whole, stack.settings.run_hours, *storage).await);
     }
     Ok(Executions { now: *now, executions, commands: stack.commands.clone() })
 }
 
-pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Storage) -> Result<Ran, Trouble> {
+pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Storage) -> Ran {
     let input: Value = serde_json::from_str(&execution.input).unwrap_or_default();
     let run = Run::read(&input, &execution.arn, execution.started, run_hours).ok();
-    let summary = match &run {
-        Some(run) => storage.read(&run.key("summary.json")).await,
-        None => Ok(None),
+    let report = match &run {
+        Some(run) => report_of(run, storage).await,
+        None => None,
     };
-    // How it ended is known, whatever its summary says.
-    let unread = summary.as_ref().err().map(|failure| format!("its summary cannot be read: {failure}"));
-    // One of an older version is no reason to show nothing.
-    let summary = summary.ok().flatten().and_then(|json| serde_json::from_str::<Summary>(&json).ok());
-    let mut problems = match &summary {
+    // How it ended is known, whatever its report says.
+    let (summary, unknown) = match report {
+        Some(Ok(summary)) => (Some(summary), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    let problems = match &summary {
         Some(summary) => lines(&summary.problems, summary.run.deadline),
         None if execution.cause.is_empty() => Vec::new(),
         None => vec![execution.cause.clone()],
     };
-    problems.extend(unread);
     let phases = run.as_ref().map(|run| run.phases);
     let names = phases.map_or(Vec::new(), |phases| {
         let named = [(phases.snapshot, "snapshot"), (phases.copy, "copy"), (phases.expire, "expire")];
         named.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
     });
-    Ok(Ran {
+    Ran {
         execution: execution.arn,
         status: execution.status,
         started: execution.started,
@@ -121,15 +128,29 @@ pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Sto
         phases: names,
         duplicate_of: duplicate_of(&execution.output),
         made: summary.as_ref().map(Made::from),
+        unknown,
         error: Some(execution.error).filter(|error| !error.is_empty()),
+        next: summary.as_ref().map(Summary::next_step),
         problems,
-    })
+    }
 }
 
 /// The execution that was doing the same run, where the output of one that succeeded names it.
 pub(crate) fn duplicate_of(output: &str) -> Option<String> {
     let output: Value = serde_json::from_str(output).ok()?;
     Some(output.get("duplicateOf")?.as_str()?.to_owned())
+}
+
+/// The report of an execution, or of an earlier version its summary; why it cannot be used; none where it wrote none.
+async fn report_of(run: &Run, storage: &impl Storage) -> Option<Result<Summary, String>> {
+    for name in [run_files::REPORT, run_files::EARLIER_REPORT] {
+        match storage.read(&run.key(name)).await {
+            Ok(Some(json)) => return Some(Summary::read(&json)),
+            Ok(None) => {}
+            Err(failure) => return Some(Err(format!("its report cannot be read: {failure}"))),
+        }
+    }
+    None
 }
 
 impl From<&Summary> for Made {
@@ -155,7 +176,9 @@ impl Ran {
             }
             None if self.ended.is_none() => String::new(),
             None if self.duplicate_of.is_some() => "nothing: another execution did this run".into(),
-            None => "no summary".into(),
+            None => {
+                self.unknown.as_ref().map_or_else(|| "no report".into(), |why| format!("not known: {}", plain(why)))
+            }
         }
     }
 
@@ -174,9 +197,9 @@ pub(crate) fn next(ran: &Ran, style: &Style, commands: &Commands) -> String {
     if ran.status == "SUCCEEDED" {
         return String::new();
     }
-    let (letters, status) = (commands.line("dlq list"), commands.line("status"));
-    let text = format!("{letters} says what failed for good and what to do, {status} what is not covered.");
-    format!("\n{}\n", style.wrapped(&text, 0))
+    // Without a report it is only known that something has to be looked at.
+    let next = commands.line(ran.next.as_deref().unwrap_or("dlq list"));
+    format!("\n{}\n", style.wrapped(&format!("Run next: {next}"), 0))
 }
 
 impl View for Executions {
@@ -264,7 +287,7 @@ mod tests {
         let storage = FakeStorage::default();
         let mut executions = Vec::new();
         for each in [duplicate, failed] {
-            executions.push(ran(each, 20, &storage).await.unwrap());
+            executions.push(ran(each, 20, &storage).await);
         }
         let view =
             Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions, commands: Default::default() };
@@ -283,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn one_without_a_summary_shows_its_cause() {
         let storage = FakeStorage::default();
-        let ran = ran(execution("FAILED", &json!({"phases": ["copy"]})), 20, &storage).await.unwrap();
+        let ran = ran(execution("FAILED", &json!({"phases": ["copy"]})), 20, &storage).await;
         assert_eq!((ran.run.as_deref(), ran.phases.clone(), ran.made), (Some("20261122T030007Z"), vec!["copy"], None));
         assert_eq!(ran.problems, ["the cause"]);
         let view = Executions {
@@ -293,7 +316,31 @@ mod tests {
         };
         assert_eq!(view.code(), Code::Owed);
         let text = view.text(&Style { width: Some(80), colour: false });
-        assert!(text.contains("FAILED") && text.contains("no summary") && text.contains("the cause"), "{text}");
+        assert!(text.contains("FAILED") && text.contains("no report") && text.contains("the cause"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_it_made_is_read_from_reports_of_this_version_and_of_earlier_ones_and_else_not_known() {
+        let input = json!({"scheduledTime": "2026-11-22T03:00:00Z"});
+        let run = Run::read(&input, ARN, "2026-11-22T03:00:07Z".parse().unwrap(), 20).unwrap();
+        let mut summary = Summary::new(run.clone(), "eu-west-1".parse().unwrap(), run.started, "reports");
+        let mut look = async |name: &str, version: Option<u32>| {
+            summary.version = version.unwrap_or(0);
+            let mut report = json!(summary);
+            if version.is_none() {
+                // The summary of an earlier version has less in it.
+                report.as_object_mut().unwrap().retain(|field, _| field != "version" && field != "timeline");
+            }
+            let storage = FakeStorage::default();
+            storage.0.borrow_mut().insert(run.key(name), report.to_string());
+            ran(execution("SUCCEEDED", &input), 20, &storage).await
+        };
+        let none = Some(Made { snapshots: 0, planned: 0, copies: 0, owed: 0, expired: 0 });
+        assert_eq!(look("report.json", Some(1)).await.made, none);
+        assert_eq!(look("summary.json", None).await.made, none);
+        let newer = look("report.json", Some(2)).await;
+        assert_eq!(newer.made, None);
+        assert!(newer.made_words().starts_with("not known: its report has the version 2"), "{}", newer.made_words());
     }
 
     #[tokio::test]
@@ -316,7 +363,7 @@ mod tests {
         };
         let mut executions = Vec::new();
         for each in [running, failed, well(&full), well(&dry), execution("TIMED_OUT", &full), refused] {
-            executions.push(ran(each, 20, &storage).await.unwrap());
+            executions.push(ran(each, 20, &storage).await);
         }
         let made = Made { snapshots: 120, planned: 120, copies: 238, owed: 2, expired: 117 };
         executions[1].made = Some(made);

@@ -1,16 +1,16 @@
 //! `status`: is everything covered, and how old is it?
 
-mod cost;
 mod last_run;
 mod text;
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
+    cost,
     coverage::{NewestBackups, State, allowed_age, coverage},
     fleet::{Fleet, Snapshot},
-    ids::{InstanceId, Region, SnapshotId, VolumeId},
+    ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},
@@ -29,7 +29,10 @@ use crate::{
     trouble::{Code, Trouble},
 };
 
-pub use cost::{Cost, InstanceCost};
+pub use domain::{
+    cost::{Cost, InstanceCost},
+    coverage::{CoveredVolume as Volume, InRegion},
+};
 pub use last_run::LastRun;
 
 /// The answer of `status`.
@@ -67,40 +70,6 @@ pub struct Status {
     /// How commands are named.
     #[serde(skip)]
     pub commands: Commands,
-}
-
-/// A volume that is to be backed up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Volume {
-    /// The instance that asks for it.
-    pub instance: InstanceId,
-    /// Its name, else its id.
-    pub name: String,
-    /// The volume.
-    pub volume: VolumeId,
-    /// Its device.
-    pub device: String,
-    /// The worst of its regions.
-    pub state: State,
-    /// The home region first.
-    pub regions: Vec<InRegion>,
-}
-
-/// The newest completed backup of a volume in a region.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InRegion {
-    /// The region.
-    pub region: Region,
-    /// What is to be said of it.
-    pub state: State,
-    /// The newest.
-    pub snapshot: Option<SnapshotId>,
-    /// When its data was taken.
-    pub taken: Option<DateTime<Utc>>,
-    /// Its age, in minutes.
-    pub age_minutes: Option<i64>,
 }
 
 /// A volume that has backups, and of which no tag says whether it is backed up.
@@ -219,27 +188,6 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
         unreadable,
         commands: stack.commands.clone(),
     })
-}
-
-impl From<domain::coverage::VolumeCoverage> for Volume {
-    fn from(covered: domain::coverage::VolumeCoverage) -> Self {
-        let state = covered.state();
-        let in_region = |region: domain::coverage::RegionCoverage| InRegion {
-            region: region.region,
-            state: region.state,
-            taken: region.newest.as_ref().map(|newest| newest.taken),
-            snapshot: region.newest.map(|newest| newest.snapshot),
-            age_minutes: region.age.map(|age: TimeDelta| age.num_minutes()),
-        };
-        Self {
-            instance: covered.instance,
-            name: covered.name,
-            volume: covered.volume,
-            device: covered.device,
-            state,
-            regions: covered.regions.into_iter().map(in_region).collect(),
-        }
-    }
 }
 
 fn detached(fleet: &Fleet, newest: &NewestBackups, home: &Region) -> Vec<Detached> {

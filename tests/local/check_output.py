@@ -1,10 +1,12 @@
-"""Checks the command line's JSON against its documented schema.
+"""Checks the command line's JSON, and the reports of runs, against their documented schemas.
 
     python tests/local/check_output.py < DOCUMENTS
+    python tests/local/check_output.py report < REPORTS
 
 Run it with the tools environment's Python. DOCUMENTS is a JSON list of answers of
-`ebs-snapshots --output json`. It prints what is wrong, as a JSON list of sentences. A
-field that the schema does not name is wrong, too: it would be undocumented.
+`ebs-snapshots --output json`, REPORTS one of `report.json`. It prints what is wrong, as a
+JSON list of sentences. A field that the schema does not name is wrong, too: it would be
+undocumented.
 """
 
 import json
@@ -14,13 +16,29 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-SCHEMA = Path(__file__).resolve().parents[2] / "docs/cli.schema.json"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def main() -> None:
-    schema = strict(json.loads(SCHEMA.read_text()))
+    documents = json.load(sys.stdin)
+    print(json.dumps(of_reports(documents) if sys.argv[1:] == ["report"] else of_answers(documents)))
+
+
+def of_answers(documents: list[Any]) -> list[str]:
+    schema = read("cli.schema.json")
+    return [problem for document in documents for problem in problems(schema, document)]
+
+
+def of_reports(reports: list[Any]) -> list[str]:
+    checker = validator(read("report.schema.json"))
+    errors = [error for report in reports for error in checker.iter_errors(report)]
+    return [f"report: {'/'.join(map(str, error.absolute_path))}: {error.message[:300]}" for error in errors]
+
+
+def read(name: str) -> dict[str, Any]:
+    schema = strict(json.loads((DOCS / name).read_text()))
     Draft202012Validator.check_schema(schema)
-    print(json.dumps([problem for document in json.load(sys.stdin) for problem in problems(schema, document)]))
+    return schema
 
 
 def problems(schema: dict[str, Any], document: Any) -> list[str]:

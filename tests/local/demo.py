@@ -1,9 +1,11 @@
 """The demo: a sample fleet is backed up, copied and expired by the deployed stack, live.
 
-    python tests/local/demo.py --venvs DIR
+    python tests/local/demo.py --venvs DIR [--keep PROGRAM]
 
-It ends with the run's own summary and with what was checked in EC2; its exit
-status says whether everything is as it should be.
+It ends with the run's own summary, with what was checked in EC2, and with the path of its report
+for a browser; its exit status says whether everything is as it should be. With --keep, the local
+cloud stays up until Ctrl-C, for PROGRAM, the built command line, and the AWS CLI in another
+terminal.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import playground
 import sample
 from stack import Stack, deployed
 
@@ -24,7 +27,10 @@ COPY_SECONDS = 2
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the whole system on a sample fleet.")
     parser.add_argument("--venvs", required=True, help="where make has put the Python environments")
+    parser.add_argument("--keep", type=Path, help="keep the local cloud up, for this program")
     given = parser.parse_args()
+    if given.keep:
+        playground.end_by_signals()
     log_dir = Path(tempfile.mkdtemp(prefix="ebs-snapshots-demo-"))
     started = time.monotonic()
     say("Starting the local cloud, and deploying template.yaml with sam deploy (about half a minute)")
@@ -32,20 +38,50 @@ def main() -> int:
     with deployed(given.venvs, log_dir, HOME, settings) as stack:
         fleet = sample.create(stack, HOME, today())
         say(f"{len(fleet.instances)} instances and {len(fleet.earlier)} snapshots of the earlier scripts are there")
-        status, summary = run(stack)
+        status, files = run(stack)
+        summary = files.get("summary.txt", f"There is no summary, of {', '.join(files) or 'no files at all'}")
         failures = sample.check(stack, fleet, HOME, today()) + sample.check_summary(fleet, summary)
-    print(f"\n{summary}")
-    if status != "SUCCEEDED":
-        failures.insert(0, f"the execution ended as {status}")
-    if failures:
-        say("NOT as it should be:")
-        for failure in failures:
-            print(f"   - {failure}")
-        print(f"   Logs: {log_dir}")
-        return 1
-    seconds = time.monotonic() - started
-    say(f"As it should be: every snapshot, copy, tag and deletion was checked in EC2 ({seconds:.0f} s)")
-    return 0
+        page = log_dir / "report.html"
+        page.write_text(files.get("report.html", ""))
+        print(f"\n{summary}")
+        if status != "SUCCEEDED":
+            failures.insert(0, f"the execution ended as {status}")
+        if "report.html" not in files:
+            failures.append("the run has written no report.html")
+        result = judge(failures, time.monotonic() - started, log_dir)
+        say(f"The report of this run, for a browser: {page}")
+        if given.keep:
+            keep(stack, Path(given.venvs), log_dir, given.keep)
+    return result
+
+
+def judge(failures: list[str], seconds: float, log_dir: Path) -> int:
+    if not failures:
+        say(f"As it should be: every snapshot, copy, tag and deletion was checked in EC2 ({seconds:.0f} s)")
+        return 0
+    say("NOT as it should be:")
+    for failure in failures:
+        print(f"   - {failure}")
+    print(f"   Logs: {log_dir}")
+    return 1
+
+
+def keep(stack: Stack, venvs: Path, directory: Path, program: Path) -> None:
+    """Says how to look further, and waits for Ctrl-C."""
+    commands = playground.commands(venvs, directory / "bin")
+    (commands / "ebs-snapshots").symlink_to(program.resolve())
+    script = directory / "environment"
+    script.write_text(playground.environment(stack, commands))
+    say("The local cloud is up until Ctrl-C. In another terminal:")
+    for command in (
+        f"source {script}",
+        "ebs-snapshots status",
+        "ebs-snapshots executions",
+        "ebs-snapshots run --watch",
+        'aws s3 ls "s3://$ReportBucketName/runs/" --recursive',
+    ):
+        print(f"   {command}", flush=True)
+    playground.wait()
 
 
 def today() -> datetime.date:
@@ -56,8 +92,8 @@ def say(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def run(stack: Stack) -> tuple[str, str]:
-    """Starts one execution and shows what happens until it ends; returns its status and its summary."""
+def run(stack: Stack) -> tuple[str, dict[str, str]]:
+    """Starts one execution and shows what happens until it ends; returns its status and its files."""
     states = stack.client("stepfunctions")
     arn = states.start_execution(stateMachineArn=stack.outputs["StateMachineArn"], input="{}")["executionArn"]
     say("One execution of the state machine")
@@ -69,7 +105,9 @@ def run(stack: Stack) -> tuple[str, str]:
             print(f"   {time.monotonic() - started:5.1f} s  {line}", flush=True)
             shown = line
         if execution["status"] != "RUNNING":
-            return execution["status"], read_summary(stack, execution)
+            if execution["status"] != "SUCCEEDED":
+                print(f"   {execution.get('error')}: {execution.get('cause')}")
+            return execution["status"], read_files(stack)
         time.sleep(0.3)
 
 
@@ -85,13 +123,16 @@ def progress(states: Any, arn: str, stack: Stack) -> str:
     return f"{entered[-1] if entered else 'starting':18} {'; '.join(parts)}"
 
 
-def read_summary(stack: Stack, execution: dict[str, Any]) -> str:
+def read_files(stack: Stack) -> dict[str, str]:
+    """What the only run has written for people, by name."""
     objects = stack.client("s3").list_objects_v2(Bucket=stack.outputs["ReportBucketName"], Prefix="runs/")
-    for item in objects.get("Contents", []):
-        if item["Key"].endswith("/summary.txt"):
-            body = stack.client("s3").get_object(Bucket=stack.outputs["ReportBucketName"], Key=item["Key"])["Body"]
-            return body.read().decode()
-    return f"There is no summary: {execution.get('error')}: {execution.get('cause')}"
+    keys = {Path(item["Key"]).name: item["Key"] for item in objects.get("Contents", [])}
+    return {name: read(stack, keys[name]) for name in ("summary.txt", "report.html") if name in keys}
+
+
+def read(stack: Stack, key: str) -> str:
+    body = stack.client("s3").get_object(Bucket=stack.outputs["ReportBucketName"], Key=key)["Body"]
+    return body.read().decode()
 
 
 if __name__ == "__main__":

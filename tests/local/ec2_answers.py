@@ -57,6 +57,7 @@ def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
         "status": snapshot.status,
         "statusMessage": snapshot.state_message,
         "startTime": snapshot.start_time,
+        "completionTime": snapshot.completion_time,
         "progress": snapshot.progress,
         "ownerId": snapshot.owner_id,
         "volumeSize": snapshot.volume.size,

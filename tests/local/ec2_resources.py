@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +76,7 @@ class TimedSnapshot(Snapshot):
         if encrypted and not kms_key_id:
             kms_key_id = default_key(backend.region_name)
         self.ends, self.seconds, self.lags = ends, seconds, lags
-        self.born = time.monotonic()
+        self.born, self.begun = time.monotonic(), utcnow()
         self._state_message = state_message
         super().__init__(backend, random_snapshot_id(), volume, description or "", encrypted, kms_key_id)
         self.status = ends
@@ -103,6 +103,13 @@ class TimedSnapshot(Snapshot):
         if self.status != "pending":
             return "100%" if self.ends == "completed" else "0%"
         return f"{min(99, int((time.monotonic() - self.born) / self.seconds * 100))}%"
+
+    @property
+    def completion_time(self) -> datetime | None:
+        """EC2 tells it of completed ones. What was put there completed was so from its start on."""
+        if self.status != "completed":
+            return None
+        return self.begun + timedelta(seconds=self.seconds) if self.seconds else self.start_time
 
     @property
     def state_message(self) -> str | None:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Surroundings:
         path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query, keep_blank_values=True))
         if path.startswith(RUNTIME):
             return self.runtime(method, path.removeprefix(RUNTIME), body)
+        if target_of_call := headers.get("X-Amz-Target"):
+            return self.others(target_of_call)
         if path == "/":
             self.calls += 1
             region = re.search(r"Credential=[^/]+/\d+/([^/]+)/", headers["Authorization"])[1]
@@ -75,7 +78,20 @@ class Surroundings:
             self.answered.set()
         return 202, {}, b""
 
+    def others(self, call: str) -> Answer:
+        """Step Functions and SQS, in which there is nothing."""
+        answers = {"ListMapRuns": {"mapRuns": []}, "GetExecutionHistory": {"events": []}}
+        return (
+            200,
+            {"Content-Type": "application/x-amz-json-1.0"},
+            json.dumps(answers.get(call.split(".")[1], {})).encode(),
+        )
+
     def s3(self, method: str, key: str, query: dict[str, str], body: bytes) -> Answer:
+        if method == "GET":
+            if key in self.objects:
+                return 200, {"ETag": '"whole"', "Last-Modified": formatdate(usegmt=True)}, self.objects[key]
+            return 404, {"Content-Type": "application/xml"}, b"<Error><Code>NoSuchKey</Code></Error>"
         if method == "POST" and "uploads" in query:
             self.uploads[key] = {}
             started = f"<UploadId>{key}</UploadId>"
@@ -149,15 +165,24 @@ class Server(ThreadingHTTPServer):
 
 
 def run(
-    bootstrap: Path, event: Any, ec2: Ec2, region: str, most_seconds: float = 900
+    bootstrap: Path,
+    event: Any,
+    ec2: Ec2,
+    region: str,
+    most_seconds: float = 900,
+    objects: dict[str, bytes] | None = None,
+    variables: dict[str, str] | None = None,
 ) -> tuple[Surroundings, float, float]:
     """Runs the function on one event in a process of its own; answers what it left behind, and what it took."""
     surroundings = Surroundings(event, ec2)
+    surroundings.objects.update(objects or {})
     server = Server(("127.0.0.1", 0), Handler)
     server.surroundings = surroundings
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([bootstrap], env=environment(server.server_port, region), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [bootstrap], env={**environment(server.server_port, region), **(variables or {})}, stdout=log, stderr=log
+        )
         try:
             deadline = time.monotonic() + most_seconds
             while not surroundings.answered.wait(0.2) and process.poll() is None and time.monotonic() < deadline:

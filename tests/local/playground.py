@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from stack import ROOT, Stack, deployed
 
@@ -36,18 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keeps a local cloud with the deployed stack up.")
     parser.add_argument("--venvs", required=True, type=Path, help="where make has put the Python environments")
     given = parser.parse_args()
-    # Also where SIGINT was ignored at the start, as it is for what a script puts into the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    end_by_signals()
     with tempfile.TemporaryDirectory(prefix="ebs-snapshots-cloud-") as scratch:
         directory = Path(scratch)
         print("Starting the local cloud, and deploying template.yaml with sam deploy (about half a minute)", flush=True)
         with deployed(given.venvs, directory / "logs", HOME, SETTINGS) as stack:
             (directory / "environment").write_text(environment(stack, commands(given.venvs, directory / "bin")))
             print(welcome(directory), flush=True)
-            # The local cloud is the only child that is left; this returns when it ends, or does not return.
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-            sys.exit("The local cloud has ended by itself.")
+            wait()
+
+
+def end_by_signals() -> None:
+    # Also where SIGINT was ignored at the start, as it is for what a script puts into the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
 
 
 def end(*_: object) -> None:
@@ -57,10 +60,16 @@ def end(*_: object) -> None:
     sys.exit(0)
 
 
+def wait() -> NoReturn:
+    """Until the local cloud ends, which is the only child that is left, or until this is ended."""
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    sys.exit("The local cloud has ended by itself.")
+
+
 def commands(venvs: Path, directory: Path) -> Path:
     """A directory with the pinned AWS and SAM CLI and nothing else, so that a terminal keeps its own Python."""
     tools = venvs.resolve() / "tools/bin"
-    directory.mkdir()
+    directory.mkdir(parents=True)
     (directory / "sam").symlink_to(tools / "sam")
     (directory / "aws").write_text(AWS.format(aws=shlex.quote(str(tools / "aws"))))
     (directory / "aws").chmod(0o755)

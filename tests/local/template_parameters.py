@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from template_environment import SETTINGS, code
 from template_project import Json, Project, named, variables
 
+NOTIFICATION = "workers/domain/src/report/notification.rs"
+
 # What the pattern of a parameter has to let through, and what it has to refuse at deployment rather than at a run.
 PATTERNS = {
     "ScheduleExpression": (
@@ -208,6 +210,17 @@ def settings_agree(project: Project) -> Iterator[str]:
                 yield f"{name} has {what} {project.parameters[name].get(what)!r}, and Settings has {value!r}."
 
 
+def words_agree(project: Project) -> Iterator[str]:
+    """What NotifyOn may say is what the report understands, and begins with what it does without being told."""
+    parameter, source = project.parameters.get("NotifyOn", {}), code(project, NOTIFICATION)
+    words = dict(re.findall(r'\("(\w+)", Self::(\w+)\)', source))
+    default = re.search(r"#\[default\]\s*(\w+),", source)
+    if sorted(words) != sorted(parameter.get("AllowedValues", [])):
+        yield f"NotifyOn allows {parameter.get('AllowedValues')}, and {NOTIFICATION} has {list(words)}."
+    elif not default or words[parameter["Default"]] != default[1]:
+        yield f"NotifyOn has the default {parameter['Default']}, and {NOTIFICATION} another one."
+
+
 CHECKS = (
     strings_refuse_typos,
     refusals_say_what_is_allowed,
@@ -215,4 +228,5 @@ CHECKS = (
     parameters_are_in_one_group,
     the_readme_lists_the_parameters,
     settings_agree,
+    words_agree,
 )

@@ -28,7 +28,10 @@ class Creating(Scene):
         now = described(answer[0]["SnapshotId"])
         self.assertEqual((now["State"], now["Description"]), ("pending", "nightly"))
         self.assertRegex(now["Progress"], r"^\d\d?%$")
-        self.assertEqual(self.until("completed", answer[0]["SnapshotId"])["Progress"], "100%")
+        self.assertNotIn("CompletionTime", now)
+        now = self.until("completed", answer[0]["SnapshotId"])
+        self.assertEqual(now["Progress"], "100%")
+        self.assertAlmostEqual((now["CompletionTime"] - now["StartTime"]).total_seconds(), 1, delta=0.5)
 
     def test_volumes_can_be_left_out(self):
         made = instance(volumes=3)

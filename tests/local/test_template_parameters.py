@@ -5,12 +5,14 @@ import unittest
 from broken import README, TEMPLATE, CheckTest
 from template_environment import SETTINGS
 from template_parameters import (
+    NOTIFICATION,
     parameters_are_in_one_group,
     patterns_hold,
     refusals_say_what_is_allowed,
     settings_agree,
     strings_refuse_typos,
     the_readme_lists_the_parameters,
+    words_agree,
 )
 
 
@@ -160,3 +162,19 @@ class Parameters(CheckTest):
 
 if __name__ == "__main__":
     unittest.main()
+
+    def test_words_of_notify_on_that_the_report_does_not_know(self):
+        self.finds(
+            words_agree,
+            TEMPLATE,
+            "[failure, always, never]",
+            "[failure, always]",
+            f"NotifyOn allows ['failure', 'always'], and {NOTIFICATION} has ['failure', 'always', 'never'].",
+        )
+        self.finds(
+            words_agree,
+            TEMPLATE,
+            "    Default: failure\n",
+            "    Default: never\n",
+            f"NotifyOn has the default never, and {NOTIFICATION} another one.",
+        )

@@ -67,7 +67,7 @@ where
                 }
                 if seen.execution.ended.is_some() {
                     let run_hours = context.stack.settings.run_hours;
-                    started.ended = Some(executions::ran(seen.execution, run_hours, context.storage).await?);
+                    started.ended = Some(executions::ran(seen.execution, run_hours, context.storage).await);
                     return Ok(started);
                 }
             }

@@ -6,12 +6,13 @@ use aws_sdk_sfn::{
     Client,
     types::{ExecutionStatus, MapRunItemCounts},
 };
+use chrono::{DateTime, Utc};
 use domain::{
     error::Failure,
-    ports::{Executions, FailedItem, MapRun},
+    ports::{Executions, FailedItem, MapRun, StateTime},
 };
 
-use crate::sdk_error::failed;
+use crate::sdk_error::{failed, unusable};
 
 /// Failed children that a report describes in all. DescribeExecution has a bucket of 250 tokens, refilled with 10 a second
 /// (Step Functions quotas), and 100 are enough to show what the failures have in common.
@@ -26,6 +27,30 @@ impl Executions for StepFunctions {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
         read(&self.0, execution).await
     }
+
+    async fn state_times(&self, execution: &str, states: &[&str]) -> Result<Vec<StateTime>, Failure> {
+        let request = self.0.get_execution_history().execution_arn(execution).include_execution_data(false);
+        let mut events = request.into_paginator().page_size(1_000).items().send();
+        let mut times: Vec<StateTime> = Vec::new();
+        while let Some(event) = events.next().await {
+            let event = event.map_err(|e| failed("GetExecutionHistory", e))?;
+            let at = moment(&event.timestamp)?;
+            let (entered, exited) = (&event.state_entered_event_details, &event.state_exited_event_details);
+            if let Some(name) = entered.as_ref().map(|details| details.name()).filter(|name| states.contains(name)) {
+                times.push(StateTime { state: name.to_owned(), entered: at, exited: None });
+            } else if let Some(details) = exited
+                && let Some(last) = times.iter_mut().rfind(|time| time.state == details.name())
+            {
+                last.exited = Some(at);
+            }
+        }
+        Ok(times)
+    }
+}
+
+pub(crate) fn moment(time: &aws_sdk_sfn::primitives::DateTime) -> Result<DateTime<Utc>, Failure> {
+    let read = DateTime::from_timestamp(time.secs(), time.subsec_nanos());
+    read.ok_or_else(|| unusable("an execution", "its time cannot be read"))
 }
 
 /// The calls of Step Functions that the report needs.

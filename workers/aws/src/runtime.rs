@@ -12,6 +12,7 @@ use domain::{
     metrics::Measurement,
     outcome::Outcome,
     ports::WorkQueue,
+    report::{NotifyOn, NotifyOnProblem},
     settings::Settings,
 };
 use lambda_runtime::{
@@ -91,6 +92,19 @@ impl Aws {
         let url = |queue| required(&format!("{queue:?}_DEAD_LETTER_QUEUE_URL").to_uppercase()).map(|url| (queue, url));
         let urls = WorkQueue::ALL.into_iter().map(url).collect::<Result<_, _>>()?;
         Ok(DeadLetterQueues { client: aws_sdk_sqs::Client::new(&self.config), urls })
+    }
+
+    /// `NotifyOn`. With a word that is none, each invocation fails with what is allowed.
+    pub fn notify_on(&mut self) -> Result<NotifyOn, StartError> {
+        Ok(required("NOTIFY_ON")?.parse().unwrap_or_else(|problem: NotifyOnProblem| {
+            self.unusable = Some(Failure::new(ErrorName::InvalidSettings, problem));
+            NotifyOn::default()
+        }))
+    }
+
+    /// `ScheduleExpression`.
+    pub fn schedule(&self) -> Result<String, StartError> {
+        required("SCHEDULE_EXPRESSION")
     }
 
     /// The notification topic, `NOTIFICATION_TOPIC_ARN`.

@@ -17,10 +17,22 @@ impl Bucket {
     }
 }
 
+/// The content type of what people open in a browser: without it, a report would be saved instead.
+fn kind(key: &str) -> Option<String> {
+    let (_, ending) = key.rsplit_once('.')?;
+    let kind = match ending {
+        "html" => "text/html; charset=utf-8",
+        "txt" => "text/plain; charset=utf-8",
+        "json" => "application/json",
+        _ => return None,
+    };
+    Some(kind.into())
+}
+
 impl Storage for Bucket {
     async fn write(&self, key: &str, body: String) -> Result<(), Failure> {
         let body = ByteStream::from(body.into_bytes());
-        let request = self.client.put_object().bucket(&self.name).key(key).body(body);
+        let request = self.client.put_object().bucket(&self.name).key(key).set_content_type(kind(key)).body(body);
         request.send().await.map(|_| ()).map_err(|e| failed(key, e))
     }
 
@@ -41,5 +53,19 @@ impl Storage for Bucket {
 
     fn bucket(&self) -> &str {
         &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_open_has_its_content_type() {
+        assert_eq!(kind("runs/r/e/report.html").as_deref(), Some("text/html; charset=utf-8"));
+        assert_eq!(kind("latest.json").as_deref(), Some("application/json"));
+        for key in ["claims/run/r.e", "holds/eu-west-1", "runs/r/e/instances.jsonl"] {
+            assert_eq!(kind(key), None, "{key}");
+        }
     }
 }

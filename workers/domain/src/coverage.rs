@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     expiry::{Candidate, is_backup},
@@ -89,7 +89,7 @@ impl NewestBackups {
 }
 
 /// What is to be said of a volume's backups in a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
     /// There is no completed one.
@@ -146,6 +146,61 @@ impl VolumeCoverage {
     /// In whole hours, as ages are shown: those of one run stay together.
     fn oldest_hours(&self) -> Option<i64> {
         self.regions.iter().filter_map(|region| region.age).map(|age| age.num_hours()).max()
+    }
+}
+
+/// A volume that is to be backed up and what there is of it, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoveredVolume {
+    /// The instance that asks for it.
+    pub instance: InstanceId,
+    /// Its name, else its id.
+    pub name: String,
+    /// The volume.
+    pub volume: VolumeId,
+    /// Its device.
+    pub device: String,
+    /// The worst of its regions.
+    pub state: State,
+    /// The home region first.
+    pub regions: Vec<InRegion>,
+}
+
+/// The newest completed backup of a volume in a region, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InRegion {
+    /// The region.
+    pub region: Region,
+    /// What is to be said of it.
+    pub state: State,
+    /// The newest.
+    pub snapshot: Option<SnapshotId>,
+    /// When its data was taken.
+    pub taken: Option<DateTime<Utc>>,
+    /// Its age, in minutes.
+    pub age_minutes: Option<i64>,
+}
+
+impl From<VolumeCoverage> for CoveredVolume {
+    fn from(covered: VolumeCoverage) -> Self {
+        let state = covered.state();
+        let in_region = |region: RegionCoverage| InRegion {
+            region: region.region,
+            state: region.state,
+            taken: region.newest.as_ref().map(|newest| newest.taken),
+            snapshot: region.newest.map(|newest| newest.snapshot),
+            age_minutes: region.age.map(|age| age.num_minutes()),
+        };
+        Self {
+            instance: covered.instance,
+            name: covered.name,
+            volume: covered.volume,
+            device: covered.device,
+            state,
+            regions: covered.regions.into_iter().map(in_region).collect(),
+        }
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub volume: Option<VolumeId>,
     pub state: SnapshotState,
     pub started: DateTime<Utc>,
+    /// When it was completed; where EC2 tells it.
+    pub completed: Option<DateTime<Utc>>,
     pub description: String,
     /// Why it is in `error`.
     pub state_message: Option<String>,
@@ -136,6 +138,7 @@ mod tests {
             started: format!("2026-11-22T03:{minute:02}:00Z").parse().unwrap(),
             description: String::new(),
             state_message: None,
+            completed: None,
             full_size: None,
             tags: Tags::new(),
         }

@@ -7,14 +7,16 @@
 //! [`policy`] (what a tagged instance asks for), [`hooks`] (the scripts that run before and after its snapshots),
 //! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
 //! may be deleted), [`survey`] (what is read to decide that), [`coverage`] and [`schedule`] (how old backups are, and
-//! may be), [`claims`] (what is being made at this moment), [`report`] and [`dead_letters`] (how a run ends),
-//! [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the JSON between the states), [`error`] and
-//! [`outcome`] (what can go wrong, and what happens then), [`ports`] and [`operations`] (what is needed of AWS).
+//! may be), [`cost`] (what they cost at least), [`claims`] (what is being made at this moment), [`report`] and
+//! [`dead_letters`] (how a run ends), [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the
+//! JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what happens then), [`ports`] and
+//! [`operations`] (what is needed of AWS).
 
 pub mod breaker;
 pub mod claims;
 pub mod contract;
 pub mod copies;
+pub mod cost;
 pub mod coverage;
 pub mod creating;
 pub mod dead_letters;
@@ -41,3 +43,4 @@ pub mod schedule;
 pub mod settings;
 pub mod survey;
 pub mod tags;
+pub mod words;

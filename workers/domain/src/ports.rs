@@ -270,10 +270,23 @@ impl MapRun {
     }
 }
 
+/// When an execution was in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct StateTime {
+    pub state: String,
+    pub entered: DateTime<Utc>,
+    /// None while it is in it, and of one that failed.
+    pub exited: Option<DateTime<Utc>>,
+}
+
 /// What Step Functions knows of an execution.
 pub trait Executions {
     /// The Map Runs of an execution. One that cannot be read has [`MapRun::unreadable`]; the others are still read.
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure>;
+
+    /// When it was in these states, in the order in which it entered them.
+    async fn state_times(&self, execution: &str, states: &[&str]) -> Result<Vec<StateTime>, Failure>;
 }
 
 /// A queue that a worker takes its tasks from.

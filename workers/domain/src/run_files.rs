@@ -13,7 +13,7 @@
 //! | [`verdicts`] | the verdict on each snapshot of the region | `DiscoverExpired` | people |
 //! | [`left`] | [`KeptDue`](crate::contract::KeptDue) lines | `DiscoverExpired` | report |
 //! | [`expire`] | [`ExpireTask`](crate::contract::ExpireTask) lines | `DiscoverExpired` | the Map over the batches, report |
-//! | `summary.txt`, `summary.json` | the report | report | people |
+//! | [`REPORT`], [`SUMMARY`], [`PAGE`] | the report, for programs, as text and for a browser | report | people, the command line |
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -36,6 +36,15 @@ pub const INSTANCES: &str = "instances.jsonl";
 pub const HOOKED: &str = "hooked.jsonl";
 /// Tags, instances and settings that cannot be used.
 pub const REJECTED: &str = "rejected.jsonl";
+
+/// The report, for programs: [`Summary`](crate::report::Summary).
+pub const REPORT: &str = "report.json";
+/// What [`REPORT`] was in earlier versions.
+pub const EARLIER_REPORT: &str = "summary.json";
+/// The report as text.
+pub const SUMMARY: &str = "summary.txt";
+/// The report for a browser.
+pub const PAGE: &str = "report.html";
 
 /// The copies to make in a region.
 pub fn copies(region: &Region) -> String {

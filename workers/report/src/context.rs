@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -6,7 +6,7 @@ use domain::{
     coverage::NewestBackups,
     fleet::{Fleet, Snapshot},
     ids::Region,
-    report::{Failed, Names},
+    report::{Failed, Names, NotifyOn},
     settings::Settings,
 };
 
@@ -16,6 +16,9 @@ pub struct Context<'a, E, S, C> {
     /// Step Functions, the topic and the dead-letter queues.
     pub services: &'a C,
     pub settings: &'a Settings,
+    /// `ScheduleExpression`: how old a backup may be.
+    pub schedule: &'a str,
+    pub notify_on: NotifyOn,
     pub home: &'a Region,
     pub now: DateTime<Utc>,
 }
@@ -29,6 +32,11 @@ pub(crate) struct Known<'a> {
     /// The automated snapshots of the home region.
     pub(crate) sources: &'a [Snapshot],
     pub(crate) failed: &'a Failed,
-    /// What is completed, in the regions that were read.
-    pub(crate) newest: &'a RefCell<NewestBackups>,
+}
+
+/// What was seen of the backups of every region that was looked at.
+pub(crate) struct Seen {
+    pub(crate) newest: NewestBackups,
+    /// The destinations that could not be read.
+    pub(crate) unreadable: BTreeSet<Region>,
 }

@@ -8,12 +8,12 @@ use domain::{
     ids::{Region, SnapshotId},
     policy::InstancePlan,
     ports::{Ec2, SnapshotFilter, Storage},
-    report::{Copied, Destination, ProblemKind, Summary, of_run},
+    report::{Busy, Copied, Destination, ProblemKind, RegionBusy, Summary, made_by, of_run},
     run_files,
 };
 
 use crate::{
-    context::{Context, Known},
+    context::{Context, Known, Seen},
     regions::{planned, region_results, unreadable},
 };
 
@@ -25,11 +25,15 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     found: &FleetFound,
     plans: &[InstancePlan],
     context: &Context<'_, E, S, C>,
+    seen: &mut Seen,
     summary: &mut Summary,
     observed: &mut Observed,
 ) -> Result<Copied, Failure> {
     let (run, mut copied) = (&known.event.run, Copied::new());
     if !run.phases.copy {
+        for region in &found.copy_regions {
+            look_only(region, context, seen).await;
+        }
         return Ok(copied);
     }
     let is_explained = known.event.copy_failure.is_some();
@@ -37,7 +41,7 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     let ends = region_results(regions, &known.event.copies, ProblemKind::Copies, is_explained, &mut summary.problems);
     let made: BTreeSet<&SnapshotId> = of_run(&run.id, known.sources).map(|snapshot| &snapshot.id).collect();
     for end in &ends {
-        for (source, copy) in look_at_destination(end, known, &made, context, summary, observed).await? {
+        for (source, copy) in look_at_destination(end, known, &made, context, seen, summary, observed).await? {
             copied.entry(source).or_default().insert(end.region.clone(), copy);
         }
     }
@@ -54,6 +58,7 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
     known: &Known<'_>,
     made: &BTreeSet<&SnapshotId>,
     Context { ec2, storage, settings, home, now, .. }: &Context<'_, E, S, C>,
+    seen: &mut Seen,
     summary: &mut Summary,
     observed: &mut Observed,
 ) -> Result<impl IntoIterator<Item = (SnapshotId, SnapshotId)>, Failure> {
@@ -62,13 +67,18 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
     let there = match ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await {
         Ok(there) => there,
         Err(error) => {
+            seen.unreadable.insert(region.clone());
             unreadable(region, end.failure.as_ref(), &error.into(), &mut summary.problems);
             return Ok(Default::default());
         }
     };
-    let mut newest = known.newest.borrow_mut();
-    newest.note_region(region);
-    there.iter().for_each(|copy| newest.note(region, copy));
+    seen.newest.note_region(region);
+    there.iter().for_each(|copy| seen.newest.note(region, copy));
+    if !run.dry_run {
+        let busy = Busy::of(made_by(&run.id, &there), run.started);
+        let of_region = |busy| RegionBusy { region: region.clone(), slots: settings.copy_concurrency, busy };
+        summary.timeline.copies.extend(busy.map(of_region));
+    }
     let owed = owed(known.sources, &there, &observed.living, region, &CopyRules::new(home, &run.id, settings, *now));
     let destination = Destination {
         region,
@@ -97,6 +107,17 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
     observed.note_unfinished(region, &there);
     observed.owed.insert(region.clone(), owed);
     Ok(completed)
+}
+
+/// Takes note of a destination's copies, of a run that has no business there: how old they are is told of every run.
+async fn look_only<E: Ec2, S, C>(region: &Region, Context { ec2, home, .. }: &Context<'_, E, S, C>, seen: &mut Seen) {
+    seen.newest.note_region(region);
+    let mut note = |copy| seen.newest.note(region, &copy);
+    let looked = ec2.each_snapshot(region, &SnapshotFilter::CopiesFrom((*home).clone()), &mut note).await;
+    if let Err(error) = looked {
+        tracing::warn!(%region, %error, "cannot be read: how old its copies are is not known");
+        seen.unreadable.insert(region.clone());
+    }
 }
 
 /// The volumes that a run would snapshot and then copy to a region.

@@ -5,8 +5,9 @@
 //!
 //! It reads the run's manifests and the fleet that discover listed, the snapshots of the home region and their copies,
 //! decides again which copies every destination is owed, and reads the failures from the Map Runs.
-//! It writes `summary.json` and `summary.txt`, sends the summary to the topic, and prints metrics.
-//! It changes nothing in EC2: a second report says the same.
+//! It writes `report.json`, `report.html` and `summary.txt`, sends a message to the topic where one is due, and prints
+//! metrics. It changes nothing in EC2: a second report says the same.
+//! `latest.json`, which points at the last report of a full run, says what is different from it.
 //! It deletes settled dead letters, so that their queue's alarm can report the next one.
 //!
 //! If the state has no result for a region of the run, that is a problem, never a success.
@@ -14,28 +15,34 @@
 mod context;
 mod copies;
 mod expiries;
+mod latest;
 mod letters;
 mod log;
 mod metrics;
 mod regions;
 mod snapshots;
 
-use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use domain::{
     contract::{ReportEvent, StateError},
     copies::LiveInstances,
-    coverage::NewestBackups,
+    cost,
+    coverage::{CoveredVolume, NewestBackups, VolumeCoverage, allowed_age, coverage},
     dead_letters::Observed,
     error::{ErrorName, Failure},
+    fleet::Snapshot,
     policy::InstancePlan,
-    ports::{DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
-    report::{Failed, Names, Problem, ProblemKind, Summary, reported_failures},
+    ports::{Claims, DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
+    report::{
+        Before, Busy, CoverageReport, Failed, Listed, Names, PHASE_STATES, Problem, ProblemKind, Summary, of_run,
+        reported_failures,
+    },
     run_files,
 };
 use serde::{Deserialize, Serialize};
 
-use context::Known;
+use context::{Known, Seen};
 use metrics::Measured;
 
 pub use context::Context;
@@ -45,22 +52,24 @@ pub use context::Context;
 pub struct Answer {
     /// Whether nothing is owed.
     pub complete: bool,
-    /// The worst problems, and the address of the summary; empty if complete. At most 1,000 characters.
+    /// The worst problems, and the address of the report; empty if complete. At most 1,000 characters.
     pub cause: String,
-    /// The address of the summary.
+    /// The address of `summary.txt`; the other files of the report are beside it.
     pub summary: String,
 }
 
 /// Summarises a run.
-pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications + DeadLetters>(
+pub async fn handle<E: Ec2, S: Storage + Claims, C: Executions + Notifications + DeadLetters>(
     event: ReportEvent,
     context: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
+    let before = latest::read(context.storage).await.before(&event.run);
     let (mut summary, observed, measured) = summarise(&event, context).await?;
+    summary.changes = Some(latest::changes(context.storage, &before, summary.listed.as_ref()).await);
     if !event.run.dry_run {
         letters::clear(context.services, &observed, &mut summary).await;
     }
-    publish(&summary, measured.as_ref(), context).await
+    publish(&summary, measured.as_ref(), &before, context).await
 }
 
 async fn summarise<E: Ec2, S: Storage, C: Executions>(
@@ -93,21 +102,60 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     observed.living = LiveInstances::of(&fleet.instances);
     observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
     observed.note_unfinished(home, &sources);
-    let newest = &RefCell::new(NewestBackups::new((*home).clone()));
-    newest.borrow_mut().note_region(home);
-    sources.iter().for_each(|source| newest.borrow_mut().note(home, source));
-    let names = &Names::of(&fleet);
-    let known = Known { event, fleet: &fleet, names, sources: &sources, failed: &failed, newest };
+    let known = Known { event, fleet: &fleet, names: &Names::of_fleet(&fleet), sources: &sources, failed: &failed };
+
+    let mut seen = Seen { newest: NewestBackups::new((*home).clone()), unreadable: BTreeSet::new() };
+    seen.newest.note_region(home);
+    sources.iter().for_each(|source| seen.newest.note(home, source));
 
     snapshots::look_for_unprotected(&known, &mut summary);
-    let copied = copies::look(&known, found, &plans, context, &mut summary, &mut observed).await?;
+    let copied = copies::look(&known, found, &plans, context, &mut seen, &mut summary, &mut observed).await?;
     snapshots::look(&known, &plans, &copied, &mut summary, &mut observed);
     expiries::look(&known, found, context, &mut summary, &mut observed).await?;
+    let covered = look_at_coverage(&plans, seen, context, &mut summary);
+    look_at_times(&sources, *services, &mut summary).await;
+    summary.listed = Some(Listed::of(&fleet, &plans, known.names));
     if run.phases.copy {
         observed.sources = Some(sources.into_iter().map(|source| (source.id.clone(), source)).collect());
     }
-    let measured = Measured::of(&fleet, &plans, &newest.borrow(), *now);
+    let measured = Measured::of(&fleet, &plans, &covered);
     Ok((summary, observed, Some(measured)))
+}
+
+/// How old the newest backups are, and what they cost.
+fn look_at_coverage<E, S, C>(
+    plans: &[InstancePlan],
+    mut seen: Seen,
+    Context { settings, schedule, now, .. }: &Context<'_, E, S, C>,
+    summary: &mut Summary,
+) -> Vec<VolumeCoverage> {
+    let looked_at: BTreeSet<_> = seen.newest.regions().cloned().collect();
+    // What was not looked at is not known, and not missing.
+    let wanted = plans.iter().flat_map(|plan| &plan.copy_regions);
+    seen.unreadable.extend(wanted.filter(|region| !looked_at.contains(region)).cloned());
+    let allowed = allowed_age(schedule, settings, now.date_naive());
+    let covered = coverage(plans, &seen.newest, &seen.unreadable, allowed, *now);
+    summary.cost = Some(cost::of(&covered));
+    summary.coverage = Some(CoverageReport {
+        allowed_hours: allowed.map(|allowed| allowed.num_hours()),
+        volumes: covered.iter().cloned().map(CoveredVolume::from).collect(),
+    });
+    covered
+}
+
+/// When the run's snapshots were begun and completed, and how long its phases were. That of the copies is noted with them.
+async fn look_at_times(sources: &[Snapshot], services: &impl Executions, summary: &mut Summary) {
+    let run = &summary.run;
+    if run.phases.snapshot && !run.dry_run {
+        summary.timeline.snapshots = Busy::of(of_run(&run.id, sources), run.started);
+    }
+    match services.state_times(&run.execution, &PHASE_STATES.map(|(state, _)| state)).await {
+        Ok(states) => summary.timeline.note_states(&states),
+        Err(failure) => {
+            summary.timeline.untold.push(format!("Step Functions did not tell when the phases were: {failure}"))
+        }
+    }
+    summary.timeline.note_untold(summary.expiries.iter().map(|end| end.deleted.len()).sum());
 }
 
 /// The failures of a whole phase.
@@ -153,28 +201,36 @@ async fn what_failed(services: &impl Executions, execution: &str, summary: &mut 
     }
 }
 
-/// Writes the summary to the bucket, the log, the metrics and the topic.
-async fn publish<E, S: Storage, C: Notifications>(
+/// Writes the report to the bucket, the log, the metrics and, where a message is due, to the topic.
+async fn publish<E, S: Storage + Claims, C: Notifications>(
     summary: &Summary,
     measured: Option<&Measured>,
-    Context { storage, services, .. }: &Context<'_, E, S, C>,
+    before: &Before,
+    Context { storage, services, notify_on, .. }: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
     let run = &summary.run;
-    let json = serde_json::to_string_pretty(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
-    storage.write(&run.key("summary.json"), json).await?;
-    storage.write(&run.key("summary.txt"), summary.text()).await?;
+    let json = serde_json::to_string(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
+    storage.write(&run.key(run_files::REPORT), json).await?;
+    storage.write(&run.key(run_files::SUMMARY), summary.text()).await?;
+    storage.write(&run.key(run_files::PAGE), page::page(summary)).await?;
     log::log(summary);
     if !run.dry_run {
         metrics::print(summary, measured);
     }
-    // The summary is in the bucket, and the execution ends with its cause, also if the topic fails.
-    if let Err(failure) = services.notify(&summary.subject(), &summary.mail()).await {
-        tracing::error!(run = run.id, error = %failure.name, cause = failure.cause, "the notification could not be sent");
+    if summary.is_full() {
+        latest::point_at(*storage, summary).await;
+    }
+    if let Some(notice) = notify_on.notice(summary, before) {
+        // The report is in the bucket, and the execution ends with its cause, also if the topic fails.
+        if let Err(failure) = services.notify(&summary.subject(notice), &summary.message(notice, before)).await {
+            let (run, error) = (run.id.as_str(), failure.name.as_str());
+            tracing::error!(run, error, cause = failure.cause, "the notification could not be sent");
+        }
     }
     Ok(Answer {
         complete: summary.is_complete(),
         cause: summary.cause(),
-        summary: format!("s3://{}/{}", storage.bucket(), run.key("summary.txt")),
+        summary: format!("s3://{}/{}", storage.bucket(), run.key(run_files::SUMMARY)),
     })
 }
 

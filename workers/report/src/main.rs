@@ -1,7 +1,7 @@
 use aws::{Aws, StartError, direct};
 use domain::{
     error::Failure,
-    ports::{DeadLetter, DeadLetters, Executions, MapRun, Notifications, WorkQueue},
+    ports::{DeadLetter, DeadLetters, Executions, MapRun, Notifications, StateTime, WorkQueue},
 };
 use report::{Context, handle};
 
@@ -26,6 +26,10 @@ impl Executions for Services {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
         self.0.map_runs(execution).await
     }
+
+    async fn state_times(&self, execution: &str, states: &[&str]) -> Result<Vec<StateTime>, Failure> {
+        self.0.state_times(execution, states).await
+    }
 }
 
 impl Notifications for Services {
@@ -36,11 +40,12 @@ impl Notifications for Services {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), StartError> {
-    let aws = Aws::connect().await?;
-    let (storage, services) = (aws.bucket()?, Services(aws.executions(), aws.topic()?, aws.dead_letters()?));
+    let mut aws = Aws::connect().await?;
+    let (notify_on, schedule) = (aws.notify_on()?, &aws.schedule()?);
+    let (storage, services) = (&aws.bucket()?, &Services(aws.executions(), aws.topic()?, aws.dead_letters()?));
     let Aws { ec2, settings, home, .. } = &aws;
     direct(&aws, async |event, now| {
-        handle(event, &Context { ec2, storage: &storage, services: &services, settings, home, now }).await
+        handle(event, &Context { ec2, storage, services, settings, schedule, notify_on, home, now }).await
     })
     .await
 }

@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use domain::{
-    coverage::{NewestBackups, State, coverage},
+    coverage::{State, VolumeCoverage},
     expiry::{Keep, Verdict},
     fleet::Fleet,
     hooks::script::Level,
@@ -25,14 +25,11 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Measures what there is at this moment. `newest` has the regions that could be read.
-    pub(crate) fn of(fleet: &Fleet, plans: &[InstancePlan], newest: &NewestBackups, now: DateTime<Utc>) -> Self {
-        let read: BTreeSet<&Region> = newest.regions().collect();
-        let wanted = plans.iter().flat_map(|plan| &plan.copy_regions);
-        let unread: BTreeSet<Region> = wanted.filter(|region| !read.contains(region)).cloned().collect();
-        let covered = coverage(plans, newest, &unread, None, now);
-        let (mut ages, mut missing) = (BTreeMap::<Region, TimeDelta>::new(), 0);
+    /// Measures what there is at this moment.
+    pub(crate) fn of(fleet: &Fleet, plans: &[InstancePlan], covered: &[VolumeCoverage]) -> Self {
+        let (mut ages, mut missing, mut is_read) = (BTreeMap::<Region, TimeDelta>::new(), 0, true);
         for region in covered.iter().flat_map(|volume| &volume.regions) {
+            is_read &= region.state != State::Unreadable;
             missing += usize::from(region.state == State::Missing);
             if let (Some(age), true) = (region.age, region.state != State::Unreadable) {
                 let oldest = ages.entry(region.region.clone()).or_default();
@@ -40,12 +37,7 @@ impl Measured {
             }
         }
         let says_nothing = fleet.instances.iter().filter(|one| one.is_living() && backup_word(&one.tags).0.is_none());
-        Self {
-            protected: plans.len(),
-            unprotected: says_nothing.count(),
-            ages,
-            missing: unread.is_empty().then_some(missing),
-        }
+        Self { protected: plans.len(), unprotected: says_nothing.count(), ages, missing: is_read.then_some(missing) }
     }
 
     /// The worst of all regions; none where one of them was not read, since that could be worse.

@@ -10,7 +10,8 @@ use domain::{
     ids::Region,
     labels::copy_labels,
     policy::plan,
-    ports::{FailedItem, MapRun, WorkQueue},
+    ports::{DeadLetter, FailedItem, MapRun, WorkQueue},
+    report::{LATEST, NotifyOn, Since},
     run::{AllowMassExpire, Phases, Run},
     settings::Settings,
     tags::tags,
@@ -21,6 +22,7 @@ use super::*;
 
 mod copies;
 mod expiries;
+mod history;
 mod measures;
 mod run;
 mod snapshots;
@@ -124,21 +126,34 @@ impl Night {
     }
 
     async fn report(&self) -> Result<Answer, Failure> {
-        let settings = &Settings::read(|_| None).unwrap();
-        let Self { ec2, storage, services, event } = self;
-        let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
-        let answer = handle(event.clone(), &context).await;
+        self.report_to(NotifyOn::Failure).await
+    }
+
+    async fn report_to(&self, notify_on: NotifyOn) -> Result<Answer, Failure> {
+        let (settings, home) = (Settings::read(|_| None).unwrap(), home());
+        let answer = handle(self.event.clone(), &self.context(&settings, notify_on, &home)).await;
         // The report does not list the fleet, and changes nothing.
-        assert!(ec2.calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{:?}", ec2.calls);
+        let calls = &self.ec2.calls;
+        assert!(calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{calls:?}");
         answer
+    }
+
+    fn context<'a>(
+        &'a self,
+        settings: &'a Settings,
+        notify_on: NotifyOn,
+        home: &'a Region,
+    ) -> Context<'a, FakeEc2, FakeStorage, FakeServices> {
+        let Self { ec2, storage, services, .. } = self;
+        let (schedule, now) = ("cron(0 3 * * ? *)", ec2.now.get());
+        Context { ec2, storage, services, settings, schedule, notify_on, home, now }
     }
 
     /// The lines of metrics that its report prints.
     async fn metrics(&self) -> Vec<Value> {
-        let settings = &Settings::read(|_| None).unwrap();
-        let Self { ec2, storage, services, event } = self;
-        let context = Context { ec2, storage, services, settings, home: &home(), now: ec2.now.get() };
-        let (summary, _, measured) = summarise(event, &context).await.unwrap();
+        let (settings, home) = (Settings::read(|_| None).unwrap(), home());
+        let context = self.context(&settings, NotifyOn::Failure, &home);
+        let (summary, _, measured) = summarise(&self.event, &context).await.unwrap();
         let lines = metrics::lines(&summary, measured.as_ref());
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -148,7 +163,7 @@ impl Night {
     }
 
     fn summary(&self) -> Summary {
-        serde_json::from_str(&self.written("summary.json")).unwrap()
+        Summary::read(&self.written("report.json")).unwrap()
     }
 
     /// The notes, as lines.

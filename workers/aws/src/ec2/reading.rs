@@ -1,10 +1,15 @@
 //! Reads the SDK's instances, volumes and snapshots. `None` if an id, a state or a time is missing.
 
 use aws_sdk_ec2::types;
+use chrono::{DateTime, Utc};
 use domain::fleet::{Attachment, Instance, Snapshot, SnapshotState, Tags, Volume};
 
 fn read_tags(list: &[types::Tag]) -> Tags {
     list.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
+}
+
+fn read_time(time: &aws_sdk_ec2::primitives::DateTime) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
 pub(super) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
@@ -18,7 +23,8 @@ pub(super) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
             types::SnapshotState::Error => SnapshotState::Error,
             _ => SnapshotState::Other,
         },
-        started: chrono::DateTime::from_timestamp(started.secs(), started.subsec_nanos())?,
+        started: read_time(started)?,
+        completed: snapshot.completion_time().and_then(read_time),
         description: snapshot.description().unwrap_or_default().to_owned(),
         state_message: snapshot.state_message().map(str::to_owned),
         full_size: snapshot.full_snapshot_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok()),

@@ -1,30 +1,28 @@
 //! Executions, for people.
 
 use aws_sdk_sfn::types::MapRunItemCounts;
-use chrono::{DateTime, Utc};
 use domain::{
     error::Failure,
     operations::{Execution, Letter, MapProgress, Operations},
-    ports::{Executions, MapRun},
+    ports::{Executions, MapRun, StateTime},
 };
 
 use super::{Operator, letters};
 use crate::{
-    executions::{StepFunctions, label_of},
-    sdk_error::{failed, unusable},
+    executions::{StepFunctions, label_of, moment},
+    sdk_error::failed,
 };
 
 /// Events that are looked through for the last state entered: some of each state's are about other things.
 const LAST_EVENTS: i32 = 50;
 
-fn moment(time: &aws_sdk_sfn::primitives::DateTime) -> Result<DateTime<Utc>, Failure> {
-    let read = DateTime::from_timestamp(time.secs(), time.subsec_nanos());
-    read.ok_or_else(|| unusable("an execution", "its time cannot be read"))
-}
-
 impl Executions for Operator {
     async fn map_runs(&self, execution: &str) -> Result<Vec<MapRun>, Failure> {
         StepFunctions(self.sfn.clone()).map_runs(execution).await
+    }
+
+    async fn state_times(&self, execution: &str, states: &[&str]) -> Result<Vec<StateTime>, Failure> {
+        StepFunctions(self.sfn.clone()).state_times(execution, states).await
     }
 }
 

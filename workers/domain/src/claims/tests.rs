@@ -37,6 +37,7 @@ fn snapshot(id: &str, state: SnapshotState) -> Snapshot {
         started: at(0),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: Tags::new(),
     }

@@ -28,6 +28,7 @@ fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
         started: at(ago, 0),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: own,
     }
@@ -472,6 +473,7 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
             started: started.parse().unwrap(),
             description: String::new(),
             state_message: None,
+            completed: None,
             full_size: None,
             tags: tags::tags([("Type", "Automated"), ("BackupRun", run_id)]),
         }

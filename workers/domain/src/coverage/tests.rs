@@ -22,6 +22,7 @@ fn snapshot(id: &str, volume: &str, started: &str, more: &[(&str, &str)]) -> Sna
         started: at(started),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: Some(1 << 30),
         tags: own,
     }

@@ -20,6 +20,7 @@ fn snapshot(name: &str, state: SnapshotState, own: Tags) -> Snapshot {
         started: "2026-11-22T03:00:00Z".parse().unwrap(),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: own,
     }

@@ -23,6 +23,7 @@ pub(crate) fn snapshot(id: &str, ago: i64) -> Snapshot {
         started: day(ago).and_hms_opt(3, 0, 0).unwrap().and_utc(),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: own,
     }

@@ -114,6 +114,7 @@ impl FakeEc2 {
             started: self.now.get(),
             description: String::new(),
             state_message: None,
+            completed: None,
             full_size: None,
             tags: own,
         });

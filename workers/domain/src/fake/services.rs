@@ -1,21 +1,38 @@
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use chrono::DateTime;
 
 use crate::{
     error::{ErrorName, Failure},
-    ports::{DeadLetter, DeadLetters, Executions, MapRun, Notifications, Storage, WorkQueue},
+    ports::{
+        Claims, DeadLetter, DeadLetters, Executions, Listed, MapRun, Notifications, StateTime, Storage, Stored,
+        WorkQueue, Written,
+    },
 };
 
-/// The report bucket in memory.
+/// The report bucket in memory: its objects, and the keys of those that nobody gets at.
 #[derive(Debug, Default)]
-pub struct FakeStorage(pub RefCell<BTreeMap<String, String>>);
+pub struct FakeStorage(pub RefCell<BTreeMap<String, String>>, pub RefCell<BTreeSet<String>>);
+
+impl FakeStorage {
+    fn reach(&self, key: &str) -> Result<(), Failure> {
+        let refused = || Failure::new(ErrorName::StorageFailed, format!("{key}: out of reach, as the test asked"));
+        if self.1.borrow().contains(key) { Err(refused()) } else { Ok(()) }
+    }
+}
 
 impl Storage for FakeStorage {
     async fn write(&self, key: &str, body: String) -> Result<(), Failure> {
+        self.reach(key)?;
         self.0.borrow_mut().insert(key.to_owned(), body);
         Ok(())
     }
 
     async fn read(&self, key: &str) -> Result<Option<String>, Failure> {
+        self.reach(key)?;
         Ok(self.0.borrow().get(key).cloned())
     }
 
@@ -29,11 +46,47 @@ impl Storage for FakeStorage {
     }
 }
 
+/// The version of an object is its body.
+impl Claims for FakeStorage {
+    async fn create(&self, key: &str, body: &str) -> Result<Written, Failure> {
+        self.reach(key)?;
+        if self.0.borrow().contains_key(key) {
+            return Ok(Written::Refused);
+        }
+        self.0.borrow_mut().insert(key.to_owned(), body.to_owned());
+        Ok(Written::As(body.to_owned()))
+    }
+
+    async fn replace(&self, key: &str, body: &str, version: &str) -> Result<Written, Failure> {
+        self.reach(key)?;
+        if self.0.borrow().get(key).is_none_or(|held| held != version) {
+            return Ok(Written::Refused);
+        }
+        self.0.borrow_mut().insert(key.to_owned(), body.to_owned());
+        Ok(Written::As(body.to_owned()))
+    }
+
+    async fn stored(&self, key: &str) -> Result<Option<Stored>, Failure> {
+        let body = self.read(key).await?;
+        Ok(body.map(|body| Stored { version: body.clone(), body, written: DateTime::UNIX_EPOCH }))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
+        let objects = self.0.borrow();
+        let listed = objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(listed
+            .map(|(key, body)| Listed { key: key.clone(), version: body.clone(), written: DateTime::UNIX_EPOCH })
+            .collect())
+    }
+}
+
 /// Executions and notifications in memory.
 #[derive(Debug, Default)]
 pub struct FakeServices {
     /// What `map_runs` answers.
     pub map_runs: Vec<MapRun>,
+    /// What `state_times` answers.
+    pub state_times: Vec<StateTime>,
     /// Whether Step Functions answers nothing.
     pub executions_are_down: bool,
     /// What was sent: subject and message.
@@ -66,6 +119,13 @@ impl Executions for FakeServices {
             return Err(Failure::new(ErrorName::StorageFailed, "ListMapRuns: no answer, as the test asked"));
         }
         Ok(self.map_runs.clone())
+    }
+
+    async fn state_times(&self, _execution: &str, states: &[&str]) -> Result<Vec<StateTime>, Failure> {
+        if self.executions_are_down {
+            return Err(Failure::new(ErrorName::StorageFailed, "GetExecutionHistory: no answer, as the test asked"));
+        }
+        Ok(self.state_times.iter().filter(|time| states.contains(&time.state.as_str())).cloned().collect())
     }
 }
 

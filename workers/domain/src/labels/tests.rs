@@ -19,6 +19,7 @@ fn source(own: Tags) -> Snapshot {
         started: chrono::Utc.timestamp_opt(1_790_000_000, 0).unwrap(),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: own,
     }

@@ -43,6 +43,7 @@ fn backup(id: &str, volume: &str, day: u32, state: SnapshotState, more: &[(&str,
         started: format!("2026-11-{day:02}T03:00:00Z").parse().unwrap(),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: tags(own.into_iter().chain(more.iter().copied())),
     }

@@ -175,6 +175,6 @@ impl ReportedFailure {
     pub(super) fn line(&self) -> String {
         let Self { label, error, cause, tasks } = self;
         let times = if tasks.len() == 1 { String::new() } else { format!("{} times ", tasks.len()) };
-        format!("{label}: {times}{error}: {}: {}", cut(cause, 300), some_of(tasks, "summary.json"))
+        format!("{label}: {times}{error}: {}: {}", cut(cause, 300), some_of(tasks, "report.json"))
     }
 }

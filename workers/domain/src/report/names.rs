@@ -17,7 +17,7 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    pub fn of(fleet: &'a Fleet) -> Self {
+    pub fn of_fleet(fleet: &'a Fleet) -> Self {
         let mut by_volume: BTreeMap<&VolumeId, Vec<&Instance>> = BTreeMap::new();
         for instance in &fleet.instances {
             for attachment in &instance.volumes {
@@ -25,6 +25,11 @@ impl<'a> Names<'a> {
             }
         }
         Self { instances: fleet.instances.iter().map(|i| (&i.id, i)).collect(), by_volume }
+    }
+
+    /// An instance; none where it is not known.
+    pub fn of(&self, id: &InstanceId) -> Option<Named> {
+        self.instances.get(id).copied().map(named)
     }
 
     /// The instances that a volume is attached to.

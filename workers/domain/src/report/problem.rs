@@ -137,7 +137,7 @@ pub struct Problem {
 
 /// Characters in a reason, at most: messages of AWS can be very long.
 pub const MAX_REASON: usize = 1_000;
-/// Characters of an instance's name in a line, at most; `summary.json` has the whole name.
+/// Characters of an instance's name in a line, at most; `report.json` has the whole name.
 const MAX_NAME: usize = 40;
 /// Characters in a line, at most, so that a line fits into the execution's cause. Only names can make it longer.
 const MAX_LINE: usize = 700;
@@ -236,8 +236,29 @@ pub(super) fn some_of(names: &[String], whole: &str) -> String {
     if more == 0 { first } else { format!("{first}; and {more} more, see {whole}") }
 }
 
+/// Problems with the same reason, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who has it, what is wrong, and why.
+    pub what: String,
+    /// Empty where there is nothing to do.
+    pub to_do: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, to_do } = self;
+        if to_do.is_empty() { f.write_str(what) } else { write!(f, "{what}. {to_do}") }
+    }
+}
+
 /// The problems as lines, the worst first. Problems with the same reason share a line.
 pub fn lines(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<String> {
+    told(problems, deadline).iter().map(Told::to_string).collect()
+}
+
+/// The same, with what to do apart.
+pub fn told(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<Told> {
     let mut sorted: Vec<(ProblemKind, Option<&Region>, String, &Problem)> =
         problems.iter().map(|p| (p.kind, p.region.as_ref(), p.who(), p)).collect();
     sorted.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
@@ -253,13 +274,14 @@ pub fn lines(problems: &[Problem], deadline: DateTime<Utc>) -> Vec<String> {
     groups.iter().map(|group| line(group, deadline)).collect()
 }
 
-fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
+fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> Told {
     let (_, first) = &group[0];
     let names: Vec<String> = group.iter().map(|(who, _)| who.clone()).filter(|who| !who.is_empty()).collect();
-    let to_do = if first.what_to_do.is_empty() { String::new() } else { format!(". {}", first.what_to_do) };
+    let to_do = first.what_to_do.clone();
     if first.is_out_of_time() {
         let tasks = if group.len() == 1 { "1 task was" } else { &format!("{} tasks were", group.len()) };
-        return format!("{tasks} left at the deadline, {}: {}{to_do}", at(deadline), some_of(&names, "summary.json"));
+        let what = format!("{tasks} left at the deadline, {}: {}", at(deadline), some_of(&names, "report.json"));
+        return Told { what, to_do };
     }
     let what = first.kind.what(group.len(), first.region.as_ref());
     let reason = match &first.error {
@@ -270,12 +292,12 @@ fn line(group: &[(String, &Problem)], deadline: DateTime<Utc>) -> String {
         [] => (what, String::new()),
         [one] if what.is_empty() => (one.clone(), String::new()),
         [one] => (format!("{one}: {what}"), String::new()),
-        many => (what, format!(": {}", some_of(many, "summary.json"))),
+        many => (what, format!(": {}", some_of(many, "report.json"))),
     };
-    let taken = before.chars().count() + after.chars().count() + to_do.chars().count();
+    let taken = before.chars().count() + after.chars().count() + to_do.chars().count() + 2;
     let reason = cut(reason.trim_end_matches('.'), MAX_LINE.saturating_sub(taken).max(MIN_REASON));
     let told: Vec<&str> = [before.as_str(), reason.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
-    format!("{}{after}{to_do}", told.join(": "))
+    Told { what: format!("{}{after}", told.join(": ")), to_do }
 }
 
 /// What to do about an error, followed by `otherwise`, which is to be done in any case.

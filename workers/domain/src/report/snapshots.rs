@@ -201,9 +201,13 @@ pub fn hooked(ends: &[InstanceReport], failed: &Failed) -> (Vec<Problem>, Vec<Re
 
 /// The snapshots of the home region that a run made.
 pub fn of_run<'a>(run_id: &str, sources: &'a [Snapshot]) -> impl Iterator<Item = &'a Snapshot> {
-    let is_made = move |s: &&Snapshot| s.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run_id);
     // A run of another home region may have the same id, and its copies may be here.
-    sources.iter().filter(is_made).filter(|s| is_source(&SnapshotTags::read(&s.tags)))
+    made_by(run_id, sources).filter(|s| is_source(&SnapshotTags::read(&s.tags)))
+}
+
+/// The snapshots or copies that carry a run's id.
+pub fn made_by<'a>(run_id: &str, all: &'a [Snapshot]) -> impl Iterator<Item = &'a Snapshot> {
+    all.iter().filter(move |s| s.tags.get(BACKUP_RUN).is_some_and(|made_by| made_by == run_id))
 }
 
 /// The planned volumes without a completed snapshot: a problem if the snapshot is still owed, a note if it is not.

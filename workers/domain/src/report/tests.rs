@@ -16,6 +16,7 @@ use crate::{
 
 mod copies;
 mod expiries;
+mod notification;
 mod problems;
 mod snapshots;
 mod text;
@@ -114,6 +115,7 @@ fn snapshot(id: &str, volume: &str, state: SnapshotState) -> Snapshot {
         started: now(),
         description: String::new(),
         state_message: None,
+        completed: None,
         full_size: None,
         tags: tags(own),
     }

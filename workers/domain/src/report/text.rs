@@ -1,7 +1,7 @@
-//! The summary as text: the whole text for the bucket, and shorter ones for a mail and for an execution's cause.
+//! The report as text: the whole text for the bucket, and a shorter one for an execution's cause.
 //!
-//! Problems come first, then the counts and links, then the details. If a text is too long, whole lines of the details,
-//! and of the last problems, are left out, and the text says how many.
+//! Problems come first, then the counts and links, then the details. If a cause is too long, whole lines are left out, and
+//! it says how many.
 
 use super::{
     expiries::{ExpiryReport, Swept},
@@ -10,18 +10,22 @@ use super::{
     snapshots::InstanceReport,
     summary::{DeadLettersReport, Summary},
 };
-use crate::{contract::KeptDue, error::cut, expiry::Expire, fleet::SnapshotState, hooks::script::Level};
+use crate::{
+    contract::KeptDue,
+    coverage::State,
+    error::cut,
+    expiry::Expire,
+    fleet::SnapshotState,
+    hooks::script::Level,
+    words::{counted, plain},
+};
 
 /// Characters in an execution's cause, at most: it becomes part of other texts, and nobody reads more in a console.
 const MAX_CAUSE: usize = 1_000;
-/// Bytes in a mail, at most. SNS allows 256 KiB (`Publish` documentation); nobody reads that much.
-const MAX_MAIL: usize = 60_000;
-/// Bytes in a mail for its problems, at most, so that the counts and the links always have room.
-const MAX_MAIL_PROBLEMS: usize = 20_000;
 
 impl Summary {
-    /// The notification's subject: ASCII, less than 100 characters (`Publish` documentation).
-    pub fn subject(&self) -> String {
+    /// The first line: which run, and how it ended.
+    pub fn headline(&self) -> String {
         let state = match (self.run.dry_run, self.is_complete()) {
             (true, true) => "dry run",
             (true, false) => "dry run INCOMPLETE",
@@ -43,27 +47,22 @@ impl Summary {
         self.joined(&all)
     }
 
-    /// The summary for the mail; if it is too long, whole lines are left out.
-    pub fn mail(&self) -> String {
-        let problems = self.problem_block(&lines(&self.problems, self.run.deadline));
-        let mut all = self.cut(problems, MAX_MAIL_PROBLEMS);
-        all.extend(self.middle());
-        let taken: usize = all.iter().map(|line| line.len() + 1).sum();
-        all.extend(self.cut(self.details(), MAX_MAIL.saturating_sub(taken + self.subject().len() + 2)));
-        self.joined(&all)
-    }
-
-    /// The execution's cause: the first problems, and the address of the summary; empty for a complete run.
+    /// The execution's cause: the first problems, and the address of the report; empty for a complete run.
     pub fn cause(&self) -> String {
         if self.is_complete() {
             return String::new();
         }
-        let all = lines(&self.problems, self.run.deadline);
-        let whole = |shown: usize| match all.len() - shown {
-            0 => format!("The whole summary: {}", self.file("summary.txt")),
-            left => self.more(left),
+        let all: Vec<String> =
+            lines(&self.problems, self.run.deadline).iter().map(|line| plain(&one_line(line))).collect();
+        let whole = |shown: usize| {
+            let more = match all.len() - shown {
+                0 => String::new(),
+                left => format!("… {}. ", counted(left, "more line", "more lines")),
+            };
+            format!("{more}Report: {}, or summary.txt beside it", self.file("report.html"))
         };
-        for shown in (1..=all.len()).rev() {
+        // No more lines than characters: there may be thousands.
+        for shown in (1..=all.len().min(MAX_CAUSE)).rev() {
             let cause = format!("{}\n{}", all[..shown].join("\n"), whole(shown));
             if cause.chars().count() <= MAX_CAUSE {
                 return cause;
@@ -74,41 +73,14 @@ impl Summary {
         format!("{}\n{tail}", cut(all.first().map_or("", String::as_str), room))
     }
 
-    /// The address of a file of this run.
-    fn file(&self, name: &str) -> String {
-        format!("{}{name}", self.files)
-    }
-
-    fn more(&self, count: usize) -> String {
-        format!("… {} in {}", counted(count, "more line", "more lines"), self.file("summary.txt"))
-    }
-
     fn joined(&self, all: &[String]) -> String {
-        let mut text = self.subject();
+        let mut text = self.headline();
         for line in all {
             text.push('\n');
-            text.push_str(line);
+            text.push_str(&plain(&one_line(line)));
         }
         text.push('\n');
         text
-    }
-
-    /// The whole lines that fit into `most` bytes, and how many more there are.
-    fn cut(&self, mut all: Vec<String>, most: usize) -> Vec<String> {
-        let size = |lines: &[String]| lines.iter().map(|line| line.len() + 1).sum::<usize>();
-        if size(&all) <= most {
-            return all;
-        }
-        let (count, room) = (all.len(), most.saturating_sub(self.more(all.len()).len() + 1));
-        let mut taken = 0;
-        let fits = |line: &&String| {
-            taken += line.len() + 1;
-            taken <= room
-        };
-        let shown = all.iter().take_while(fits).count();
-        all.truncate(shown);
-        all.push(self.more(count - shown));
-        all
     }
 
     fn problem_block(&self, problems: &[String]) -> Vec<String> {
@@ -121,7 +93,7 @@ impl Summary {
     }
 
     /// What a run with these phases would do.
-    fn would(&self) -> String {
+    pub fn would(&self) -> String {
         let mut acts = Vec::new();
         if self.run.phases.snapshot {
             acts.push(format!("snapshot {}", counted(self.volumes().0, "volume", "volumes")));
@@ -135,10 +107,19 @@ impl Summary {
         if acts.is_empty() { "Would do nothing.".into() } else { format!("Would {}.", acts.join(", ")) }
     }
 
-    /// The counts, and the links.
-    fn middle(&self) -> Vec<String> {
-        let run = &self.run;
-        let mut all = vec![String::new()];
+    /// What was done, in numbers.
+    pub fn counts(&self) -> Vec<String> {
+        let (run, mut all) = (&self.run, Vec::new());
+        if let Some(coverage) = &self.coverage {
+            let (count, behind) = (coverage.volumes.len(), coverage.behind());
+            let unread = coverage.count(State::Unreadable);
+            let unread = if unread == 0 { String::new() } else { format!(", {unread} could not be looked at") };
+            all.push(format!(
+                "Covered: {} of {}{unread}",
+                count - behind - coverage.count(State::Unreadable),
+                counted(count, "volume", "volumes")
+            ));
+        }
         if run.phases.snapshot && !run.dry_run {
             let (planned, completed) = self.volumes();
             let instances = counted(self.instances.len(), "instance", "instances");
@@ -167,6 +148,14 @@ impl Summary {
             ));
         }
         all.push(format!("Rejected: {}", self.rejected.len()));
+        all
+    }
+
+    /// The counts, and the links.
+    fn middle(&self) -> Vec<String> {
+        let run = &self.run;
+        let mut all = vec![String::new()];
+        all.extend(self.counts());
         let phases = [(run.phases.snapshot, "snapshot"), (run.phases.copy, "copy"), (run.phases.expire, "expire")];
         let phases: Vec<&str> = phases.into_iter().filter_map(|(on, name)| on.then_some(name)).collect();
         let account = run.execution.split(':').nth(4).unwrap_or("not known");
@@ -177,7 +166,7 @@ impl Summary {
             format!("Account: {account}, home region {}", self.home),
             format!("Started: {}; reported: {}; deadline: {}", at(run.started), at(self.ended), at(run.deadline)),
             format!("Execution: {}", console_link(&run.execution).unwrap_or_else(|| run.execution.clone())),
-            format!("Summary: {}, and summary.json in the same folder", self.file("summary.txt")),
+            format!("Report: {}; report.json and summary.txt are in the same folder", self.file("report.html")),
         ]);
         all
     }
@@ -319,8 +308,9 @@ fn list(title: &str, lines: impl IntoIterator<Item = String>) -> Vec<String> {
     all
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+/// A text of somebody else's may have several lines.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
 }
 
 /// The address of an execution in the Step Functions console; `None` in partitions whose console is not public.

@@ -1,5 +1,3 @@
-use domain::ports::DeadLetter;
-
 use super::*;
 
 #[tokio::test]
@@ -14,9 +12,9 @@ async fn a_night_after_which_all_is_there_is_complete_and_says_so_as_often_as_it
         assert_eq!(night.report().await.unwrap(), expected);
         let text = night.written("summary.txt");
         assert!(text.starts_with("EBS backup 20261122T030000Z in eu-west-1: complete"), "{text}");
-        let subject = text.lines().next().unwrap().to_owned();
-        assert_eq!(*night.services.sent.borrow().last().unwrap(), (subject, text));
+        assert!(night.written("report.html").contains("<h1>Complete</h1>"));
     }
+    assert!(night.services.sent.borrow().is_empty(), "nobody is told that all is well");
     let summary = night.summary();
     assert_eq!((summary.volumes(), summary.copies[0].made, summary.copies[0].owed), ((1, 1), 1, 0));
     assert_eq!(summary.expiries[0].deleted[0].id.as_str(), "snap-99");
@@ -79,7 +77,8 @@ async fn whatever_is_missing_makes_it_incomplete_and_is_named() {
         // A snapshot that is missing in the home region has no copy, either.
         assert!(problems.len() == 1 || named.contains("snapshot of this run"), "{problems:?}");
         assert!(night.written("summary.txt").contains(named));
-        assert!(night.services.sent.borrow()[0].0.ends_with("INCOMPLETE"));
+        let sent = night.services.sent.borrow();
+        assert!(sent.len() == 1 && sent[0].0.contains(": INCOMPLETE, ") && sent[0].1.contains(named), "{sent:?}");
     }
 }
 
@@ -189,11 +188,19 @@ async fn a_dry_run_says_what_it_would_do_and_is_no_failure() {
 
     let answer = night.report().await.unwrap();
     assert!(answer.complete && answer.cause.is_empty(), "{answer:?}");
-    let (subject, mail) = night.services.sent.borrow()[0].clone();
+    assert!(night.services.sent.borrow().is_empty());
+    assert!(!night.storage.0.borrow().contains_key(LATEST), "the next run is not compared with it");
+    let text = night.written("summary.txt");
+    assert!(text.contains("\n\nWould snapshot 1 volume, copy 2 to us-east-1, delete 1.\n"), "{text}");
+    assert!(text.contains("\nA run would report:\n  vol-9, last backup "), "{text}");
+    assert!(text.contains("\n  us-east-1: expiry: States.Timeout: too slow. "), "{text}");
+    night.report_to(NotifyOn::Always).await.unwrap();
+    let (subject, message) = night.services.sent.borrow()[0].clone();
     assert!(subject.ends_with(": dry run"), "{subject}");
-    assert!(mail.contains("\n\nWould snapshot 1 volume, copy 2 to us-east-1, delete 1.\n"), "{mail}");
-    assert!(mail.contains("\nA run would report:\n  vol-9, last backup "), "{mail}");
-    assert!(mail.contains("\n  us-east-1: expiry: States.Timeout: too slow. "), "{mail}");
+    assert!(
+        message.starts_with("The backup dry run 20261122T030000Z in eu-west-1 has ended: Would snapshot 1 "),
+        "{message}"
+    );
     let summary = night.summary();
     assert_eq!((summary.volumes(), summary.copies[0].owed, summary.copies[0].of_new_snapshots), ((1, 0), 1, 1));
 
@@ -218,7 +225,7 @@ async fn a_run_of_one_phase_is_judged_by_that_phase() {
 async fn a_topic_that_is_down_changes_nothing() {
     let mut night = night().await;
     night.services.topic_is_down = true;
-    assert!(night.report().await.unwrap().complete);
+    assert!(night.report_to(NotifyOn::Always).await.unwrap().complete);
     assert!(night.summary().is_complete());
 }
 
@@ -240,7 +247,7 @@ async fn rejected_tags_stand_in_the_subject() {
         json!({"subject": "i-2", "problem": "the instance has no EBS volume"}),
     ];
     night.manifest("rejected.jsonl", rejected.into()).await;
-    assert!(night.report().await.unwrap().complete);
+    assert!(night.report_to(NotifyOn::Always).await.unwrap().complete);
     assert!(night.services.sent.borrow()[0].0.ends_with(": complete, 2 tags cannot be used"));
 }
 

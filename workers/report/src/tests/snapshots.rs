@@ -44,7 +44,7 @@ async fn a_fleet_that_loses_its_tags_is_a_problem_of_every_run_whatever_its_phas
         let begin =
             "40 volumes have backups, and no tag says whether they are backed up: i-10 (db), vol-10, last backup snap-";
         assert!(answer.cause.starts_with(begin), "{answer:?}");
-        assert!(answer.cause.contains("; and 35 more, see summary.json. Set Backup=Yes (back it up), Backup=No "));
+        assert!(answer.cause.contains("; and 35 more, see report.json. Set Backup=Yes (back it up), Backup=No "));
         let summary = night.summary();
         assert_eq!(summary.problems.len(), 40);
         let day = summary.problems[0].created_on.unwrap().to_string();

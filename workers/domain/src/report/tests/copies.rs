@@ -42,7 +42,7 @@ impl Case {
             owed: &self.owed,
             planned: &self.planned,
             living: &LiveInstances::of(&fleet.instances),
-            names: &Names::of(&fleet),
+            names: &Names::of_fleet(&fleet),
             failed: &self.failed,
         })
     }

@@ -26,7 +26,7 @@ fn swept(left: &[&str], own: &[(&str, &str)], batch: ExpireTask, failed: &Failed
         kept: vec![],
         there: &left.iter().map(|one| (id(one), read())).collect(),
         failed,
-        names: &Names::of(&fleet(&[instance("i-1", "running", &["vol-1"])], &[])),
+        names: &Names::of_fleet(&fleet(&[instance("i-1", "running", &["vol-1"])], &[])),
         today: day("2026-11-22"),
         dry_run: false,
     }

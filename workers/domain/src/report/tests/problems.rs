@@ -53,7 +53,7 @@ fn equal_causes_are_one_line_with_the_first_five_by_name() {
         found[0].starts_with("30 volumes have no completed snapshot of this run: AccessDenied: CreateSnapshots in")
     );
     assert!(found[0].contains(": i-01 (web-1); i-02 (web-2); "), "{}", found[0]);
-    assert!(found[0].ends_with("; and 25 more, see summary.json. Look"), "{}", found[0]);
+    assert!(found[0].ends_with("; and 25 more, see report.json. Look"), "{}", found[0]);
     assert!(found[0].chars().count() <= 700, "{}", found[0].len());
     assert_eq!(found[1], "i-31 (web-31): no completed snapshot of this run: SnapshotFailed: in error. Look");
 }
@@ -69,7 +69,7 @@ fn regions_that_fail_alike_are_one_line_and_each_one_that_is_stopped_has_its_own
     let denied = shown(&of("AccessDenied"));
     assert_eq!(denied.len(), 1);
     assert!(denied[0].starts_with("6 regions: expiry: AccessDenied: in eu-central-1: no: eu-central-1; eu-north-1; "));
-    assert!(denied[0].ends_with("; and 1 more, see summary.json"), "{denied:?}");
+    assert!(denied[0].ends_with("; and 1 more, see report.json"), "{denied:?}");
     assert_eq!(shown(&of("MassExpire")).len(), 6, "each names the input for its region");
 }
 
@@ -136,7 +136,7 @@ fn failures_of_the_same_reason_are_one_line_and_name_what_they_were_about() {
         ),
         "{lines:?}"
     );
-    assert!(lines[0].ends_with("; and 2 more, see summary.json"));
+    assert!(lines[0].ends_with("; and 2 more, see report.json"));
     assert_eq!(lines[1], "Snapshots: Ec2Refused: odd: i-2 (web)");
     assert_eq!(lines[2], "Expiries: Ec2Unavailable: silence: snap-1 and 1 more in us-west-2");
     assert_eq!(

@@ -4,7 +4,7 @@ use crate::expiry::Expire;
 use SnapshotState::{Completed, Error};
 
 /// A summary with something in every part.
-fn eventful() -> Summary {
+pub(super) fn eventful() -> Summary {
     let mut early = snapshot("snap-1", "vol-1", Completed);
     early.started = "2026-11-22T01:02:03Z".parse().unwrap();
     let made = [early, snapshot("snap-2", "vol-2", Error)];
@@ -74,7 +74,7 @@ Phases: snapshot, copy, expire
 Account: 111122223333, home region eu-west-1
 Started: 2026-11-22 03:00 UTC; reported: 2026-11-22 04:00 UTC; deadline: 2026-11-22 23:00 UTC
 Execution: https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/arn:aws:states:eu-west-1:111122223333:execution:backup:e1
-Summary: s3://reports/runs/20261122T030000Z/e1/summary.txt, and summary.json in the same folder
+Report: s3://reports/runs/20261122T030000Z/e1/report.html; report.json and summary.txt are in the same folder
 
 Rejected:
   i-9 (old): Retention=\"7d\": allowed is a whole number of days from 1 to 36500
@@ -109,9 +109,17 @@ Snapshots:
     vol-3 /dev/sdc: no snapshot
 ";
     assert_eq!(summary.text(), text);
-    assert_eq!(summary.mail(), text, "it fits");
     let json = serde_json::to_string(&summary).unwrap();
-    assert_eq!(serde_json::from_str::<Summary>(&json).unwrap(), summary, "summary.json reads back");
+    assert_eq!(Summary::read(&json).unwrap(), summary, "report.json reads back");
+    // The summary.json of an earlier version has no version.
+    let mut earlier: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for field in ["version", "timeline"] {
+        earlier.as_object_mut().unwrap().remove(field);
+    }
+    let read = Summary::read(&earlier.to_string()).unwrap();
+    assert_eq!((read.version, read.volumes(), read.problems), (0, summary.volumes(), summary.problems));
+    earlier["version"] = serde_json::json!(99);
+    assert!(Summary::read(&earlier.to_string()).unwrap_err().contains("the version 99"));
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn a_dry_run_says_what_it_would_do_of_the_phases_that_were_asked_for() {
     summary.expiries[0].deleted.clear();
     summary.copies[0].of_new_snapshots = 3;
     summary.dead_letters.clear(); // A dry run touches none.
-    assert_eq!(summary.subject(), "EBS backup 20261122T030000Z in eu-west-1: dry run, 1 tag cannot be used");
+    assert_eq!(summary.headline(), "EBS backup 20261122T030000Z in eu-west-1: dry run, 1 tag cannot be used");
     assert!(summary.is_complete() && summary.cause().is_empty(), "it is no failure");
     let text = summary.text();
     assert!(text.contains("\n\nWould snapshot 3 volumes, copy 5 to us-east-1, delete 3.\n\nA run would report:\n"));
@@ -137,7 +145,7 @@ fn a_dry_run_says_what_it_would_do_of_the_phases_that_were_asked_for() {
     summary.copies.clear();
     assert!(summary.text().contains("\nWould do nothing.\n"));
     summary.problems.push(Problem::new(ProblemKind::WholeRun, "the fleet could not be listed", ""));
-    assert!(summary.subject().contains(": dry run INCOMPLETE") && !summary.is_complete());
+    assert!(summary.headline().contains(": dry run INCOMPLETE") && !summary.is_complete());
     assert!(summary.cause().starts_with("the fleet could not be listed\n"));
 }
 
@@ -161,8 +169,18 @@ fn only_a_complete_full_run_that_acted_is_a_full_backup() {
     }
 }
 
+#[test]
+fn a_name_cannot_begin_a_line_or_turn_what_follows() {
+    let mut summary = eventful();
+    summary.rejected[0].subject = "i-9 (evil\u{202e}\nSnapshots: 9)".into();
+    summary.problems[0].reason = "evil\u{202e}\nno".into();
+    let (text, cause) = (summary.text(), summary.cause());
+    assert!(text.contains("  i-9 (evil\u{fffd} Snapshots: 9): Retention"), "{text}");
+    assert!(cause.starts_with("snap-1: owed a copy in us-east-1: evil\u{fffd} no. "), "{cause}");
+}
+
 /// A summary of many instances with the longest names, and many problems that have nothing in common.
-fn large(instances: usize, problems: usize) -> Summary {
+pub(super) fn large(instances: usize, problems: usize) -> Summary {
     let mut summary = eventful();
     let long = "Zürich-DB-".repeat(25);
     let plans: Vec<InstancePlan> = (0..instances)
@@ -186,38 +204,6 @@ fn large(instances: usize, problems: usize) -> Summary {
 }
 
 #[test]
-fn a_mail_is_cut_by_whole_lines_and_says_so_and_its_problems_counts_and_links_stay() {
-    for (instances, problems) in [(500, 3), (3, 500), (500, 500), (20_000, 0)] {
-        let summary = large(instances, problems);
-        let (mail, text) = (summary.mail(), summary.text());
-        assert!(mail.len() <= 60_000 && text.len() > mail.len(), "{} {}", mail.len(), text.len());
-        assert!(summary.subject().is_ascii() && summary.subject().len() < 100);
-        let whole: Vec<&str> = text.lines().collect();
-        let mut unsaid = whole.len();
-        for line in mail.lines() {
-            match line.strip_prefix("… ") {
-                Some(more) => {
-                    let (count, place) = more.split_once(" more lines in ").unwrap();
-                    assert_eq!(place, "s3://reports/runs/20261122T030000Z/e1/summary.txt");
-                    unsaid -= count.parse::<usize>().unwrap();
-                }
-                None => {
-                    assert!(whole.contains(&line), "not a whole line: {line}");
-                    unsaid -= 1;
-                }
-            }
-        }
-        assert_eq!(unsaid, 0, "each line is there or counted");
-        for part in
-            ["\nSnapshots: ", "\nCopies: ", "\nExpired: ", "\nAccount: ", "\nExecution: https://", "\nSummary: s3://"]
-        {
-            assert!(mail.contains(part), "{part}");
-        }
-        assert!(problems == 0 || mail.contains("\nIncomplete, because:\n  i-0000"), "{}", &mail[..500]);
-    }
-}
-
-#[test]
 fn a_cause_begins_with_the_same_lines_and_says_where_the_rest_is() {
     for problems in [1, 2, 3, 500] {
         let summary = large(1, problems);
@@ -228,7 +214,8 @@ fn a_cause_begins_with_the_same_lines_and_says_where_the_rest_is() {
         assert!(!first.is_empty());
         let told: Vec<&str> = text.lines().skip(3).take(first.len()).map(str::trim_start).collect();
         assert_eq!(*first, told, "whole lines, from the first on");
-        assert!(last.ends_with("s3://reports/runs/20261122T030000Z/e1/summary.txt"), "{last}");
+        let place = "Report: s3://reports/runs/20261122T030000Z/e1/report.html, or summary.txt beside it";
+        assert!(last.ends_with(place), "{last}");
         let more = problems - first.len();
         assert_eq!(last.starts_with(&format!("… {more} more line")), more > 0, "{last}");
     }
@@ -243,7 +230,7 @@ fn a_single_line_that_is_too_long_for_a_cause_is_cut_rather_than_lost() {
         vec![Problem { instances: (0..40).map(named).collect(), ..Problem::new(ProblemKind::NoSnapshot, "no", "") }];
     let cause = summary.cause();
     assert!(cause.chars().count() <= 1_000 && cause.starts_with("i-00000000000000000 (n"), "{cause}");
-    assert!(cause.ends_with("summary.txt") && cause.contains("…\n"), "{cause}");
+    assert!(cause.ends_with("summary.txt beside it") && cause.contains("…\n"), "{cause}");
 }
 
 #[test]

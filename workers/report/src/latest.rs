@@ -1,0 +1,88 @@
+use domain::{
+    ports::{Claims, Storage, Written},
+    report::{Before, Changes, LATEST, LastReport, ListIn, Listed, Moves, Pointed, Summary, moves, read_list},
+    run_files,
+};
+
+/// How often the pointer is tried to be moved: another report may move it at the same moment.
+const MAX_TRIES: usize = 3;
+
+/// What is known of the last report. That it cannot be read is no failure of this one.
+pub(crate) async fn read(storage: &impl Claims) -> LastReport {
+    let (known, _) = pointer(storage).await;
+    if let LastReport::Unknown(why) = &known {
+        tracing::warn!(cause = why, "the last report is not known");
+    }
+    known
+}
+
+/// The pointer, and its version.
+async fn pointer(storage: &impl Claims) -> (LastReport, Result<Option<String>, ()>) {
+    match storage.stored(LATEST).await {
+        Ok(Some(stored)) => (LastReport::read(Some(&stored.body)), Ok(Some(stored.version))),
+        Ok(None) => (LastReport::Nothing, Ok(None)),
+        Err(failure) => (LastReport::Unknown(failure.to_string()), Err(())),
+    }
+}
+
+/// What is different from the last report.
+pub(crate) async fn changes(storage: &impl Storage, before: &Before, now: Option<&Listed>) -> Changes {
+    let mut changes = Changes {
+        since: before.since.clone(),
+        listed: None,
+        not_compared: None,
+        instances: Moves::default(),
+        volumes: Moves::default(),
+    };
+    let (Some(ListIn { run, key }), Some(now)) = (&before.list, now) else { return changes };
+    let read = match storage.read(key).await {
+        Ok(body) => read_list(body.as_deref()),
+        Err(failure) => Err(failure.to_string()),
+    };
+    match read {
+        Ok(then) => {
+            (changes.instances, changes.volumes) = moves(&then, now);
+            changes.listed = Some(run.clone());
+        }
+        Err(why) => changes.not_compared = Some(why),
+    }
+    changes
+}
+
+/// Points at this report, unless a later one is pointed at. A run does not fail because of it.
+pub(crate) async fn point_at(storage: &impl Claims, summary: &Summary) {
+    let run = &summary.run;
+    let list = || ListIn { run: run.id.clone(), key: run.key(run_files::REPORT) };
+    let own = Pointed {
+        run: run.id.clone(),
+        scheduled: run.scheduled,
+        execution: run.execution.clone(),
+        started: run.started,
+        reported: summary.ended,
+        complete: summary.is_complete(),
+        list: summary.listed.is_some().then(list),
+    };
+    for _ in 0..MAX_TRIES {
+        let (known, version) = pointer(storage).await;
+        // What cannot be read may point at a later one.
+        let Ok(version) = version else { break };
+        let Some(latest) = known.after(own.clone()) else {
+            tracing::info!(run = run.id, "a later run has already reported: the pointer stays");
+            return;
+        };
+        let Ok(body) = serde_json::to_string(&latest) else { break };
+        let written = match version {
+            None => storage.create(LATEST, &body).await,
+            Some(version) => storage.replace(LATEST, &body, &version).await,
+        };
+        match written {
+            Ok(Written::As(_)) => return,
+            Ok(Written::Refused | Written::Conflict) => {}
+            Err(failure) => {
+                let (run, error) = (run.id.as_str(), failure.name.as_str());
+                tracing::warn!(run, error, cause = failure.cause, "{LATEST} could not be written");
+            }
+        }
+    }
+    tracing::warn!(run = run.id, "{LATEST} does not point at this report: the next one does not know of it");
+}
