@@ -194,7 +194,8 @@ impl Ran {
 
 /// What to look at after an execution that did not succeed.
 pub(crate) fn next(ran: &Ran, style: &Style, commands: &Commands) -> String {
-    if ran.status == "SUCCEEDED" {
+    // An input that was refused is told by its cause, and left nothing behind.
+    if ran.status == "SUCCEEDED" || ran.run.is_none() {
         return String::new();
     }
     // Without a report it is only known that something has to be looked at.

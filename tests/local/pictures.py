@@ -2,10 +2,11 @@
 
     python tests/local/pictures.py --venvs DIR --program PROGRAM [--into docs/pictures]
 
-`status` and `run --watch` are drawn as they are on a terminal.
+`status` and `run --watch` are drawn as they are on a terminal, and the begin of the run's report as Chromium shows it.
 """
 
 import argparse
+import base64
 import os
 import re
 import subprocess
@@ -13,8 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import browser
 import sample
-from demo import HOME, today
+from demo import HOME, read_files, today
 from stack import ROOT, Stack, deployed
 from terminal import moments
 
@@ -22,7 +24,9 @@ COLUMNS = 110
 # Slow enough for all five slots to be seen in use.
 SETTINGS = {"snapshotSeconds": 3, "copySeconds": 8}
 MAX_BYTES = 150_000
-# Too young for a backup, and one that has lost its tag.
+# Of the report's page.
+WIDTH, HEIGHT = 1100, 1500
+# Too young for a backup.
 NEW = {"tags": {"Name": "new-server", "Backup": "Yes"}, "state": "running", "volumes": [{"device": "/dev/sda1"}]}
 
 
@@ -33,12 +37,19 @@ def main() -> int:
     parser.add_argument("--into", type=Path, default=ROOT / "docs/pictures", help="folder")
     given = parser.parse_args()
     given.into.mkdir(exist_ok=True)
+    if not browser.found():
+        sys.exit(
+            f"there is no browser for the picture of the report: one of {', '.join(browser.NAMES)} has to be installed"
+        )
     with tempfile.TemporaryDirectory(prefix="ebs-snapshots-pictures-") as scratch:
         logs = Path(scratch) / "logs"
         with deployed(given.venvs, logs, HOME, SETTINGS) as stack:
             sample.create(stack, HOME, today())
             program = given.program.resolve()
             draw(given, "run-watch", "ebs-snapshots run --watch", watched(stack, program))
+            page = Path(scratch) / "report.html"
+            page.write_text(read_files(stack)["report.html"])
+            keep(given.into / "report.webp", photographed(page))
             stack.ec2("instances", {"region": HOME, "instances": [NEW]})
             *_, status = moments([program, "status"], environment(stack), COLUMNS)
             draw(given, "status", "ebs-snapshots status", status)
@@ -74,6 +85,14 @@ def watched(stack: Stack, program: Path) -> str:
     if "SUCCEEDED" not in screen:
         sys.exit(f"the run was not complete:\n{screen}")
     return best
+
+
+def photographed(page: Path) -> bytes:
+    with browser.browser(browser.found()) as tab:
+        tab.open(page, WIDTH, "light")
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT, "scale": 1}
+        shot = tab.call("Page.captureScreenshot", format="webp", quality=80, clip=clip, captureBeyondViewport=True)
+    return base64.b64decode(shot["data"])
 
 
 def draw(given: argparse.Namespace, name: str, command: str, text: str) -> None:
