@@ -230,7 +230,12 @@ fn what_is_not_covered_comes_first_and_is_the_exit_code() {
     for width in [80, 140] {
         let done = at_width(&cloud, width, &["status"]);
         assert_eq!(done.code, 1, "{}", done.err);
-        assert!(done.out.lines().all(|line| line.chars().count() <= width.into()), "{}", done.out);
+        // A command stays on one line, so that it can be pasted.
+        assert!(
+            done.out.lines().all(|line| line.chars().count() <= width.into() || line.contains('`')),
+            "{}",
+            done.out
+        );
         assert!(!done.out.contains(['\u{1b}', '\u{202e}']), "{}", done.out);
         golden(&format!("status-behind-{width}"), &done.out);
     }
@@ -288,11 +293,8 @@ fn a_plan_is_what_a_dry_run_plans() {
     for width in [80, 140] {
         golden(&format!("plan-owed-{width}"), &at_width(&cloud, width, &["plan"]).out);
     }
-    // Each verdict once: due, kept for ever, not due.
-    for width in [80, 140] {
-        let done = at_width(&cloud, width, &["snapshots", "--volume", volume]);
-        golden(&format!("snapshots-due-{width}"), &done.out);
-    }
+    // Each verdict once: due, kept for ever, not due. A wide terminal has room for ages, which are of the time of day.
+    golden("snapshots-due-80", &at_width(&cloud, 80, &["snapshots", "--volume", volume]).out);
 }
 
 /// What a program writes on a terminal.
