@@ -73,12 +73,12 @@ def environment(stack: Stack) -> dict[str, str]:
 
 
 def watched(stack: Stack, program: Path) -> str:
-    """The moment at which most copies are in flight."""
+    """The last moment at which as many copies are in flight as ever."""
     best, most = "", -1
     for screen in moments([program, "run", "--watch"], environment(stack), COLUMNS):
         shown = screen.splitlines()[-1]
         in_flight = sum(map(int, re.findall(r"(\d+)/\d+ in flight", shown)))
-        if in_flight > most:
+        if in_flight >= most:
             best, most = screen, in_flight
     if most < 1:
         sys.exit(f"no copies were seen in flight:\n{screen}")

@@ -58,7 +58,7 @@ def main() -> None:
     title, columns = sys.argv[1], int(sys.argv[2])
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True, highlight=False)
     for line in sys.stdin.read().splitlines():
-        console.print(Text.from_ansi(line), soft_wrap=True)
+        console.print(Text.from_ansi(line), overflow="fold")
     # The same picture of the same text: rich makes up another id each time.
     print(console.export_svg(title=title, theme=THEME, code_format=TEMPLATE, unique_id="terminal"), end="")
 
