@@ -74,6 +74,16 @@ measure-overlap: environments build ## Print what two executions make of the sam
 	$(call say,Two executions and ten messages put back by hand (some 4 minutes))
 	@$(VENVS)/moto/bin/python tests/local/measure_copies.py overlap --venvs $(VENVS)
 
+.PHONY: measure-cli
+measure-cli: environments build ## Print what status and plan take of 10,000 volumes (PROGRAM=path: of another build).
+	$(call say,The command line by itself on prepared pages (some 5 minutes without optimisation))
+	@$(VENVS)/moto/bin/python tests/local/measure_cli.py --program $(or $(PROGRAM),$(BINARIES)/ebs-snapshots)
+
+.PHONY: pictures
+pictures: environments build ## Make the pictures of README anew, in docs/pictures.
+	$(call say,Pictures of the demo (some 2 minutes))
+	@$(VENVS)/moto/bin/python tests/local/pictures.py --venvs $(VENVS) --program $(BINARIES)/ebs-snapshots
+
 .PHONY: soak
 soak: environments build ## Make 300 copies to three regions with every fault and killed workers (SOAK_SEED=n again).
 	$(call say,The soak (some 20 minutes))

@@ -55,10 +55,30 @@ fn data(cloud: &Cloud, arguments: &[&str]) -> (i32, Value) {
     (done.code, answer["data"].clone())
 }
 
+/// Ids of letters, whole and as tables show them.
+const LETTER_IDS: [usize; 2] = [8, 36];
+
+/// A text with zeros in place of the ids of letters, so that what stands beside them stays where it is.
+fn without_letters(line: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let (mut masked, mut rest) = (String::new(), line);
+    while let Some(start) = rest.find(is_part) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+        let is_id = LETTER_IDS.contains(&word.len()) && word.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        masked.push_str(before);
+        masked.push_str(&if is_id { "0".repeat(word.len()) } else { word.to_owned() });
+        rest = after;
+    }
+    masked + rest
+}
+
 /// A text without what is another one every time: ids, and the lines about the moment and the runs.
 fn masked(text: &str) -> String {
     let mut masked = String::new();
     for line in text.lines() {
+        let line = without_letters(line);
+        let line = line.as_str();
         if line.starts_with("Last run:") || line.contains(" UTC") {
             masked.push_str("(about this moment)\n");
             continue;
@@ -127,10 +147,14 @@ fn an_empty_account_is_well_and_told_that_nothing_asks_for_a_backup() {
     let mut cloud = cloud();
     let stack = cloud.stack(HOME);
     complete_run(&cloud, &stack);
-    let done = at_width(&cloud, 80, &["status"]);
-    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
-    golden("status-empty-80", &done.out);
-    assert_eq!(done.err, "", "no progress but on a terminal");
+    for width in [80, 140] {
+        for command in ["status", "plan"] {
+            let done = at_width(&cloud, width, &[command]);
+            assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+            assert_eq!(done.err, "", "no progress but on a terminal");
+            golden(&format!("{command}-empty-{width}"), &done.out);
+        }
+    }
     for command in [&["status"][..], &["plan"], &["executions"], &["dlq", "list"]] {
         assert_eq!(data(&cloud, command).0, 0, "{command:?}");
     }
@@ -167,6 +191,9 @@ fn a_healthy_fleet_is_covered_at_every_width() {
         found["snapshots"].as_array().unwrap().iter().map(|s| s["region"].as_str().unwrap()).collect();
     assert_eq!((code, regions), (0, vec![HOME, "us-east-1"]));
     assert!(found["snapshots"][0]["verdict"].as_str().unwrap().starts_with("kept: not due until"), "{found}");
+    for width in [80, 140] {
+        golden(&format!("snapshots-{width}"), &at_width(&cloud, width, &["snapshots", "--volume", volume]).out);
+    }
     let (_, of_instance) = data(&cloud, &["snapshots", "--instance", &ids[1].0]);
     assert_eq!(of_instance["snapshots"], found["snapshots"]);
     assert_eq!(cloud.mutating_calls(), Vec::<Value>::new());
@@ -203,7 +230,12 @@ fn what_is_not_covered_comes_first_and_is_the_exit_code() {
     for width in [80, 140] {
         let done = at_width(&cloud, width, &["status"]);
         assert_eq!(done.code, 1, "{}", done.err);
-        assert!(done.out.lines().all(|line| line.chars().count() <= width.into()), "{}", done.out);
+        // A command stays on one line, so that it can be pasted.
+        assert!(
+            done.out.lines().all(|line| line.chars().count() <= width.into() || line.contains('`')),
+            "{}",
+            done.out
+        );
         assert!(!done.out.contains(['\u{1b}', '\u{202e}']), "{}", done.out);
         golden(&format!("status-behind-{width}"), &done.out);
     }
@@ -258,7 +290,38 @@ fn a_plan_is_what_a_dry_run_plans() {
     assert_eq!(goes, lines(&format!("expire-{HOME}.jsonl"), "/snapshots/0/id"));
     assert_eq!(goes, [json!(due)]);
     assert_eq!(cloud.mutating_calls(), Vec::<Value>::new());
-    golden("plan-owed-80", &at_width(&cloud, 80, &["plan"]).out);
+    for width in [80, 140] {
+        golden(&format!("plan-owed-{width}"), &at_width(&cloud, width, &["plan"]).out);
+    }
+    // Each verdict once: due, kept for ever, not due. A wide terminal has room for ages, which are of the time of day.
+    golden("snapshots-due-80", &at_width(&cloud, 80, &["snapshots", "--volume", volume]).out);
+}
+
+/// What a program writes on a terminal.
+fn on_a_terminal(cloud: &Cloud, variables: &[(&str, &str)]) -> String {
+    let own = env::current_exe().unwrap().parent().unwrap().with_file_name("ebs-snapshots");
+    let command = format!("{} --region {HOME} --stack-name {} status", own.display(), stack_name(HOME));
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).stdin(Stdio::null());
+    script.env_clear().envs(cloud.environment()).envs([("TERM", "xterm"), ("PATH", "/usr/bin:/bin")]);
+    let done: Done = script.envs(variables.iter().copied()).output().unwrap().into();
+    assert_eq!(done.code, 0, "{}", done.out);
+    done.out
+}
+
+#[test]
+fn colours_and_progress_are_for_terminals_and_colours_for_those_who_want_them() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    complete_run(&cloud, &stack);
+    healthy(&cloud);
+    let (green, progress) = ("\u{1b}[32mcovered", "snapshots in eu-west-1");
+    let shown = on_a_terminal(&cloud, &[]);
+    assert!(shown.contains(green) && shown.contains(progress), "{shown}");
+    let shown = on_a_terminal(&cloud, &[("NO_COLOR", "1")]);
+    assert!(!shown.contains("\u{1b}[3") && shown.contains("covered: 3 volumes"), "{shown}");
+    let piped = at_width(&cloud, 80, &["status"]);
+    assert!(!piped.out.contains('\u{1b}') && piped.err.is_empty(), "{}{}", piped.out, piped.err);
 }
 
 #[test]
@@ -438,6 +501,15 @@ fn letters_that_must_not_come_back_are_refused_and_those_that_fail_again_are_tol
     let crashed =
         listed["letters"].as_array().unwrap().iter().filter(|letter| letter["error"] == "WorkerCrashed").count();
     assert_eq!(crashed, 4, "what has no attributes was moved by SQS itself");
+    for width in [80, 140] {
+        let done = at_width(&cloud, width, &["dlq", "list"]);
+        assert!(
+            done.out.lines().all(|line| line.chars().count() <= width.into() || line.contains('`')),
+            "{}",
+            done.out
+        );
+        golden(&format!("dlq-list-{width}"), &done.out);
+    }
 
     let (code, retried) = data(&cloud, &["dlq", "retry", "--all", "--timeout", "60"]);
     assert_eq!(code, 1);
@@ -455,6 +527,10 @@ fn letters_that_must_not_come_back_are_refused_and_those_that_fail_again_are_tol
     assert!(word == "failed" && why.contains("SnapshotNotFound"), "{word}: {why}");
     for output in [&["dlq", "list"][..], &["dlq", "list", "--output", "json"]] {
         assert!(!run(&cloud, output).out.contains(secret), "a token is a secret");
+    }
+    for width in [80, 140] {
+        let done = at_width(&cloud, width, &["dlq", "retry", "--all", "--timeout", "60"]);
+        golden(&format!("dlq-retry-{width}"), &done.out);
     }
     // The refused ones lie where they were; the one that failed again has its reason now.
     until("all letters are shown again", || {

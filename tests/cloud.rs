@@ -324,7 +324,8 @@ impl Cloud {
         .unwrap()
     }
 
-    fn form(&self, region: &str, service: &str, body: &str) -> String {
+    /// Calls an AWS service that takes a form and answers XML.
+    pub fn form(&self, region: &str, service: &str, body: &str) -> String {
         let request = self
             .http
             .post(&self.aws)
@@ -569,7 +570,7 @@ fn authorization(region: &str, service: &str) -> String {
     )
 }
 
-fn between(text: &str, open: &str, close: &str) -> Vec<String> {
+pub fn between(text: &str, open: &str, close: &str) -> Vec<String> {
     text.split(open).skip(1).filter_map(|rest| Some(rest.split_once(close)?.0.to_owned())).collect()
 }
 

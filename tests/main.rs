@@ -17,6 +17,7 @@ mod expiry;
 mod hooks;
 mod input;
 mod limits;
+mod night_call;
 mod nights;
 mod owed;
 mod protection;

@@ -19,6 +19,11 @@ Exit codes:
   2  the command line cannot be used, or names what does not exist
   3  AWS refused or could not be reached, at least in part: the answer is not whole";
 
+/// The name of the stack, where nothing else is said.
+pub const STACK: &str = "ebs-snapshots";
+/// The variable that says another one.
+pub const STACK_VARIABLE: &str = "EBS_SNAPSHOTS_STACK";
+
 /// What is backed up, what a run would do, what went wrong, and what to do now.
 #[derive(Debug, Parser)]
 #[command(name = "ebs-snapshots", version, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -41,7 +46,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<Region>,
     /// Name of the stack
-    #[arg(long, global = true, value_name = "NAME", env = "EBS_SNAPSHOTS_STACK", default_value = "ebs-snapshots")]
+    #[arg(long, global = true, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
     pub stack_name: String,
     /// A table for people, or JSON for scripts
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]

@@ -28,6 +28,14 @@ pub struct Context<'a, E, S, O> {
     pub progress: &'a Progress,
 }
 
+impl<'a, E, S, O> Context<'a, E, S, O> {
+    /// The same with another EC2.
+    pub fn with_ec2<Other>(&self, ec2: &'a Other) -> Context<'a, Other, S, O> {
+        let Self { storage, operations, stack, now, progress, .. } = *self;
+        Context { ec2, storage, operations, stack, now, progress }
+    }
+}
+
 /// A region that did not answer, or refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Unreadable {

@@ -12,8 +12,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    commands::Commands,
     context::Context,
-    show::{View, age, plain, took},
+    show::{View, ago, plain, took},
     table::{Style, Tone, cell, table, toned},
     trouble::{Code, Trouble},
 };
@@ -25,6 +26,9 @@ pub struct Executions {
     pub now: DateTime<Utc>,
     /// The newest first.
     pub executions: Vec<Ran>,
+    /// How commands are named.
+    #[serde(skip)]
+    pub commands: Commands,
 }
 
 /// An execution.
@@ -55,6 +59,9 @@ pub struct Ran {
     pub error: Option<String>,
     /// What it owes, the worst first.
     pub problems: Vec<String>,
+    /// The command that comes next.
+    #[serde(skip)]
+    pub next: Option<String>,
 }
 
 /// What an execution made.
@@ -85,7 +92,7 @@ pub async fn look<E, S: Storage, O: Operations>(
         let whole = operations.execution(&listed.arn).await?;
         executions.push(ran(whole, stack.settings.run_hours, *storage).await);
     }
-    Ok(Executions { now: *now, executions })
+    Ok(Executions { now: *now, executions, commands: stack.commands.clone() })
 }
 
 pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Storage) -> Ran {
@@ -123,6 +130,7 @@ pub(crate) async fn ran(execution: Execution, run_hours: u32, storage: &impl Sto
         made: summary.as_ref().map(Made::from),
         unknown,
         error: Some(execution.error).filter(|error| !error.is_empty()),
+        next: summary.as_ref().map(Summary::next_step),
         problems,
     }
 }
@@ -184,6 +192,17 @@ impl Ran {
     }
 }
 
+/// What to look at after an execution that did not succeed.
+pub(crate) fn next(ran: &Ran, style: &Style, commands: &Commands) -> String {
+    // An input that was refused is told by its cause, and left nothing behind.
+    if ran.status == "SUCCEEDED" || ran.run.is_none() {
+        return String::new();
+    }
+    // Without a report it is only known that something has to be looked at.
+    let next = commands.line(ran.next.as_deref().unwrap_or("dlq list"));
+    format!("\n{}\n", style.wrapped(&format!("Run next: {next}"), 0))
+}
+
 impl View for Executions {
     const COMMAND: &'static str = "executions";
 
@@ -194,7 +213,7 @@ impl View for Executions {
 
     fn text(&self, style: &Style) -> String {
         if self.executions.is_empty() {
-            return "there was no execution yet: `ebs-snapshots run` starts one\n".into();
+            return format!("there was no execution yet: {} starts one\n", self.commands.line("run --watch"));
         }
         let row = |ran: &Ran| {
             let tone = match ran.status.as_str() {
@@ -206,7 +225,7 @@ impl View for Executions {
             let error = ran.error.as_ref().map_or(String::new(), |error| format!(" {}", plain(error)));
             let mut row = vec![
                 cell(ran.run.clone().unwrap_or_default()),
-                cell(format!("{} ago", age(self.now - ran.started))),
+                cell(ago(self.now - ran.started)),
                 toned(format!("{}{error}", ran.status), tone),
                 cell(ran.what()),
                 cell(ran.made_words()),
@@ -229,6 +248,7 @@ impl View for Executions {
             for problem in &last.problems {
                 text.push_str(&format!("  {}\n", style.wrapped(&plain(problem), 4)));
             }
+            text.push_str(&next(last, style, &self.commands));
         }
         text
     }
@@ -238,6 +258,7 @@ impl View for Executions {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::fake::golden;
     use domain::fake::FakeStorage;
     use serde_json::json;
 
@@ -269,13 +290,15 @@ mod tests {
         for each in [duplicate, failed] {
             executions.push(ran(each, 20, &storage).await);
         }
-        let view = Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions };
+        let view =
+            Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions, commands: Default::default() };
         assert_eq!(view.code(), Code::Owed, "the one before counts");
         let watched = crate::run::Started {
             execution: ARN.into(),
             console: None,
             input: json!({}),
             ended: Some(view.executions[0].clone()),
+            commands: Default::default(),
         };
         let text = watched.text(&Style { width: Some(80), colour: false });
         assert!(watched.code() == Code::Owed && text.contains("did nothing") && text.contains(":e0"), "{text}");
@@ -287,7 +310,11 @@ mod tests {
         let ran = ran(execution("FAILED", &json!({"phases": ["copy"]})), 20, &storage).await;
         assert_eq!((ran.run.as_deref(), ran.phases.clone(), ran.made), (Some("20261122T030007Z"), vec!["copy"], None));
         assert_eq!(ran.problems, ["the cause"]);
-        let view = Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions: vec![ran] };
+        let view = Executions {
+            now: "2026-11-22T12:00:00Z".parse().unwrap(),
+            executions: vec![ran],
+            commands: Default::default(),
+        };
         assert_eq!(view.code(), Code::Owed);
         let text = view.text(&Style { width: Some(80), colour: false });
         assert!(text.contains("FAILED") && text.contains("no report") && text.contains("the cause"), "{text}");
@@ -315,5 +342,46 @@ mod tests {
         let newer = look("report.json", Some(2)).await;
         assert_eq!(newer.made, None);
         assert!(newer.made_words().starts_with("not known: its report has the version 2"), "{}", newer.made_words());
+    }
+
+    #[tokio::test]
+    async fn executions_of_each_kind_fit_the_terminal() {
+        let storage = FakeStorage::default();
+        let running = Execution { ended: None, cause: String::new(), ..execution("RUNNING", &json!({})) };
+        let failed = Execution {
+            error: "BackupIncomplete".into(),
+            cause: "1 problem: us-east-1: 2 copies are owed: AccessDenied: UnauthorizedOperation: You are not \
+                authorized to perform this operation. Grant the permission. The next run makes them"
+                .into(),
+            ..execution("FAILED", &json!({}))
+        };
+        let well = |input| Execution { cause: String::new(), ..execution("SUCCEEDED", input) };
+        let (full, dry) = (json!({}), json!({"dryRun": true}));
+        let refused = Execution {
+            error: "InvalidInput".into(),
+            cause: "phases: \"delete\" is none of snapshot, copy, expire".into(),
+            ..execution("FAILED", &json!({"phases": ["delete"]}))
+        };
+        let mut executions = Vec::new();
+        for each in [running, failed, well(&full), well(&dry), execution("TIMED_OUT", &full), refused] {
+            executions.push(ran(each, 20, &storage).await);
+        }
+        let made = Made { snapshots: 120, planned: 120, copies: 238, owed: 2, expired: 117 };
+        executions[1].made = Some(made);
+        executions[2].made = Some(Made { copies: 240, owed: 0, ..made });
+        executions[3].made = Some(made);
+        let view =
+            Executions { now: "2026-11-22T12:00:00Z".parse().unwrap(), executions, commands: Default::default() };
+        golden("executions", &view);
+        let ended = Some(view.executions[1].clone());
+        let started = crate::run::Started {
+            execution: ARN.into(),
+            console: None,
+            input: full,
+            ended,
+            commands: Default::default(),
+        };
+        golden("run-ended", &started);
+        golden("executions-empty", &Executions { executions: Vec::new(), ..view });
     }
 }

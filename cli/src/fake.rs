@@ -1,11 +1,26 @@
-//! Step Functions and SQS in memory, for the tests of the commands.
+//! Step Functions and SQS in memory, and what is expected on a screen, for the tests of the commands.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, env, fs};
 
 use domain::{
     error::{ErrorName, Failure},
     operations::{Execution, Letter, MapProgress, Operations},
 };
+
+use crate::{show::View, table::Style};
+
+/// Compares an answer at 80 and at 140 columns with files in tests/golden; GOLDEN=write writes them anew, to be read
+/// before they are committed.
+pub(crate) fn golden(name: &str, view: &impl View) {
+    for width in [80, 140] {
+        let text = view.text(&Style { width: Some(width), colour: false });
+        let path = format!("{}/../tests/golden/{name}-{width}.txt", env!("CARGO_MANIFEST_DIR"));
+        if env::var("GOLDEN").is_ok_and(|word| word == "write") {
+            fs::write(&path, &text).expect("the file can be written");
+        }
+        assert_eq!(text, fs::read_to_string(&path).unwrap_or_default(), "{path}");
+    }
+}
 
 /// Step Functions and SQS in memory.
 #[derive(Debug, Default)]

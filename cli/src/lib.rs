@@ -5,11 +5,13 @@
 //! functions that a run uses. `main.rs` alone knows AWS.
 
 pub mod args;
+pub mod commands;
 pub mod context;
 pub mod dlq;
 pub mod executions;
 #[cfg(test)]
 mod fake;
+pub mod once;
 pub mod plan;
 pub mod progress;
 pub mod run;

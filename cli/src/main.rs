@@ -7,6 +7,7 @@ use chrono::Utc;
 use clap::{CommandFactory as _, Parser as _};
 use ebs_snapshots::{
     args::{Arguments, Command, Common, Dlq, Output},
+    commands::Commands,
     context::Context,
     dlq, executions, plan,
     progress::Progress,
@@ -54,7 +55,8 @@ async fn connected(common: &Common) -> Result<(Operator, Stack), Trouble> {
              shows what there is)"
         ))
     })?;
-    let stack = Stack::read(name, home, described)?;
+    let mut stack = Stack::read(name, home, described)?;
+    stack.commands = Commands::of(common);
     Ok((operator, stack))
 }
 

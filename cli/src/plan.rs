@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::{
     context::{Context, Unreadable, each_region},
+    once::Once,
     show::View,
     status::Unprotected,
     table::Style,
@@ -138,6 +139,8 @@ pub struct Judgement {
 
 /// Looks at everything that a run looks at.
 pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Result<Plan, Trouble> {
+    let once = Once::new(context.ec2);
+    let context = &context.with_ec2(&once);
     let Context { ec2, stack, now, progress, .. } = context;
     let (home, settings) = (&stack.home, &stack.settings);
     progress.say("instances and volumes");
@@ -145,7 +148,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     let (plans, mut rejected) = policy::plan(&fleet, settings.default_retention, &settings.hook_documents);
     progress.say(format!("snapshots in {home}"));
     let (destinations, elsewhere) = survey::copy_regions(*ec2, &fleet, &plans).await?;
-    let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
+    let sources = ec2.all(home).await?;
     let (left_out, _) = survey::left_out(*ec2, &fleet.regions, settings).await;
     rejected.extend(elsewhere.into_iter().chain(left_out));
 
@@ -155,7 +158,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     let rules = CopyRules::new(home, &run, settings, *now);
     let destinations: Vec<Region> = destinations.into_iter().collect();
     let (copies, mut unreadable) = each_region(&destinations, progress, async |region: Region| {
-        let there = ec2.snapshots(&region, &SnapshotFilter::CopiesFrom(home.clone())).await?;
+        let there = ec2.all(&region).await?;
         Ok::<_, Failure>(copies_to(region, &plans, &sources, &there, &living, &rules))
     })
     .await;
@@ -175,7 +178,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
         now: *now,
         instances,
         rejected,
-        unprotected: without_word(&fleet, &sources).0.into_iter().map(Unprotected::from).collect(),
+        unprotected: without_word(&fleet, sources.iter()).0.into_iter().map(Unprotected::from).collect(),
         copies: copies.into_iter().filter(|copies| !copies.is_empty()).collect(),
         expiries: expiries.into_iter().filter(|expiry| !expiry.is_empty()).collect(),
         unreadable,

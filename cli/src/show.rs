@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use chrono::TimeDelta;
 use domain::error::cut;
 use serde::Serialize;
 use serde_json::json;
@@ -51,6 +52,14 @@ pub fn write(text: &str) {
 /// Whether standard output is a terminal.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// How long ago something was.
+pub fn ago(passed: TimeDelta) -> String {
+    match age(passed) {
+        now if now == "now" => now,
+        passed => format!("{passed} ago"),
+    }
 }
 
 /// Characters of a name in a table, at most.

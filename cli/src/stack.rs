@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{ids::Region, operations::StackDescription, settings::Settings};
 
-use crate::{args::Queue, trouble::Trouble};
+use crate::{args::Queue, commands::Commands, trouble::Trouble};
 
 /// The stack that a command is about.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Stack {
     pub is_scheduled: bool,
     /// `MaxHoursWithoutRun`; none where it is off.
     pub max_hours_without_run: Option<u32>,
+    /// How messages name commands about it.
+    pub commands: Commands,
     outputs: BTreeMap<String, String>,
 }
 
@@ -45,6 +47,7 @@ impl Stack {
             schedule: parameter("ScheduleExpression", "cron(0 3 * * ? *)"),
             is_scheduled: parameter("ScheduleState", "ENABLED") == "ENABLED",
             max_hours_without_run: parameter("MaxHoursWithoutRun", "48").parse().ok().filter(|hours| *hours > 0),
+            commands: Commands::default(),
             outputs,
         };
         stack.output("StateMachineArn")?;

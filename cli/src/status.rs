@@ -9,12 +9,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     cost,
     coverage::{NewestBackups, State, allowed_age, coverage},
-    fleet::Fleet,
+    fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},
-    protection::{self, without_word},
+    protection::{self, volumes_without_word, without_word},
     report::Named,
     survey,
     tags::backup_word,
@@ -22,6 +22,7 @@ use domain::{
 use serde::Serialize;
 
 use crate::{
+    commands::Commands,
     context::{Context, Unreadable, each_region},
     show::View,
     table::Style,
@@ -66,6 +67,9 @@ pub struct Status {
     pub cost: Cost,
     /// Regions that did not answer.
     pub unreadable: Vec<Unreadable>,
+    /// How commands are named.
+    #[serde(skip)]
+    pub commands: Commands,
 }
 
 /// A volume that has backups, and of which no tag says whether it is backed up.
@@ -143,10 +147,17 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
     progress.say("executions");
     let runs = last_run::look(*operations, stack, *now).await?;
     progress.say(format!("snapshots in {}", stack.home));
-    let sources = ec2.snapshots(&stack.home, &SnapshotFilter::Automated).await?;
     let newest = RefCell::new(NewestBackups::new(stack.home.clone()));
     newest.borrow_mut().note_region(&stack.home);
-    sources.iter().for_each(|source| newest.borrow_mut().note(&stack.home, source));
+    // An account may have a hundred thousand: no more of them is kept than has to be told.
+    let (wordless, mut of_wordless) = (volumes_without_word(&fleet), Vec::new());
+    let mut note = |source: Snapshot| {
+        newest.borrow_mut().note(&stack.home, &source);
+        if source.volume.as_ref().is_some_and(|volume| wordless.contains(volume)) {
+            of_wordless.push(source);
+        }
+    };
+    ec2.each_snapshot(&stack.home, &SnapshotFilter::Automated, &mut note).await?;
     let destinations: BTreeSet<Region> = plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()).collect();
     let destinations: Vec<Region> = destinations.into_iter().collect();
     progress.say("copies");
@@ -169,12 +180,13 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
         allowed_hours: allowed.map(|allowed| allowed.num_hours()),
         cost: cost::of(&covered),
         volumes: covered.into_iter().map(Volume::from).collect(),
-        unprotected: without_word(&fleet, &sources).0.into_iter().map(Unprotected::from).collect(),
+        unprotected: without_word(&fleet, &of_wordless).0.into_iter().map(Unprotected::from).collect(),
         detached: detached(&fleet, &newest, &stack.home),
         rejected,
         instances: Instances { protected: plans.len(), without_word: without(&fleet) },
         runs,
         unreadable,
+        commands: stack.commands.clone(),
     })
 }
 

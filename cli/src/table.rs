@@ -2,7 +2,7 @@
 
 use std::env;
 
-use comfy_table::{Cell as Drawn, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell as Drawn, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 /// From so many columns on there is room for what is good to know.
 const WIDE: u16 = 120;
@@ -43,18 +43,31 @@ impl Style {
     pub fn wrapped(&self, text: &str, indent: usize) -> String {
         let width = usize::from(self.width.unwrap_or(u16::MAX)).max(20);
         let (mut lines, mut line) = (Vec::new(), String::new());
-        for word in text.split_whitespace() {
+        for word in words(text) {
             if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width - indent.min(10) {
                 lines.push(std::mem::take(&mut line));
             }
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word);
         }
         lines.push(line);
         lines.join(&format!("\n{}", " ".repeat(indent)))
     }
+}
+
+/// The words of a text. A command between backticks is one, since a line break inside would end it where it is pasted.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut command): (Vec<String>, bool) = (Vec::new(), false);
+    for word in text.split_whitespace() {
+        match words.last_mut() {
+            Some(last) if command => *last = format!("{last} {word}"),
+            _ => words.push(word.to_owned()),
+        }
+        command ^= word.matches('`').count() % 2 == 1;
+    }
+    words
 }
 
 /// What a cell says of itself.
@@ -107,6 +120,21 @@ pub fn cell(text: impl Into<String>) -> Cell {
     toned(text, Tone::Plain)
 }
 
+/// Columns that stand around what a cell says.
+const PADDING: usize = 2;
+/// A word that is not longer is never broken: an id that is broken cannot be copied.
+const MAX_WHOLE: usize = 32;
+
+/// What keeps the words of each column whole.
+fn whole_words<'a>(columns: usize, rows: &'a [Vec<Cell>]) -> impl Iterator<Item = ColumnConstraint> + use<'a> {
+    (0..columns).map(|column| {
+        let cells = rows.iter().filter_map(move |row| row.get(column));
+        let words = cells.flat_map(|cell| cell.text.split_whitespace()).map(|word| word.chars().count());
+        let longest = words.filter(|length| *length <= MAX_WHOLE).max().unwrap_or(0);
+        ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(longest + PADDING).unwrap_or(u16::MAX)))
+    })
+}
+
 /// A table; empty without rows. Every line ends with a line feed and without blanks.
 pub fn table(style: &Style, heads: &[&str], rows: Vec<Vec<Cell>>) -> String {
     if rows.is_empty() {
@@ -123,6 +151,9 @@ pub fn table(style: &Style, heads: &[&str], rows: Vec<Vec<Cell>>) -> String {
         table.force_no_tty();
     }
     table.set_header(heads.iter().map(|head| head.to_uppercase()));
+    if style.width.is_some() {
+        table.set_constraints(whole_words(heads.len(), &rows));
+    }
     for row in rows {
         let drawn = |Cell { text, tone }: Cell| match tone.colour() {
             Some(colour) => Drawn::new(text).fg(colour),
@@ -153,6 +184,9 @@ mod tests {
         let narrow = table(&style(Some(60), false), &["volume", "here"], rows());
         assert!(narrow.lines().all(|line| line.chars().count() <= 60) && narrow.lines().count() > 2, "{narrow}");
         assert!(!narrow.contains('\u{1b}') && narrow.lines().all(|line| line == line.trim_end()));
+        let sentence = || vec![vec![cell("snap-0123456789abcdef0"), cell("kept: not due until 2026-11-29")]];
+        let narrow = table(&style(Some(44), false), &["snapshot", "verdict"], sentence());
+        assert!(narrow.contains("snap-0123456789abcdef0 ") && narrow.lines().count() == 3, "{narrow}");
         assert!(table(&style(Some(60), true), &["volume", "here"], rows()).contains('\u{1b}'));
         assert_eq!(table(&style(None, false), &["volume", "here"], rows()).lines().count(), 2, "as wide as it gets");
         assert_eq!(table(&style(None, false), &["volume"], vec![]), "");
@@ -162,5 +196,7 @@ mod tests {
     fn a_paragraph_fits_the_width() {
         let text = style(Some(30), false).wrapped(&"word ".repeat(20), 2);
         assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
+        let text = style(Some(30), false).wrapped("look: `ebs-snapshots --region eu-west-1 status` says it", 2);
+        assert_eq!(text, "look:\n  `ebs-snapshots --region eu-west-1 status`\n  says it");
     }
 }

@@ -1,11 +1,12 @@
 """A fleet with its snapshots, prepared as the pages in which EC2 describes it."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from ec2_answers import answer
+from ec2_answers import GIB, answer
 from ec2_state import ACCOUNT, COPY_VOLUME
 
 # As ec2_answers.py writes it in XML.
@@ -26,6 +27,12 @@ class Scene:
     snapshots: int
     region: str = HOME
     copied: bool = True
+    days: int = DAYS
+    retention: int = RETENTION
+
+    @property
+    def volumes(self) -> range:
+        return range(self.snapshots // self.days)
 
     def __str__(self) -> str:
         if self.region == AWAY:
@@ -34,36 +41,29 @@ class Scene:
 
     def expected(self) -> int:
         """How many are due: a copy stays where its source is kept for ever."""
-        return self.snapshots * (DAYS - RETENTION) // DAYS - len(range(0, self.snapshots // DAYS, KEPT_EVERY))
+        return len(self.volumes) * (self.days - self.retention) - len(self.volumes[::KEPT_EVERY])
+
+    def sources(self) -> Iterator[Shape]:
+        return (source(self, volume, age) for volume in self.volumes for age in reversed(range(self.days)))
+
+    def instances(self) -> Iterator[Shape]:
+        return (instance(volume, self.copied) for volume in self.volumes[::2])
 
 
 def prepared(scene: Scene) -> Callable[[dict[str, str], str], bytes]:
     """A function from a call's parameters and region to its answer, every page of it prepared."""
-    volumes = range(scene.snapshots // DAYS)
-    sources = [source(volume, age, scene.copied) for volume in volumes for age in reversed(range(DAYS))]
-    instances = [instance(volume, scene.copied) for volume in volumes[::2]]
+    sources = list(scene.sources())
     pages = {
         ("DescribeSnapshots", HOME, ""): rendered("DescribeSnapshots", "snapshotSet", sources),
         ("DescribeSnapshots", HOME, "tag-key"): rendered(
             "DescribeSnapshots", "snapshotSet", [one for one in sources if is_kept(one)]
         ),
-        ("DescribeInstances", HOME, "tag-key"): rendered("DescribeInstances", "reservationSet", instances),
-        ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", list(map(volume_shape, volumes))),
-        ("DescribeRegions", HOME, ""): rendered(
-            "DescribeRegions",
-            "regionInfo",
-            [
-                {
-                    "regionName": name,
-                    "regionEndpoint": f"ec2.{name}.amazonaws.com",
-                    "optInStatus": "opt-in-not-required",
-                }
-                for name in (HOME, AWAY)
-            ],
-        ),
+        ("DescribeInstances", HOME, "tag-key"): rendered("DescribeInstances", "reservationSet", scene.instances()),
+        ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", map(volume_shape, scene.volumes)),
+        ("DescribeRegions", HOME, ""): regions(),
     }
     if scene.copied:
-        copies = rendered("DescribeSnapshots", "snapshotSet", list(map(copy, sources)))
+        copies = rendered("DescribeSnapshots", "snapshotSet", map(copy, sources))
         pages["DescribeSnapshots", AWAY, ""] = pages["DescribeSnapshots", AWAY, "tag:Type"] = copies
 
     def answered(params: dict[str, str], region: str) -> bytes:
@@ -73,15 +73,22 @@ def prepared(scene: Scene) -> Callable[[dict[str, str], str], bytes]:
     return answered
 
 
-def rendered(action: str, name: str, items: list[Shape]) -> list[bytes]:
-    starts = range(0, len(items), PAGE) or [0]
-    return [
-        answer(
-            action,
-            {name: items[start : start + PAGE], "nextToken": start // PAGE + 1 if start + PAGE < len(items) else None},
-        ).encode()
-        for start in starts
+def rendered(action: str, name: str, items: Iterable[Shape]) -> list[bytes]:
+    items, pages = iter(items), []
+    page, following = list(islice(items, PAGE)), list(islice(items, PAGE))
+    while True:
+        pages.append(answer(action, {name: page, "nextToken": len(pages) + 1 if following else None}).encode())
+        if not following:
+            return pages
+        page, following = following, list(islice(items, PAGE))
+
+
+def regions() -> list[bytes]:
+    names = [
+        {"regionName": name, "regionEndpoint": f"ec2.{name}.amazonaws.com", "optInStatus": "opt-in-not-required"}
+        for name in (HOME, AWAY)
     ]
+    return rendered("DescribeRegions", "regionInfo", names)
 
 
 def identifier(kind: str, number: int) -> str:
@@ -96,24 +103,24 @@ def devices(instance_number: int) -> list[tuple[str, int]]:
     return [(device, instance_number * 2 + n) for n, device in enumerate(("/dev/sda1", "/dev/sdf"))]
 
 
-def source(volume: int, age: int, copied: bool) -> Shape:
+def source(scene: Scene, volume: int, age: int) -> Shape:
     begun = NOW - datetime.timedelta(days=age)
     owner = identifier("i", volume // 2)
     tags = {
         "Name": f"server-{volume // 2}",
         "CreatedOn": str(begun.date()),
-        "DeleteOn": str(begun.date() + datetime.timedelta(days=RETENTION)),
+        "DeleteOn": str(begun.date() + datetime.timedelta(days=scene.retention)),
         "Type": "Automated",
         "BackupRun": begun.strftime("%Y%m%dT030000Z"),
         "SourceInstanceId": owner,
         "Devices": " ".join(f"{device}={identifier('vol', number)}" for device, number in devices(volume // 2)),
     }
-    if copied:
+    if scene.copied:
         # Kept for longer there: a due source stays while its copy is owed, so that the copies are looked for.
         tags.update(BackupCrossRegion=AWAY, RetentionCrossRegion="3650")
-    if age == DAYS - 1 and volume % KEPT_EVERY == 0:
+    if age == scene.days - 1 and volume % KEPT_EVERY == 0:
         tags["KeepForever"] = "audit"
-    number = volume * DAYS + age
+    number = volume * scene.days + age
     return snapshot(identifier("snap", number), identifier("vol", volume), begun, f"{tags['Name']} - {owner}", tags)
 
 
@@ -145,6 +152,7 @@ def snapshot(own: str, volume: str, begun: datetime.datetime, description: str, 
         "progress": "100%",
         "ownerId": ACCOUNT,
         "volumeSize": 100,
+        "fullSnapshotSizeInBytes": 100 * GIB,
         "description": description,
         "encrypted": False,
         "storageTier": "standard",

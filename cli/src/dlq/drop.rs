@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     args,
+    commands::Commands,
     context::Context,
     show::{View, counted, plain},
     table::Style,
@@ -63,7 +64,7 @@ pub async fn drop_letters<E, S, O: Operations>(
     }
     for held in &chosen {
         match operations.delete(stack.dead_letter_queue(held.queue)?, &held.letter).await {
-            Ok(()) => end.dropped.push(Shown::of(held)),
+            Ok(()) => end.dropped.push(Shown::of(held, &stack.commands)),
             Err(failure) => end.failed.push((held.letter.id.clone(), failure.cause)),
         }
     }
@@ -72,7 +73,7 @@ pub async fn drop_letters<E, S, O: Operations>(
 
 fn is_agreed(chosen: &[Held]) -> bool {
     for held in chosen {
-        let shown = Shown::of(held);
+        let shown = Shown::of(held, &Commands::default());
         let queue = format!("{:?}", held.queue).to_lowercase();
         eprintln!("  {} {queue}: {}, {}", short(&shown.id), plain(&shown.error), plain(&shown.about_words()));
     }

@@ -5,6 +5,7 @@ use futures::future::join_all;
 
 use crate::{
     args::{self, Queue},
+    commands::Commands,
     stack::Stack,
     trouble::Trouble,
 };
@@ -58,10 +59,17 @@ pub(super) async fn show_again(operations: &impl Operations, stack: &Stack, lett
 }
 
 /// Those that are meant, and the others. An id that is of none, or of several, is a usage error.
-pub(super) fn choose(held: Vec<Held>, asked: &args::Letters) -> Result<(Vec<Held>, Vec<Held>), Trouble> {
+pub(super) fn choose(
+    held: Vec<Held>,
+    asked: &args::Letters,
+    commands: &Commands,
+) -> Result<(Vec<Held>, Vec<Held>), Trouble> {
     for id in &asked.ids {
         match held.iter().filter(|held| held.letter.id.starts_with(id.as_str())).count() {
-            0 => return Err(Trouble::Usage(format!("no letter has the id {id}: `ebs-snapshots dlq list` shows them"))),
+            0 => {
+                let list = commands.line("dlq list");
+                return Err(Trouble::Usage(format!("no letter has the id {id}: {list} shows them")));
+            }
             1 => {}
             count => {
                 return Err(Trouble::Usage(format!(
@@ -89,7 +97,7 @@ pub(super) async fn take(operations: &impl Operations, stack: &Stack, asked: &ar
     let queues = asked.queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
     let (held, hidden) = read(operations, stack, &queues).await?;
     let ids = held.iter().map(|held| held.letter.id.clone()).collect();
-    match choose(held.clone(), asked) {
+    match choose(held.clone(), asked, &stack.commands) {
         Ok((chosen, others)) => {
             show_again(operations, stack, &others).await?;
             // Who names letters, and has them all, is told of no others.

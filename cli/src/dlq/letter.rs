@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::held::{Held, short};
-use crate::args::Queue;
+use crate::{args::Queue, commands::Commands};
 
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,7 +36,7 @@ pub struct Shown {
 const SCHEDULE_ERROR: [&str; 2] = ["ERROR_CODE", "ERROR_MESSAGE"];
 
 impl Shown {
-    pub(super) fn of(Held { queue, letter }: &Held) -> Self {
+    pub(super) fn of(Held { queue, letter }: &Held, commands: &Commands) -> Self {
         let (error, cause) = match queue {
             Queue::Schedule => (SCHEDULE_ERROR[0], SCHEDULE_ERROR[1]),
             _ => ("Error", "Cause"),
@@ -51,7 +51,7 @@ impl Shown {
         let error = attribute(error).unwrap_or_else(crashed);
         let about: BTreeMap<String, String> = about.map(|(name, value)| (name.clone(), value.clone())).collect();
         Self {
-            what_to_do: what_to_do(*queue, &letter.id, &error, about.get("SCHEDULED_TIME")),
+            what_to_do: what_to_do(*queue, commands, &letter.id, &error, about.get("SCHEDULED_TIME")),
             id: letter.id.clone(),
             queue: *queue,
             cause: attribute(cause).unwrap_or_else(|| "its worker crashed on every delivery: its log says why".into()),
@@ -81,10 +81,11 @@ fn task(body: &str) -> Value {
     }
 }
 
-fn what_to_do(queue: Queue, id: &str, error: &str, scheduled: Option<&String>) -> String {
-    let retry = format!("ebs-snapshots dlq retry {}", short(id));
+fn what_to_do(queue: Queue, commands: &Commands, id: &str, error: &str, scheduled: Option<&String>) -> String {
+    let act = |act: &str| commands.line(&format!("dlq {act} {}", short(id)));
+    let (retry, drop) = (act("retry"), act("drop"));
     if error == ErrorName::BadMessage.as_str() {
-        return format!("It is no task: ebs-snapshots dlq drop {}", short(id));
+        return format!("It is no task: {drop}");
     }
     match queue {
         Queue::Snapshot => advice(error, &format!("The next run snapshots the instance anew; at once: {retry}")),
@@ -101,11 +102,9 @@ fn what_to_do(queue: Queue, id: &str, error: &str, scheduled: Option<&String>) -
         Queue::Expire => advice(error, "The next run decides anew, and clears it"),
         Queue::Schedule => {
             let time = scheduled.map_or("TIME".into(), |time| crate::show::plain(time));
-            format!(
-                "Repair the reason; then ebs-snapshots run --scheduled-time {time}, within 24 hours of that time, else \
-                 ebs-snapshots run; then ebs-snapshots dlq drop {}",
-                short(id)
-            )
+            let (repeat, run) =
+                (commands.line(&format!("run --scheduled-time {time} --watch")), commands.line("run --watch"));
+            format!("Repair the reason; then {repeat}, within 24 hours of that time, else {run}; then {drop}")
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     args::{self, Queue},
+    commands::Commands,
     context::Context,
     show::{View, age, counted, moment, plain},
     table::{Style, Tone, cell, table, toned},
@@ -24,6 +25,9 @@ pub struct List {
     pub letters: Vec<Shown>,
     /// Letters that somebody else reads at this moment; about.
     pub hidden: u64,
+    /// How commands are named.
+    #[serde(skip)]
+    pub commands: Commands,
 }
 
 /// The answer of `dlq show`.
@@ -42,7 +46,8 @@ pub async fn list<E, S, O: Operations>(context: &Context<'_, E, S, O>, queue: Op
     let queues = queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
     let (held, hidden) = read(*operations, stack, &queues).await?;
     show_again(*operations, stack, &held).await?;
-    Ok(List { now: *now, letters: held.iter().map(Shown::of).collect(), hidden })
+    let letters = held.iter().map(|held| Shown::of(held, &stack.commands)).collect();
+    Ok(List { now: *now, letters, hidden, commands: stack.commands.clone() })
 }
 
 /// Looks at one letter.
@@ -52,8 +57,8 @@ pub async fn show<E, S, O: Operations>(context: &Context<'_, E, S, O>, id: &str)
     let (held, _) = read(*operations, stack, &QUEUES).await?;
     show_again(*operations, stack, &held).await?;
     let letters = args::Letters { ids: vec![id.to_owned()], queue: None, all: false };
-    let (chosen, _) = choose(held, &letters)?;
-    Ok(One { now: *now, letter: Shown::of(&chosen[0]) })
+    let (chosen, _) = choose(held, &letters, &stack.commands)?;
+    Ok(One { now: *now, letter: Shown::of(&chosen[0], &stack.commands) })
 }
 
 impl View for List {
@@ -87,8 +92,10 @@ impl View for List {
             false => &["id", "queue", "age", "error", "about"],
         };
         text.push_str(&table(style, heads, self.letters.iter().map(row).collect()));
-        if !self.letters.is_empty() {
-            text.push_str("\n`ebs-snapshots dlq show ID` says why, and what to do.\n");
+        if let [first, more @ ..] = &self.letters[..] {
+            let (show, of) = (self.commands.line(&format!("dlq show {}", short(&first.id))), ["", " of the first one"]);
+            let line = format!("{show} says{} why it failed, and what to do.", of[usize::from(!more.is_empty())]);
+            text.push_str(&format!("\n{}\n", style.wrapped(&line, 0)));
         }
         text.push_str(&hidden_words(self.hidden));
         text

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     args::{self, Queue},
+    commands::Commands,
     context::Context,
     show::{View, plain},
     stack::Stack,
@@ -57,6 +58,9 @@ pub struct Retried {
     pub letters: Vec<One>,
     /// Letters that were meant, and that somebody else reads at this moment; about.
     pub hidden: u64,
+    /// How commands are named.
+    #[serde(skip)]
+    pub commands: Commands,
 }
 
 /// A letter, and what became of it.
@@ -105,7 +109,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
         if matches!(became, Became::Refused(_)) {
             show_again(*operations, stack, std::slice::from_ref(held)).await?;
         }
-        letters.push(One { letter: Shown::of(held), became });
+        letters.push(One { letter: Shown::of(held, &stack.commands), became });
     }
     let until = Instant::now() + Duration::from_secs(timeout.into());
     while !following.is_empty() && Instant::now() < until {
@@ -117,7 +121,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
         for (index, held, task) in following {
             let became = match again.iter().find(|other| is_same(held, other)) {
                 Some(other) => {
-                    let shown = Shown::of(other);
+                    let shown = Shown::of(other, &stack.commands);
                     Became::Failed(format!("{}: {}", shown.error, shown.cause))
                 }
                 None => look(context, &task).await,
@@ -133,7 +137,7 @@ pub async fn retry<E: Ec2, S, O: Operations>(
             tokio::time::sleep(PAUSE.min(until.saturating_duration_since(Instant::now()))).await;
         }
     }
-    Ok(Retried { letters, hidden })
+    Ok(Retried { letters, hidden, commands: stack.commands.clone() })
 }
 
 /// The task of a letter, and the message without its token; or why it is not put back.
@@ -242,6 +246,26 @@ async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, t
     }
 }
 
+impl Retried {
+    /// What to look at now.
+    fn next(&self) -> String {
+        let (list, status) = (self.commands.line("dlq list"), self.commands.line("status"));
+        let has = |which: fn(&Became) -> bool| self.letters.iter().any(|one| which(&one.became));
+        match () {
+            () if has(|became| matches!(became, Became::Failed(_))) => {
+                format!("{list} shows what failed again, under a new id.")
+            }
+            () if has(|became| matches!(became, Became::Pending(_))) => {
+                format!("What is pending goes on by itself; {list} shows it if it fails, and {status} how it ends.")
+            }
+            () if has(|became| matches!(became, Became::Refused(_))) => {
+                format!("What was refused lies where it was; {status} says whether all is covered.")
+            }
+            () => format!("{status} says whether all is covered now."),
+        }
+    }
+}
+
 impl View for Retried {
     const COMMAND: &'static str = "dlq retry";
 
@@ -263,7 +287,8 @@ impl View for Retried {
             let queue = format!("{:?}", one.letter.queue).to_lowercase();
             vec![cell(short(&one.letter.id)), cell(queue), toned(word, tone), cell(plain(detail))]
         };
-        let letters = table(style, &["id", "queue", "became", "detail"], self.letters.iter().map(row).collect());
-        letters + &hidden_words(self.hidden)
+        let mut text = table(style, &["id", "queue", "became", "detail"], self.letters.iter().map(row).collect());
+        text.push_str(&format!("\n{}\n", style.wrapped(&self.next(), 0)));
+        text + &hidden_words(self.hidden)
     }
 }

@@ -58,3 +58,33 @@ async fn a_region_that_a_run_would_stop_or_has_stopped_says_what_allows_it() {
     assert!(held.contains("stopped since 2026-11-01") && held.contains("too much"), "{held}");
     assert_eq!(storage.0.borrow().len(), 1, "nothing is written");
 }
+
+#[tokio::test]
+async fn every_region_is_read_once_however_often_it_is_needed() {
+    let ec2 = account(2);
+    ec2.add_instance("i-1", &[("Backup", "Yes"), ("BackupCrossRegion", "us-east-1")], &["vol-1"]);
+    let found = plan(&ec2, &FakeStorage::default()).await;
+    assert_eq!(found.expiries[0].expires.len(), 1, "the other one is the last of a volume that exists");
+    let read = |region: &str| {
+        let calls = ec2.calls.borrow();
+        calls.iter().filter(|(action, of)| *action == "DescribeSnapshots" && of.as_str() == region).count()
+    };
+    assert_eq!((read("eu-west-1"), read("us-east-1")), (1, 1));
+}
+
+#[tokio::test]
+async fn ten_thousand_volumes_are_planned_in_a_moment() {
+    let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T12:00:00Z".parse().unwrap());
+    let own = tags([("Type", "Automated"), ("CreatedOn", "2026-11-15"), ("DeleteOn", "2026-11-22")]);
+    for at in 0..10_000 {
+        let volume = format!("vol-{at:08x}");
+        let asked = [("Backup", "Yes"), ("Name", "one of many"), ("BackupCrossRegion", "us-east-1")];
+        ec2.add_instance(&format!("i-{at:08x}"), &asked, &[&volume]);
+        ec2.add_snapshot(&"eu-west-1".parse().unwrap(), Some(&volume.parse().unwrap()), Completed, own.clone());
+    }
+    let begun = std::time::Instant::now();
+    let found = plan(&ec2, &FakeStorage::default()).await;
+    let text = found.text(&Style { width: Some(80), colour: true });
+    assert!(text.lines().count() > 10_000);
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{self, Phase},
+    commands::Commands,
     context::Context,
-    executions::Ran,
+    executions::{Ran, next},
     show::{View, plain},
     table::{Style, Tone},
     trouble::{Code, Trouble},
@@ -23,6 +24,9 @@ pub struct Started {
     pub input: Value,
     /// How it ended; none where it was not watched.
     pub ended: Option<Ran>,
+    /// How commands are named.
+    #[serde(skip)]
+    pub commands: Commands,
 }
 
 /// The input of an execution.
@@ -54,7 +58,7 @@ pub async fn start<E, S, O: Operations>(context: &Context<'_, E, S, O>, asked: &
     let input = input(asked);
     domain::run::Run::read(&input, "", *now, stack.settings.run_hours).map_err(|f| Trouble::Usage(f.cause))?;
     let execution = operations.start(stack.machine()?, &input.to_string()).await?;
-    Ok(Started { console: console_link(&execution), execution, input, ended: None })
+    Ok(Started { console: console_link(&execution), execution, input, ended: None, commands: stack.commands.clone() })
 }
 
 impl Started {
@@ -93,6 +97,7 @@ impl View for Started {
         for problem in &ended.problems {
             text.push_str(&format!("  {}\n", style.wrapped(&plain(problem), 4)));
         }
+        text.push_str(&next(ended, style, &self.commands));
         text
     }
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// So many looks in a row may fail before the watching ends.
 const MAX_MISSES: u32 = 5;
+/// Where nothing shows the progress, what has changed is told after so long at the latest.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// Characters of a cause that is shown as it comes; the end has it whole.
 const MAX_CAUSE: usize = 300;
 
@@ -47,7 +49,8 @@ where
 {
     let destinations = destinations(context).await;
     let (begun, mut misses) = (Instant::now(), 0);
-    let (mut last_line, mut told) = (String::new(), BTreeSet::new());
+    let (mut last_phase, mut last_line, mut told) = (String::new(), String::new(), BTreeSet::new());
+    let mut said = Instant::now();
     loop {
         match look(context, &started.execution, &destinations).await {
             Ok(seen) => {
@@ -55,9 +58,9 @@ where
                 let line = line(&seen, context.stack.settings.copy_concurrency);
                 context.progress.say(line.clone());
                 let phase = seen.state.clone().unwrap_or_default();
-                if phase != last_line {
+                if phase != last_phase || (line != last_line && said.elapsed() > MAX_SILENCE) {
                     say(&format!("{:>9}  {line}", took(Utc::now() - seen.execution.started)));
-                    last_line = phase;
+                    (last_phase, last_line, said) = (phase, line, Instant::now());
                 }
                 if seen.maps.iter().any(|map| map.failed > 0) {
                     failures(context, &started.execution, &mut told, &mut say).await;

@@ -4,7 +4,7 @@ use domain::coverage::State;
 use super::{InRegion, Status, Volume, last_run::Ended};
 use crate::{
     context::unreadable_lines,
-    show::{age, counted, gib, moment, name, plain},
+    show::{age, ago, counted, gib, moment, name, plain},
     table::{Cell, Style, Tone, cell, table, toned},
 };
 
@@ -70,6 +70,11 @@ fn verdict(status: &Status, style: &Style) -> String {
         _ => Tone::Bad,
     };
     let mut text = format!("{}\n", style.paint(&line, tone));
+    if behind > 0 {
+        let (executions, plan) = (status.commands.line("executions"), status.commands.line("plan"));
+        let next = format!("{executions} says what the last run owes and why, {plan} what the next one would do.");
+        text.push_str(&format!("{}\n", style.wrapped(&next, 0)));
+    }
     if let Some(hours) = status.allowed_hours {
         let why = format!("A backup may be {hours} h old: the longest pause of {}, and RunHours.", status.schedule);
         text.push_str(&format!("{}\n", style.wrapped(&why, 0)));
@@ -85,13 +90,13 @@ fn verdict(status: &Status, style: &Style) -> String {
 }
 
 fn runs(status: &Status, style: &Style) -> String {
-    let ago = |run: &Ended| match run.ended {
-        Some(ended) => format!("{} {} ago", run.status, age(status.now - ended)),
+    let words = |run: &Ended| match run.ended {
+        Some(ended) => format!("{} {}", run.status, ago(status.now - ended)),
         None => format!("{} for {}", run.status, age(status.now - run.started)),
     };
-    let last = status.runs.last.as_ref().map_or("none".to_owned(), ago);
+    let last = status.runs.last.as_ref().map_or("none".to_owned(), words);
     let complete = status.runs.complete.as_ref().and_then(|run| run.ended);
-    let complete = complete.map_or("none".to_owned(), |ended| format!("{} ago", age(status.now - ended)));
+    let complete = complete.map_or("none".to_owned(), |ended| ago(status.now - ended));
     let limit = status.runs.max_hours.map_or(String::new(), |hours| format!(" (every {hours} h at least)"));
     let line = format!("Last run: {last}. Last complete run: {complete}{limit}.");
     let tone = if status.runs.overdue { Tone::Bad } else { Tone::Plain };

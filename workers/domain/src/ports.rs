@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    earlier_scripts,
     error::{Ec2Error, Failure, SsmError},
     expiry::Holders,
-    fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
+    fleet::{Attachment, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     hooks::{HookDocument, Script},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
+    tags::{self, SnapshotTags},
 };
 
 /// Which snapshots of this account to describe.
@@ -39,6 +41,32 @@ pub enum SnapshotFilter {
     PendingCopies,
     /// Those with `KeepForever`, whatever their `Type`.
     KeptForever,
+}
+
+impl SnapshotFilter {
+    /// Whether a snapshot is among them.
+    pub fn matches(&self, snapshot: &Snapshot) -> bool {
+        let read = SnapshotTags::read(&snapshot.tags);
+        let run_id = snapshot.tags.get(tags::BACKUP_RUN);
+        match self {
+            Self::Own => true,
+            Self::Automated => read.automated,
+            Self::Ids(ids) => ids.contains(&snapshot.id),
+            Self::OfRun(wanted, instances) => {
+                run_id == Some(wanted) && read.source_instance.is_some_and(|i| instances.contains(&i))
+            }
+            Self::MadeBy(wanted) => run_id == Some(wanted),
+            Self::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
+            Self::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
+            Self::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
+                .into_iter()
+                .flatten()
+                .chain(earlier_scripts::described(&snapshot.description).map(|a| a.volume).as_ref())
+                .any(|volume| volumes.contains(volume)),
+            Self::KeptForever => read.keep_forever,
+            Self::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
+        }
+    }
 }
 
 /// A snapshot that was just begun.

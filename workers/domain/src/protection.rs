@@ -98,8 +98,7 @@ pub fn without_word<'a>(
             continue;
         };
         let having = having(volume, &instances);
-        let is_going = !having.is_empty() && having.iter().all(|instance| !instance.is_living());
-        if last.all_kept_forever || is_going || word(volume, &having).is_some() {
+        if last.all_kept_forever || !needs_word(volume, &having) {
             continue;
         }
         let own = backup_word(&volume.tags).1;
@@ -112,6 +111,20 @@ pub fn without_word<'a>(
         });
     }
     (unprotected, gone)
+}
+
+/// The volumes that would be a problem of the run if they had backups: no other volume's backups say which are
+/// unprotected.
+pub fn volumes_without_word(fleet: &Fleet) -> BTreeSet<VolumeId> {
+    let instances = by_id(fleet);
+    let needing = |volume: &&Volume| needs_word(volume, &having(volume, &instances));
+    fleet.volumes.iter().filter(needing).map(|volume| volume.id.clone()).collect()
+}
+
+/// Whether somebody has to say a volume's word. Not where its instance is on its way out, and the volume with it.
+fn needs_word(volume: &Volume, having: &[&Instance]) -> bool {
+    let is_going = !having.is_empty() && having.iter().all(|instance| !instance.is_living());
+    !is_going && word(volume, having).is_none()
 }
 
 struct Last<'a> {

@@ -7,13 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::claims;
 use crate::{
-    earlier_scripts,
     error::{Ec2Error, LOST_ANSWER},
     expiry::Holders,
     fleet::{Attachment, Fleet, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{CopyOrder, CreateSet, Created, Ec2, SnapshotFilter},
-    tags::{self, SnapshotTags},
+    tags,
 };
 
 /// What happens to the next call.
@@ -253,31 +252,9 @@ impl Ec2 for FakeEc2 {
     ) -> Result<(), Ec2Error> {
         claims::pause(&self.paced).await;
         self.enter("DescribeSnapshots", region)?;
-        let chosen = |snapshot: &Snapshot| {
-            let read = SnapshotTags::read(&snapshot.tags);
-            let run_id = snapshot.tags.get(tags::BACKUP_RUN);
-            match which {
-                SnapshotFilter::Own => true,
-                SnapshotFilter::Automated => read.automated,
-                SnapshotFilter::Ids(ids) => ids.contains(&snapshot.id),
-                SnapshotFilter::OfRun(wanted, instances) => {
-                    run_id == Some(wanted) && read.source_instance.is_some_and(|i| instances.contains(&i))
-                }
-                SnapshotFilter::MadeBy(wanted) => run_id == Some(wanted),
-                SnapshotFilter::CopiesOf(sources) => read.source_snapshot.is_some_and(|s| sources.contains(&s)),
-                SnapshotFilter::CopiesFrom(home) => read.from_region.as_deref() == Some(home.as_str()),
-                SnapshotFilter::BackupsOf(volumes) => [&snapshot.volume, &read.source_volume]
-                    .into_iter()
-                    .flatten()
-                    .chain(earlier_scripts::described(&snapshot.description).map(|a| a.volume).as_ref())
-                    .any(|volume| volumes.contains(volume)),
-                SnapshotFilter::KeptForever => read.keep_forever,
-                SnapshotFilter::PendingCopies => read.from_region.is_some() && snapshot.state == SnapshotState::Pending,
-            }
-        };
         let lag = self.describe_lag.get();
         let described = |s: &Snapshot| lag.is_zero() || s.started + lag <= self.now.get();
-        self.held(region).into_iter().filter(|s| described(s) && chosen(s)).for_each(visit);
+        self.held(region).into_iter().filter(|s| described(s) && which.matches(s)).for_each(visit);
         claims::pause(&self.paced).await;
         Ok(())
     }

@@ -152,12 +152,17 @@ impl Summary {
 
     /// What a person runs next, of the command line.
     pub fn next_command(&self) -> String {
+        format!("ebs-snapshots{} {}", self.stack(), self.next_step())
+    }
+
+    /// The same without the options that say which stack is meant.
+    pub fn next_step(&self) -> String {
         let has = |kinds: &[ProblemKind]| self.problems.iter().any(|problem| kinds.contains(&problem.kind));
         let stopped = self.problems.iter().any(|p| p.error.as_deref() == Some(ErrorName::MassExpire.as_str()));
         let letters = self.dead_letters.iter().any(|queue| !queue.left.is_empty());
         let id = &self.run.id;
         use ProblemKind::{Copies, NoCopy, NoKeepForever, NoSnapshot, StillFrozen, WholeRun};
-        let command = match () {
+        match () {
             () if letters || has(&[StillFrozen]) => "dlq list".into(),
             () if self.run.dry_run => "plan".into(),
             () if has(&[WholeRun]) => format!("run --scheduled-time {id} --watch"),
@@ -165,8 +170,7 @@ impl Summary {
             () if stopped => "plan".into(),
             () if has(&[NoCopy, NoKeepForever, Copies]) => "run --phase copy --watch".into(),
             () => "status".into(),
-        };
-        format!("ebs-snapshots{} {command}", self.stack())
+        }
     }
 
     /// The options that say which stack is meant.
