@@ -88,7 +88,7 @@ pictures: environments build ## Make the pictures of README anew, in docs/pictur
 soak: environments build ## Make 300 copies to three regions with every fault and killed workers (SOAK_SEED=n again).
 	$(call say,The soak (some 20 minutes))
 	@SOAK_COPIES=$${SOAK_COPIES:-300} LOCAL_CLOUD_VENVS=$(VENVS) \
-		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture soak
+		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture all_faults
 
 .PHONY: test
 test: format lint unit check check-report build ## Run every check and every test; CI runs this.
@@ -214,7 +214,7 @@ databases-load: ## Dump, verify and restore 200 MB while others write (some 2 mi
 .PHONY: stories
 stories: build ## Run the end-to-end stories on the local cloud (STORY=expiry: those whose name has this part).
 	$(call say,End-to-end stories on the local cloud)
-	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=2 $(STORY)
+	@LOCAL_CLOUD_VENVS=$(VENVS) cargo test --workspace --locked --test stories -- --test-threads=3 $(STORY)
 
 $(CARGO_DENY):
 	$(call say,cargo-deny (some 5 minutes$(comma) once))
