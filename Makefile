@@ -91,8 +91,8 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture all_faults
 
 .PHONY: test
-test: format lint unit check check-report build ## Run every check and every test; CI runs this.
-	$(call say,The stories$(comma) and beside them the tests of the local cloud$(comma) of make cloud$(comma) and of the database scripts)
+test: format lint unit check check-report check-local build ## Run every check and every test; CI runs this.
+	$(call say,The stories$(comma) and beside them the tests of make cloud and of the database scripts)
 	@# The stories wait most of the time. What runs beside them is shown when they have ended.
 	@log=$$(mktemp); result=0; \
 	$(MAKE) --no-print-directory --keep-going beside > $$log 2>&1 & beside=$$!; \
@@ -104,7 +104,7 @@ test: format lint unit check check-report build ## Run every check and every tes
 
 # What takes long, and is not the stories.
 .PHONY: beside
-beside: check-local check-cloud databases
+beside: check-cloud databases
 
 .PHONY: format
 format: environments ## Check the formatting.

@@ -277,11 +277,9 @@ class Describing(Scene):
         self.refused("InvalidNextToken", client().describe_snapshots, NextToken="nonsense")
         self.assertEqual(len(made), 7)
 
-    def test_a_thousand_are_one_answer_and_quick(self):
+    def test_a_thousand_are_one_answer(self):
         snapshots(*[{"volume": "vol-1", "tags": {"Type": "Automated", "Name": str(n)}} for n in range(1001)])
-        started = time.monotonic()
         answer = client().describe_snapshots(OwnerIds=["self"])
-        self.assertLess(time.monotonic() - started, 2)
         self.assertEqual(len(answer["Snapshots"]), 1000)
         self.assertEqual(len(client().describe_snapshots(NextToken=answer["NextToken"])["Snapshots"]), 1)
 
