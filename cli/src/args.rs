@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::fmt;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::ids::{InstanceId, Region, VolumeId};
@@ -224,6 +226,12 @@ pub enum Queue {
     Expire,
     /// Events of the schedule that could not start a run.
     Schedule,
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
 }
 
 /// Whose snapshots.

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod context;
 pub mod dlq;
 pub mod executions;
+mod expiry;
 #[cfg(test)]
 mod fake;
 pub mod once;

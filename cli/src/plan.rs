@@ -2,25 +2,25 @@
 
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    contract::Hold,
     copies::{self, CopyRules, CopyTask, LiveInstances},
     error::Failure,
     expiry::Verdict,
     fleet::{Fleet, Snapshot},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
-    policy::{self, InstancePlan, Rejection},
-    ports::{Ec2, SnapshotFilter, Storage},
+    policy::{self, InstancePlan, Rejection, volumes_to},
+    ports::{Ec2, Storage},
     protection::without_word,
-    survey::{self, Judged, Stop, Sweep},
+    survey,
 };
 use serde::Serialize;
 
 use crate::{
     context::{Context, Unreadable, each_region},
+    expiry::{judged, stopped},
     once::Once,
     show::View,
     status::Unprotected,
@@ -226,9 +226,8 @@ fn copies_to(
     rules: &CopyRules<'_>,
 ) -> Copies {
     let owed = copies::owed(sources, there, living, &region, rules);
-    let asking = plans.iter().filter(|plan| plan.copy_regions.contains(&region));
     let mut found = Copies {
-        of_new_snapshots: asking.map(|plan| plan.volumes.len()).sum(),
+        of_new_snapshots: volumes_to(plans, &region),
         region,
         owed: Vec::new(),
         stuck: owed.stuck.into_iter().map(|stuck| stuck.copy).collect(),
@@ -250,21 +249,10 @@ async fn sweep<E: Ec2, S: Storage, O>(
     fleet: &Fleet,
     context: &Context<'_, E, S, O>,
 ) -> Result<Expiry, Failure> {
-    let Context { ec2, storage, stack, now, .. } = context;
-    let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run_id: None, now: *now };
-    let planned = async |_: &Region| Ok(BTreeSet::new());
-    let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;
-    let held = storage.read(&Hold::key(region)).await?;
-    Ok(expiry(region, &judged, survey::stop(region, held.as_deref(), &judged, &stack.settings)))
-}
-
-fn expiry(region: &Region, judged: &Judged, stop: Stop) -> Expiry {
+    let judged = judged(region, fleet, context).await?;
     let mut found = Expiry {
         region: region.clone(),
-        stopped: match stop {
-            Stop::No => None,
-            Stop::Held(failure) | Stop::Tripped(_, failure) => Some(failure.cause),
-        },
+        stopped: stopped(region, &judged, context).await?,
         expires: Vec::new(),
         left: Vec::new(),
         kept: 0,
@@ -288,7 +276,7 @@ fn expiry(region: &Region, judged: &Judged, stop: Stop) -> Expiry {
             Verdict::Keep(_) => {}
         }
     }
-    found
+    Ok(found)
 }
 
 impl View for Plan {

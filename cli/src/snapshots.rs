@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    contract::Hold,
     error::Failure,
     expiry::{Candidate, Verdict},
     fleet::{Fleet, SnapshotState, Tags},
     ids::{Region, SnapshotId, VolumeId},
     ports::{Ec2, SnapshotFilter, Storage},
-    survey::{self, Judged, Stop, Sweep},
+    survey::{self, Judged},
 };
 use serde::Serialize;
 
 use crate::{
     args,
     context::{Context, Unreadable, each_region, unreadable_lines},
+    expiry::{judged, stopped},
     show::{View, age, counted, gib, plain},
     table::{Style, Tone, cell, table, toned},
     trouble::{Code, Trouble},
@@ -115,11 +115,8 @@ async fn in_region<E: Ec2, S: Storage, O>(
     whose: &Whose<'_>,
     context: &Context<'_, E, S, O>,
 ) -> Result<Vec<Found>, Failure> {
-    let Context { ec2, stack, now, .. } = context;
-    let sweep = Sweep { ec2: *ec2, home: &stack.home, settings: &stack.settings, fleet, run_id: None, now: *now };
-    // All of the region's, as a run judges them: which is the newest of a volume is told by all of them.
-    let planned = async |_: &Region| Ok(BTreeSet::new());
-    let judged = survey::judge(region, &SnapshotFilter::Own, &sweep, planned).await?;
+    // Which is the newest of a volume is told by all of the region's.
+    let judged = judged(region, fleet, context).await?;
     let own: BTreeMap<SnapshotId, (&Candidate, &Verdict)> = judged
         .each()
         .filter(|(candidate, _)| whose.owns(candidate))
@@ -131,27 +128,29 @@ async fn in_region<E: Ec2, S: Storage, O>(
     let kept_there = kept_in(region, &judged, context).await?;
     let mut found = Vec::new();
     let ids = SnapshotFilter::Ids(own.keys().cloned().collect());
-    ec2.each_snapshot(region, &ids, &mut |snapshot| {
-        if let Some((candidate, verdict)) = own.get(&snapshot.id) {
-            found.push(Found {
-                region: region.clone(),
-                volume: candidate.volume.clone(),
-                state: snapshot.state,
-                started: snapshot.started,
-                created_on: candidate.tags.created_on,
-                delete_on: candidate.tags.delete_on,
-                expires: verdict.expires() && kept_there.is_none(),
-                verdict: match kept_there.as_ref().filter(|_| verdict.expires()) {
-                    Some(why) => format!("kept, though it is {verdict}: {why}"),
-                    None => verdict.to_string(),
-                },
-                bytes: snapshot.full_size,
-                snapshot: snapshot.id,
-                tags: snapshot.tags,
-            });
-        }
-    })
-    .await?;
+    context
+        .ec2
+        .each_snapshot(region, &ids, &mut |snapshot| {
+            if let Some((candidate, verdict)) = own.get(&snapshot.id) {
+                found.push(Found {
+                    region: region.clone(),
+                    volume: candidate.volume.clone(),
+                    state: snapshot.state,
+                    started: snapshot.started,
+                    created_on: candidate.tags.created_on,
+                    delete_on: candidate.tags.delete_on,
+                    expires: verdict.expires() && kept_there.is_none(),
+                    verdict: match kept_there.as_ref().filter(|_| verdict.expires()) {
+                        Some(why) => format!("kept, though it is {verdict}: {why}"),
+                        None => verdict.to_string(),
+                    },
+                    bytes: snapshot.full_size,
+                    snapshot: snapshot.id,
+                    tags: snapshot.tags,
+                });
+            }
+        })
+        .await?;
     Ok(found)
 }
 
@@ -159,16 +158,12 @@ async fn in_region<E: Ec2, S: Storage, O>(
 async fn kept_in<E, S: Storage, O>(
     region: &Region,
     judged: &Judged,
-    Context { storage, stack, .. }: &Context<'_, E, S, O>,
+    context: &Context<'_, E, S, O>,
 ) -> Result<Option<String>, Failure> {
-    if !survey::is_swept(region, &stack.settings) {
+    if !survey::is_swept(region, &context.stack.settings) {
         return Ok(Some(format!("ExpireRegions does not name {region}")));
     }
-    let held = storage.read(&Hold::key(region)).await?;
-    Ok(match survey::stop(region, held.as_deref(), judged, &stack.settings) {
-        Stop::No => None,
-        Stop::Held(failure) | Stop::Tripped(_, failure) => Some(failure.cause),
-    })
+    stopped(region, judged, context).await
 }
 
 impl View for Snapshots {

@@ -14,7 +14,7 @@ use domain::{
     operations::Operations,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},
-    protection::{self, volumes_without_word, without_word},
+    protection::{self, instances_without_word, volumes_without_word, without_word},
     report::Named,
     survey,
     tags::backup_word,
@@ -183,7 +183,7 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
         unprotected: without_word(&fleet, &of_wordless).0.into_iter().map(Unprotected::from).collect(),
         detached: detached(&fleet, &newest, &stack.home),
         rejected,
-        instances: Instances { protected: plans.len(), without_word: without(&fleet) },
+        instances: Instances { protected: plans.len(), without_word: instances_without_word(&fleet) },
         runs,
         unreadable,
         commands: stack.commands.clone(),
@@ -202,11 +202,6 @@ fn detached(fleet: &Fleet, newest: &NewestBackups, home: &Region) -> Vec<Detache
         }
     })
     .collect()
-}
-
-/// Living instances that say nothing that can be read.
-fn without(fleet: &Fleet) -> usize {
-    fleet.instances.iter().filter(|one| one.is_living() && backup_word(&one.tags).0.is_none()).count()
 }
 
 impl View for Status {

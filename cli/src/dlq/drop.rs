@@ -53,12 +53,9 @@ pub async fn drop_letters<E, S, O: Operations>(
         }
         // An answer may take long, and a letter that somebody else has read since is deleted only by its new handle.
         let agreed: BTreeSet<&str> = chosen.iter().map(|held| held.letter.id.as_str()).collect();
-        let (now, others) = take(*operations, stack, asked)
-            .await?
-            .chosen
-            .into_iter()
-            .partition(|held: &Held| agreed.contains(held.letter.id.as_str()));
-        let others: Vec<Held> = others;
+        let found = take(*operations, stack, asked).await?.chosen;
+        let (now, others): (Vec<Held>, Vec<Held>) =
+            found.into_iter().partition(|held| agreed.contains(held.letter.id.as_str()));
         show_again(*operations, stack, &others).await?;
         chosen = now;
     }
@@ -74,8 +71,8 @@ pub async fn drop_letters<E, S, O: Operations>(
 fn is_agreed(chosen: &[Held]) -> bool {
     for held in chosen {
         let shown = Shown::of(held, &Commands::default());
-        let queue = format!("{:?}", held.queue).to_lowercase();
-        eprintln!("  {} {queue}: {}, {}", short(&shown.id), plain(&shown.error), plain(&shown.about_words()));
+        let (id, error, about) = (short(&shown.id), plain(&shown.error), plain(&shown.about_words()));
+        eprintln!("  {id} {}: {error}, {about}", held.queue);
     }
     eprint!("Delete {} for good? [y/N] ", counted(chosen.len(), "letter", "letters"));
     let mut answer = String::new();

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use crate::{
     args::{self, Queue},
     commands::Commands,
+    show::counted,
     stack::Stack,
     trouble::Trouble,
 };
@@ -109,13 +110,11 @@ pub(super) async fn take(operations: &impl Operations, stack: &Stack, asked: &ar
 
 /// What is said of the letters that could not be read.
 pub(super) fn hidden_words(hidden: u64) -> String {
-    match hidden {
-        0 => String::new(),
-        1 => "About 1 letter more is read by somebody else at this moment: look again in two minutes.\n".into(),
-        _ => format!(
-            "About {hidden} letters more are read by somebody else at this moment: look again in two minutes.\n"
-        ),
+    if hidden == 0 {
+        return String::new();
     }
+    let many = counted(usize::try_from(hidden).unwrap_or(usize::MAX), "letter more is", "letters more are");
+    format!("About {many} read by somebody else at this moment: look again in two minutes.\n")
 }
 
 /// Characters of an id that tables show: enough to tell letters apart, and to be typed.

@@ -77,7 +77,7 @@ impl View for List {
         let row = |one: &Shown| {
             let mut row = vec![
                 cell(short(&one.id)),
-                cell(format!("{:?}", one.queue).to_lowercase()),
+                cell(one.queue.to_string()),
                 cell(age(self.now - one.sent)),
                 toned(plain(&one.error), Tone::Bad),
                 cell(plain(&one.about_words())),
@@ -115,7 +115,7 @@ impl View for One {
         let mut line = |name: &str, value: String| {
             text.push_str(&format!("  {name:<11} {}\n", style.wrapped(&plain(&value), 14)));
         };
-        line("queue", format!("{:?}", letter.queue).to_lowercase());
+        line("queue", letter.queue.to_string());
         line("error", letter.error.clone());
         line("cause", letter.cause.clone());
         line("age", format!("{}, since {}", age(self.now - letter.sent), moment(letter.sent)));

@@ -284,8 +284,12 @@ impl View for Retried {
                 Became::Failed(detail) => ("failed again", Tone::Bad, detail),
                 Became::Pending(detail) => ("pending", Tone::Warn, detail),
             };
-            let queue = format!("{:?}", one.letter.queue).to_lowercase();
-            vec![cell(short(&one.letter.id)), cell(queue), toned(word, tone), cell(plain(detail))]
+            vec![
+                cell(short(&one.letter.id)),
+                cell(one.letter.queue.to_string()),
+                toned(word, tone),
+                cell(plain(detail)),
+            ]
         };
         let mut text = table(style, &["id", "queue", "became", "detail"], self.letters.iter().map(row).collect());
         text.push_str(&format!("\n{}\n", style.wrapped(&self.next(), 0)));

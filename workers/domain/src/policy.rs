@@ -93,6 +93,11 @@ impl fmt::Display for Rejection {
 /// The states in which an instance's volumes are snapshotted.
 const STATES: [&str; 3] = ["running", "stopping", "stopped"];
 
+/// How many volumes are snapshotted, and then copied to a region.
+pub fn volumes_to(plans: &[InstancePlan], region: &Region) -> usize {
+    plans.iter().filter(|plan| plan.copy_regions.contains(region)).map(|plan| plan.volumes.len()).sum()
+}
+
 /// Why no hook is run in a stopped instance: nothing runs there that could be frozen, or could write.
 const STOPPED: &str = "the instance is stopped: no script can run in it, and nothing writes";
 

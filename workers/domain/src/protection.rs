@@ -121,6 +121,11 @@ pub fn volumes_without_word(fleet: &Fleet) -> BTreeSet<VolumeId> {
     fleet.volumes.iter().filter(needing).map(|volume| volume.id.clone()).collect()
 }
 
+/// How many living instances have no tag `Backup`, or one whose value is not allowed.
+pub fn instances_without_word(fleet: &Fleet) -> usize {
+    fleet.instances.iter().filter(|one| one.is_living() && backup_word(&one.tags).0.is_none()).count()
+}
+
 /// Whether somebody has to say a volume's word. Not where its instance is on its way out, and the volume with it.
 fn needs_word(volume: &Volume, having: &[&Instance]) -> bool {
     let is_going = !having.is_empty() && having.iter().all(|instance| !instance.is_living());

@@ -6,7 +6,7 @@ use domain::{
     dead_letters::Observed,
     error::Failure,
     ids::{Region, SnapshotId},
-    policy::InstancePlan,
+    policy::{InstancePlan, volumes_to},
     ports::{Ec2, SnapshotFilter, Storage},
     report::{Busy, Copied, Destination, ProblemKind, RegionBusy, Summary, made_by, of_run},
     run_files,
@@ -47,7 +47,7 @@ pub(crate) async fn look<E: Ec2, S: Storage, C>(
     }
     if run.dry_run && run.phases.snapshot {
         for end in &mut summary.copies {
-            end.of_new_snapshots = of_new_snapshots(plans, &end.region);
+            end.of_new_snapshots = volumes_to(plans, &end.region);
         }
     }
     Ok(copied)
@@ -118,9 +118,4 @@ async fn look_only<E: Ec2, S, C>(region: &Region, Context { ec2, home, .. }: &Co
         tracing::warn!(%region, %error, "cannot be read: how old its copies are is not known");
         seen.unreadable.insert(region.clone());
     }
-}
-
-/// The volumes that a run would snapshot and then copy to a region.
-fn of_new_snapshots(plans: &[InstancePlan], region: &Region) -> usize {
-    plans.iter().filter(|plan| plan.copy_regions.contains(region)).map(|plan| plan.volumes.len()).sum()
 }

@@ -28,10 +28,10 @@ use domain::{
     contract::{ReportEvent, StateError},
     copies::LiveInstances,
     cost,
-    coverage::{CoveredVolume, NewestBackups, VolumeCoverage, allowed_age, coverage},
+    coverage::{CoveredVolume, NewestBackups, allowed_age, coverage},
     dead_letters::Observed,
     error::{ErrorName, Failure},
-    fleet::Snapshot,
+    fleet::{Fleet, Snapshot},
     policy::InstancePlan,
     ports::{Claims, DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
     report::{
@@ -112,35 +112,36 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     let copied = copies::look(&known, found, &plans, context, &mut seen, &mut summary, &mut observed).await?;
     snapshots::look(&known, &plans, &copied, &mut summary, &mut observed);
     expiries::look(&known, found, context, &mut summary, &mut observed).await?;
-    let covered = look_at_coverage(&plans, seen, context, &mut summary);
+    let measured = look_at_coverage(&fleet, &plans, seen, context, &mut summary);
     look_at_times(&sources, *services, &mut summary).await;
     summary.listed = Some(Listed::of(&fleet, &plans, known.names));
     if run.phases.copy {
         observed.sources = Some(sources.into_iter().map(|source| (source.id.clone(), source)).collect());
     }
-    let measured = Measured::of(&fleet, &plans, &covered);
     Ok((summary, observed, Some(measured)))
 }
 
 /// How old the newest backups are, and what they cost.
 fn look_at_coverage<E, S, C>(
+    fleet: &Fleet,
     plans: &[InstancePlan],
     mut seen: Seen,
     Context { settings, schedule, now, .. }: &Context<'_, E, S, C>,
     summary: &mut Summary,
-) -> Vec<VolumeCoverage> {
+) -> Measured {
     let looked_at: BTreeSet<_> = seen.newest.regions().cloned().collect();
     // What was not looked at is not known, and not missing.
     let wanted = plans.iter().flat_map(|plan| &plan.copy_regions);
     seen.unreadable.extend(wanted.filter(|region| !looked_at.contains(region)).cloned());
     let allowed = allowed_age(schedule, settings, now.date_naive());
     let covered = coverage(plans, &seen.newest, &seen.unreadable, allowed, *now);
+    let measured = Measured::of(fleet, plans, &covered);
     summary.cost = Some(cost::of(&covered));
     summary.coverage = Some(CoverageReport {
         allowed_hours: allowed.map(|allowed| allowed.num_hours()),
-        volumes: covered.iter().cloned().map(CoveredVolume::from).collect(),
+        volumes: covered.into_iter().map(CoveredVolume::from).collect(),
     });
-    covered
+    measured
 }
 
 /// When the run's snapshots were begun and completed, and how long its phases were. That of the copies is noted with them.

@@ -9,8 +9,8 @@ use domain::{
     ids::Region,
     metrics::{Measurement, Metric, line},
     policy::InstancePlan,
+    protection::instances_without_word,
     report::{InstanceReport, ProblemKind, Summary},
-    tags::backup_word,
 };
 
 /// What the metrics need of a run beside its summary: known once the fleet is.
@@ -36,8 +36,12 @@ impl Measured {
                 *oldest = age.max(*oldest);
             }
         }
-        let says_nothing = fleet.instances.iter().filter(|one| one.is_living() && backup_word(&one.tags).0.is_none());
-        Self { protected: plans.len(), unprotected: says_nothing.count(), ages, missing: is_read.then_some(missing) }
+        Self {
+            protected: plans.len(),
+            unprotected: instances_without_word(fleet),
+            ages,
+            missing: is_read.then_some(missing),
+        }
     }
 
     /// The worst of all regions; none where one of them was not read, since that could be worse.

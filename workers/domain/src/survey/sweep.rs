@@ -106,6 +106,16 @@ pub enum Stop {
     Tripped(MassExpire, Failure),
 }
 
+impl Stop {
+    /// Why nothing that is due is deleted, with the input that allows it.
+    pub fn cause(self) -> Option<String> {
+        match self {
+            Self::No => None,
+            Self::Held(failure) | Self::Tripped(_, failure) => Some(failure.cause),
+        }
+    }
+}
+
 /// Decides whether a region is stopped; `held` is what its [`Hold`] in the report bucket holds, if there is one.
 pub fn stop(region: &Region, held: Option<&str>, judged: &Judged, settings: &Settings) -> Stop {
     let refuse = |why: &dyn fmt::Display| Failure::new(ErrorName::MassExpire, stopped(region, &why));
