@@ -53,7 +53,8 @@ pub async fn drop_letters<E, S, O: Operations>(
         }
         // An answer may take long, and a letter that somebody else has read since is deleted only by its new handle.
         let agreed: BTreeSet<&str> = chosen.iter().map(|held| held.letter.id.as_str()).collect();
-        let found = take(*operations, stack, asked).await?.chosen;
+        let Taken { chosen: found, hidden, .. } = take(*operations, stack, asked).await?;
+        end.hidden = hidden;
         let (now, others): (Vec<Held>, Vec<Held>) =
             found.into_iter().partition(|held| agreed.contains(held.letter.id.as_str()));
         show_again(*operations, stack, &others).await?;
