@@ -103,10 +103,16 @@ error_names! {
     SsmRefused,
     /// Systems Manager did not answer.
     SsmUnavailable,
+    /// A block of a snapshot, or a file in it, is not what it has to be.
+    SnapshotCorrupt,
+    /// The block list or a block of a snapshot could not be read for longer than a message is retried.
+    SnapshotUnreadable,
     /// A worker crashed at the last delivery of its message.
     WorkerCrashed,
     /// The run ended, and something is owed.
     BackupIncomplete,
+    /// A drill ended, and a backup is not proven.
+    DrillFailed,
 }
 
 impl fmt::Display for ErrorName {

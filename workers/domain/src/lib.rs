@@ -8,7 +8,7 @@
 //! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
 //! may be deleted), [`survey`] (what is read to decide that), [`coverage`] and [`schedule`] (how old backups are, and
 //! may be), [`cost`] (what they cost at least), [`claims`] (what is being made at this moment), [`report`] and
-//! [`dead_letters`] (how a run ends), [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the
+//! [`dead_letters`] (how a run ends), [`drill`] and [`proof`] (which backups are read, and what that proves), [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the
 //! JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what happens then), [`ports`] and
 //! [`operations`] (what is needed of AWS).
 
@@ -20,6 +20,7 @@ pub mod cost;
 pub mod coverage;
 pub mod creating;
 pub mod dead_letters;
+pub mod drill;
 pub mod earlier_scripts;
 pub mod error;
 pub mod expiry;
@@ -34,6 +35,7 @@ pub mod operations;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
+pub mod proof;
 pub mod protection;
 pub mod report;
 pub mod retention;

@@ -98,6 +98,22 @@ pub const DUMP_PATH: &str = "DumpPath";
 /// `DumpSha256`: the SHA-256 of that file.
 pub const DUMP_SHA256: &str = "DumpSha256";
 
+/// On snapshots and copies: the type, IOPS, throughput and size of each volume, see [`crate::labels`]; continued in
+/// `Volumes.2`, ….
+pub const VOLUMES: &str = "Volumes";
+/// On snapshots and copies: what the instance was launched as, see [`crate::labels`].
+pub const INSTANCE_AS: &str = "InstanceAs";
+/// On snapshots and copies that a drill has read: the day on which it did, see [`crate::proof`].
+pub const VERIFIED_ON: &str = "VerifiedOn";
+/// On the same: what was proven, or `failed`.
+pub const VERIFIED_AS: &str = "VerifiedAs";
+/// On volumes and images that were restored: the snapshot.
+pub const RESTORED_FROM: &str = "RestoredFrom";
+/// On the same: when the restore was finished.
+pub const RESTORED_AT: &str = "RestoredAt";
+/// On the same: the id of the restore's plan.
+pub const RESTORE_PLAN: &str = "RestorePlan";
+
 /// Tags on one resource, at most (EC2 user guide, "Tag restrictions").
 pub const MAX_TAGS: usize = 50;
 /// Characters of one tag value, at most (the same page).
