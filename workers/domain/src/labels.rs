@@ -17,6 +17,7 @@ use crate::{
     fleet::{Attachment, Snapshot, Tags},
     hooks::script::{Dump, Level},
     ids::{InstanceId, Region, VolumeId},
+    proof::PROOF_KEYS,
     retention::RetentionDays,
     tags::{
         AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CONSISTENCY, CONSISTENCY_REASON, CREATED_ON,
@@ -186,7 +187,7 @@ pub struct CopyLabels {
 /// The tags of a copy: the ones of this system, then the other tags of the source as far as there is room.
 ///
 /// Only AWS can write tags that begin with `aws:`. `BackupCrossRegion` would ask for copies of the copy, and
-/// `SourceDevice` takes the place of `Devices`.
+/// `SourceDevice` takes the place of `Devices`. What a drill found of the source says nothing of the copy.
 pub fn copy_labels(
     source: &Snapshot,
     home: &Region,
@@ -217,7 +218,11 @@ pub fn copy_labels(
         ours.insert(KEEP_FOREVER.into(), value.clone());
     }
     let stays = |key: &str| {
-        key.starts_with("aws:") || key == BACKUP_CROSS_REGION || key == DEVICES || key.starts_with("Devices.")
+        key.starts_with("aws:")
+            || key == BACKUP_CROSS_REGION
+            || key == DEVICES
+            || key.starts_with("Devices.")
+            || PROOF_KEYS.contains(&key)
     };
     let mut bytes =
         encoded(&source.description) + ours.iter().map(|(key, value)| bytes_in_url(key, value)).sum::<usize>();

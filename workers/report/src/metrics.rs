@@ -102,11 +102,11 @@ fn of_run(summary: &Summary, measured: Option<&Measured>) -> Vec<(Metric, f64)> 
         ]);
     }
     if phases.expire {
-        let floor = Verdict::Keep(Keep::Newest).to_string();
+        let floor = [Keep::Newest, Keep::NewestNotFailed].map(|keep| Verdict::Keep(keep).to_string());
         let kept = summary.expiries.iter().flat_map(|end| &end.kept);
         counted.extend([
             (SnapshotsExpired, summary.expiries.iter().map(|end| end.deleted.len()).sum()),
-            (SnapshotsKeptByFloor, kept.filter(|kept| kept.verdict == floor).count()),
+            (SnapshotsKeptByFloor, kept.filter(|kept| floor.contains(&kept.verdict)).count()),
         ]);
     }
     if summary.is_full_backup() {

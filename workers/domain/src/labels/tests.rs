@@ -61,6 +61,20 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
 }
 
 #[test]
+fn a_copy_never_inherits_what_a_drill_found_of_its_source() {
+    let (home, created) = ("eu-west-1".parse().unwrap(), day("2026-11-22"));
+    for found in ["failed", "probe", "a word of later"] {
+        let own = tags([("VerifiedOn", "2026-11-22"), ("VerifiedAs", found), ("CostCenter", "7")]);
+        let CopyLabels { tags: copied, dropped } = copy_labels(&source(own), &home, "run", created, created);
+        assert!(
+            copied.contains_key("CostCenter") && !copied.keys().any(|key| key.starts_with("Verified")),
+            "{copied:?}"
+        );
+        assert!(dropped.is_empty(), "no room was missing");
+    }
+}
+
+#[test]
 fn what_would_make_the_pre_signed_url_too_long_is_left_out_and_named() {
     let mut own = tags([("Name", "ü".repeat(256).as_str())]);
     own.extend((0..30).map(|i| (format!("Owner{i:02}"), "ä".repeat(200))));
