@@ -5,6 +5,11 @@
 //! | `VerifySnapshots` / `Verify` | verify | [`VerifyTask`] | [`Verified`] |
 #![warn(missing_docs)]
 
+pub mod order;
+pub mod parameters;
+pub mod plan;
+pub mod report;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 

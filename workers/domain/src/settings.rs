@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    drill::parameters::{Parameters, Sample},
     hooks::{HookDocuments, documents},
     ids::Region,
+    proof::Level,
     retention::RetentionDays,
 };
 
@@ -28,6 +30,8 @@ pub struct Settings {
     pub max_expire_percent: u32,
     /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
     pub copy_lookback_days: u32,
+    /// The parameters of drills.
+    pub drill: Parameters,
     /// `ExpireRegions`: the regions to sweep. Empty: all enabled regions.
     pub expire_regions: Vec<Region>,
     /// `DestinationKmsKeys`: the key that all copies to a region are encrypted with.
@@ -70,6 +74,12 @@ impl Settings {
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
             max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
+            drill: Parameters {
+                level: word("DRILL_LEVEL", get("DRILL_LEVEL"), Level::Probe, "list, probe, copy or dump")?,
+                sample: word("DRILL_SAMPLE", get("DRILL_SAMPLE"), Sample::Newest, "newest, random or all")?,
+                max_blocks: number("DRILL_MAX_BLOCKS", 1_000_000, 1_000..=1_000_000_000)?.into(),
+                max_dump_gib: number("DRILL_MAX_DUMP_GIB", 10, 1..=1000)?,
+            },
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
             hook_documents: hook_documents(
@@ -78,6 +88,16 @@ impl Settings {
             )?,
         })
     }
+}
+
+fn word<T: std::str::FromStr>(
+    name: &'static str,
+    value: Option<String>,
+    default: T,
+    allowed: &str,
+) -> Result<T, SettingsProblem> {
+    let Some(value) = value else { return Ok(default) };
+    value.parse().map_err(|_| SettingsProblem { name, value, allowed: allowed.into() })
 }
 
 fn regions(list: &str) -> Result<Vec<Region>, SettingsProblem> {
@@ -139,6 +159,20 @@ mod tests {
         for (name, value) in [("COPY_CONCURRENCY", "0"), ("COPY_CONCURRENCY", "five"), ("MAX_EXPIRE_PERCENT", "101")] {
             let error = with(name, value).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value) && error.contains("from 1 to"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_the_drills_that_is_none_is_named_with_the_words() {
+        assert_eq!(with("DRILL_LEVEL", "copy").unwrap().drill.level, Level::Copy);
+        assert_eq!(with("DRILL_SAMPLE", "all").unwrap().drill.sample, Sample::All);
+        for (name, value, allowed) in [
+            ("DRILL_LEVEL", "all", "list, probe, copy or dump"),
+            ("DRILL_SAMPLE", "probe", "newest, random or all"),
+            ("DRILL_MAX_BLOCKS", "0", "from 1000 to"),
+        ] {
+            let error = with(name, value).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value) && error.contains(allowed), "{error}");
         }
     }
 

@@ -22,6 +22,7 @@ fn snapshot(name: &str, state: SnapshotState, own: Tags) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }

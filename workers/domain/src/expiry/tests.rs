@@ -26,6 +26,7 @@ pub(crate) fn snapshot(id: &str, ago: i64) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }

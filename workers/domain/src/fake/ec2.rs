@@ -116,6 +116,7 @@ impl FakeEc2 {
             state_message: None,
             completed: None,
             full_size: None,
+            stored: Default::default(),
             tags: own,
         });
         id

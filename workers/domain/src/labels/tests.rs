@@ -21,6 +21,7 @@ fn source(own: Tags) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }
