@@ -9,15 +9,19 @@ pub mod order;
 pub mod parameters;
 pub mod plan;
 pub mod report;
+mod sampling;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    blocks::{BLOCK_BYTES, BLOCKS_PER_PAGE},
     error::ErrorName,
     ids::{Region, SnapshotId, VolumeId},
     proof::Level,
 };
+
+pub use sampling::{Seed, keep_sampled};
 
 /// The task of the verify worker: one snapshot or copy to read, and a line of a drill's manifest.
 ///
@@ -94,18 +98,21 @@ pub struct DumpPlace {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cursor {
-    /// EBS's token of the next page of the block list; it is good for seven days. None before the first page, and
-    /// after the last one.
+    /// EBS's token of the next page of the block list; it is good for an hour (EBS user guide, "FAQ" of the direct
+    /// APIs). None before the first page, and after the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The index from which the list goes on where EBS does not know that token any more: indices only grow (the same
+    /// page).
+    pub from: u32,
     /// Whether the list was read to its end.
     pub ended: bool,
     /// Blocks that were listed.
     pub listed: u64,
-    /// Calls that it took, also for what was begun anew, and all later lists of blocks.
+    /// Lists that were asked for, those of single blocks included.
     pub list_calls: u64,
-    /// How often the list was begun anew, since EBS did not know its token any more.
-    pub begun_anew: u32,
+    /// How often EBS did not know a token of the list any more.
+    pub lost_tokens: u32,
     /// The first blocks of the list, and some at random: their indices. At most [`FIRST_BLOCKS`] and [`RANDOM_BLOCKS`].
     pub first: Vec<u32>,
     /// See `first`.
@@ -138,10 +145,6 @@ pub struct DumpCursor {
     pub state: String,
 }
 
-/// Bytes of a block (EBS user guide, "EBS direct APIs").
-pub const BLOCK_BYTES: u64 = 512 * 1024;
-/// Blocks in one page of a list, at most (API reference, `ListSnapshotBlocks`).
-pub const BLOCKS_PER_PAGE: u32 = 10_000;
 /// Of each snapshot that is probed so many blocks from the beginning of its list are read.
 pub const FIRST_BLOCKS: usize = 4;
 /// And so many at random.
