@@ -153,7 +153,8 @@ pub const RANDOM_BLOCKS: usize = 28;
 pub const MAX_PARTITIONS: usize = 16;
 
 /// Calls of EBS, which are charged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct Reads {
     pub list_calls: u64,

@@ -89,11 +89,17 @@ impl Drill {
         }
         let scheduled = match fields.get("scheduledTime") {
             None => started,
-            Some(given) => given
-                .as_str()
-                .and_then(scheduled_time)
-                .filter(|time| *time - started <= MAX_AHEAD)
-                .ok_or_else(|| refuse("scheduledTime", given, "a time such as \"2026-11-22T05:00:00Z\" or \"20261122T050000Z\", at most 24 hours ahead"))?,
+            Some(given) => {
+                given.as_str().and_then(scheduled_time).filter(|time| *time - started <= MAX_AHEAD).ok_or_else(
+                    || {
+                        refuse(
+                            "scheduledTime",
+                            given,
+                            "a time such as \"2026-11-22T05:00:00Z\" or \"20261122T050000Z\", at most 24 hours ahead",
+                        )
+                    },
+                )?
+            }
         };
         let level = match fields.get("level") {
             None => defaults.level,

@@ -36,7 +36,9 @@ impl FromStr for Sample {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|(word, _)| *word == text);
-        known.map(|(_, sample)| sample).ok_or_else(|| format!("{text:?} is no sample: allowed is newest, random or all"))
+        known
+            .map(|(_, sample)| sample)
+            .ok_or_else(|| format!("{text:?} is no sample: allowed is newest, random or all"))
     }
 }
 

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    DumpPlace, MAX_PARTITIONS, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample,
-};
+use super::{DumpPlace, MAX_PARTITIONS, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample};
 use crate::{
     expiry::{Candidate, is_backup},
     fleet::{Fleet, Snapshot, SnapshotState},
@@ -45,10 +43,7 @@ pub fn protected(fleet: &Fleet, plans: &[InstancePlan]) -> Vec<Protected> {
         for attached in &plan.volumes {
             let regions = std::iter::once(&fleet.regions.home).chain(&plan.copy_regions).cloned().collect();
             let (instance, name) = (Some(plan.instance.clone()), Some(plan.name.clone()));
-            all.insert(
-                attached.volume.clone(),
-                Protected { volume: attached.volume.clone(), instance, name, regions },
-            );
+            all.insert(attached.volume.clone(), Protected { volume: attached.volume.clone(), instance, name, regions });
         }
     }
     let (floor, instances) = (floor_volumes(fleet), by_id(fleet));
@@ -235,7 +230,8 @@ impl<'a> Planning<'a> {
         let begun = source.as_ref().and_then(|id| self.sources.get(id).copied());
         let day = candidate.tags.created_on.filter(|_| is_copy).map(|day| day.and_time(NaiveTime::MIN).and_utc());
         let tag = |key: &str| snapshot.tags.get(key);
-        let is_on_it = tag(DUMP_VOLUME).is_some_and(|on| candidate.volume.as_ref().is_some_and(|own| own.as_str() == on));
+        let is_on_it =
+            tag(DUMP_VOLUME).is_some_and(|on| candidate.volume.as_ref().is_some_and(|own| own.as_str() == on));
         let has_failed = candidate.has_failed();
         held.readable.push(Readable {
             taken: begun.or(day).unwrap_or(candidate.started).min(candidate.started),
@@ -259,7 +255,9 @@ impl<'a> Planning<'a> {
         for (volume, held) in held {
             let chosen = match drill.sample {
                 Sample::Newest | Sample::All => held.readable,
-                Sample::Random => one_of(held.readable, volume, drill, region, now - TimeDelta::days(lookback_days.into())),
+                Sample::Random => {
+                    one_of(held.readable, volume, drill, region, now - TimeDelta::days(lookback_days.into()))
+                }
             };
             if chosen.is_empty() && protected[volume].regions.contains(region) {
                 let why = match held.archived {
@@ -346,8 +344,8 @@ fn turn(drill: &Drill, volume: &VolumeId) -> u64 {
 /// FNV-1a, and the last step of SplitMix64: the same in every process, and with other text everywhere different.
 fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([b'/']));
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)

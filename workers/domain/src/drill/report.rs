@@ -153,6 +153,13 @@ pub struct Backup {
     pub used: Option<Reads>,
 }
 
+impl Backup {
+    /// Where it is, and of what.
+    fn of(&self) -> (&Region, &VolumeId) {
+        (&self.region, &self.volume)
+    }
+}
+
 /// A backup that is as old as one that has failed, or older, and was not found bad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -324,12 +331,8 @@ impl DrillReport {
 
     /// The volumes of which backups were to be read in a region, and none is proven.
     pub fn unproven(&self) -> BTreeSet<(&Region, &VolumeId)> {
-        let of = |one| {
-            let Backup { region, volume, .. } = one;
-            (region, volume)
-        };
-        let proven: BTreeSet<_> = self.backups.iter().filter(|one| one.end == End::Proven).map(of).collect();
-        self.backups.iter().map(of).filter(|one| !proven.contains(one)).collect()
+        let proven: BTreeSet<_> = self.backups.iter().filter(|one| one.end == End::Proven).map(Backup::of).collect();
+        self.backups.iter().map(Backup::of).filter(|one| !proven.contains(one)).collect()
     }
 
     /// The volumes of backups that have failed, for [`DrillReport::note_older`].
@@ -370,9 +373,8 @@ impl DrillReport {
         for backup in self.backups.iter_mut().filter(|one| one.end == End::Failed) {
             let there = good.get(&backup.volume).into_iter().flatten();
             let not_younger = there.filter(|one| one.taken <= backup.taken);
-            backup.older = not_younger
-                .max_by_key(|one| (one.taken, one.region == backup.region, one.snapshot.clone()))
-                .cloned();
+            backup.older =
+                not_younger.max_by_key(|one| (one.taken, one.region == backup.region, one.snapshot.clone())).cloned();
         }
     }
 

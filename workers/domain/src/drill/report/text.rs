@@ -31,7 +31,11 @@ impl DrillReport {
         let left_out: usize = self.regions.iter().map(|region| region.left_out.len()).sum();
         all.extend(Some(left_out).filter(|count| *count > 0).map(|count| format!("{count} left out")));
         let regions = self.regions.iter().filter(|region| region.failure.is_some()).count();
-        all.extend(Some(regions).filter(|count| *count > 0).map(|count| format!("{} not read", counted(count, "region", "regions"))));
+        all.extend(
+            Some(regions)
+                .filter(|count| *count > 0)
+                .map(|count| format!("{} not read", counted(count, "region", "regions"))),
+        );
         all.join(", ")
     }
 
@@ -50,11 +54,18 @@ impl DrillReport {
         all.extend(list("Unanswered: nothing says what became of them", of(End::Unanswered).map(missed), most));
         all.extend(list("Vanished before they were read", of(End::Vanished).map(missed), most));
         let notes = self.backups.iter().filter(|one| !one.notes.is_empty());
-        all.extend(list("Notes, which are no failures", notes.map(|one| format!("{}: {}", named(one), one.notes.join("; "))), most));
-        let left_out = self.regions.iter().flat_map(|region| region.left_out.iter().map(move |one| {
-            let last = one.last_proven.map_or_else(|| "never proven".to_owned(), |day| format!("last proven {day}"));
-            format!("{} in {}, of {}: {} blocks, {last}", one.snapshot, region.region, one.volume, one.blocks)
-        }));
+        all.extend(list(
+            "Notes, which are no failures",
+            notes.map(|one| format!("{}: {}", named(one), one.notes.join("; "))),
+            most,
+        ));
+        let left_out = self.regions.iter().flat_map(|region| {
+            region.left_out.iter().map(move |one| {
+                let last =
+                    one.last_proven.map_or_else(|| "never proven".to_owned(), |day| format!("last proven {day}"));
+                format!("{} in {}, of {}: {} blocks, {last}", one.snapshot, region.region, one.volume, one.blocks)
+            })
+        });
         all.extend(list("Left out, since DrillMaxBlocks is used up; the next drill begins with them", left_out, most));
         let without = self.regions.iter().flat_map(|region| {
             region.without.iter().map(move |one| format!("{} in {}: {}", one.volume, region.region, one.why))
@@ -92,7 +103,8 @@ impl DrillReport {
             return String::new();
         }
         let end = format!("Report: {}, or {SUMMARY} beside it", self.file(REPORT));
-        let text: Vec<String> = self.lines(MAX_LINES).iter().filter(|line| !line.is_empty()).map(|line| one_line(line)).collect();
+        let text: Vec<String> =
+            self.lines(MAX_LINES).iter().filter(|line| !line.is_empty()).map(|line| one_line(line)).collect();
         let room = MAX_CAUSE.saturating_sub(end.chars().count() + 1);
         format!("{}\n{end}", cut(&text.join("\n"), room))
     }
@@ -109,7 +121,11 @@ impl DrillReport {
     /// The subject of a message.
     pub fn subject(&self) -> String {
         // SNS refuses a message for a subject that is too long, or has other letters.
-        self.headline().chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(MAX_SUBJECT).collect()
+        self.headline()
+            .chars()
+            .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+            .take(MAX_SUBJECT)
+            .collect()
     }
 
     /// The text of a message.
@@ -147,7 +163,8 @@ fn missed(one: &Backup) -> String {
 }
 
 fn failed(one: &Backup) -> String {
-    let marked = if one.marked { "; it is marked VerifiedAs=failed" } else { "; it is not marked: another drill may read it" };
+    let marked =
+        if one.marked { "; it is marked VerifiedAs=failed" } else { "; it is not marked: another drill may read it" };
     let older = match &one.older {
         None => "no good one that is as old or older is known".into(),
         Some(older) => {
@@ -155,7 +172,12 @@ fn failed(one: &Backup) -> String {
                 Some((on, level)) => format!("proven {on} ({level})"),
                 None => "never proven".into(),
             };
-            format!("the newest good one that is not younger is {} in {}, data of {}, {proven}", older.snapshot, older.region, moment(older.taken))
+            format!(
+                "the newest good one that is not younger is {} in {}, data of {}, {proven}",
+                older.snapshot,
+                older.region,
+                moment(older.taken)
+            )
         }
     };
     format!("{}: {}{marked}; {older}", named(one), why(one))
