@@ -160,7 +160,7 @@ where
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let text = |path: &str| event.payload.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let (run, step, region) = (text("/run/id"), text("/step"), text("/region"));
+        let (run, step, region) = (text("/run/id").or_else(|| text("/drill/id")), text("/step"), text("/region"));
         let is_dry = ["/run/dryRun", "/input/dryRun"].map(|path| event.payload.pointer(path) == Some(&json!(true)));
         let answer = answer(aws, event.payload, handle).await;
         if is_dry.contains(&true) {

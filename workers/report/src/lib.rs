@@ -10,10 +10,13 @@
 //! `latest.json`, which points at the last report of a full run, says what is different from it.
 //! It deletes settled dead letters, so that their queue's alarm can report the next one.
 //!
+//! A drill has a report of its own: [`drill::handle`].
+//!
 //! If the state has no result for a region of the run, that is a problem, never a success.
 
 mod context;
 mod copies;
+pub mod drill;
 mod expiries;
 mod latest;
 mod letters;

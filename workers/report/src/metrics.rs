@@ -58,6 +58,12 @@ pub(crate) fn print(summary: &Summary, measured: Option<&Measured>) {
     }
 }
 
+/// Prints one line of metrics.
+#[allow(clippy::print_stdout)] // CloudWatch reads metrics from lines of exactly this form.
+pub(crate) fn print_line(measurement: &Measurement<'_>, values: &[(Metric, f64)]) {
+    println!("{}", line(measurement, values));
+}
+
 /// The run's metrics: a line for the run, and one for each region that holds backups.
 ///
 /// What is not known is not printed: neither what belongs to a phase that was not run, nor an age that could not be read.
