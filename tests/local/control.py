@@ -17,6 +17,7 @@ from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Response
 
 import ec2_holds
+import kms_keys
 import ssm_commands
 import ssm_control
 from ec2_resources import (
@@ -65,6 +66,7 @@ def reset(_: Json) -> Json:
     # moto also keeps a list of everything that it ever made.
     reset_model_data()
     WORLD.forget()
+    kms_keys.forget()
     ssm_commands.forget()
     return {}
 
@@ -263,5 +265,6 @@ ACTS = {
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,
     ("POST", "chance"): leave_to_chance,
+    **kms_keys.ACTS,
     **ssm_control.ACTS,
 }
