@@ -206,6 +206,7 @@ class SnapshotCalls:
             ends="error" if message else "completed",
             state_message=message,
         )
+        snapshot.file, snapshot.blocks = source.file, source.blocks
         self.ec2_backend.tags[snapshot.id] = tags
         return answer("CopySnapshot", {"snapshotId": snapshot.id, "tagSet": tag_set(self.ec2_backend, snapshot.id)})
 
