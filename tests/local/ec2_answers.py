@@ -104,12 +104,16 @@ def volume_shape(volume: SharedVolume) -> Shape:
         "size": volume.size,
         "status": volume.status,
         "volumeType": volume.volume_type,
+        "iops": volume.iops,
+        "throughput": volume.throughput,
+        "volumeInitializationRate": volume.initialization_rate,
         "availabilityZone": volume.availability_zone,
+        "availabilityZoneId": volume.zone.zone_id,
         "createTime": volume.create_time,
         "encrypted": volume.encrypted,
         "kmsKeyId": volume.kms_key_id,
         "snapshotId": volume.snapshot_id or "",
-        "multiAttachEnabled": len(volume.attachments) > 1,
+        "multiAttachEnabled": bool(volume.multi_attach_enabled) or len(volume.attachments) > 1,
         "attachmentSet": [
             {
                 "volumeId": volume.id,

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from ec2_answers import answer, instance_shape, snapshot_shape, volume_shape
+from ec2_refusal import refusal
 from ec2_resources import iso
 from ec2_state import ACCOUNT, WORLD
 
@@ -22,10 +22,6 @@ MAX_FILTERS = 50
 MAX_FILTER_VALUES = 200
 PAGE = 1000
 SMALLEST_PAGE = 5
-
-
-def refusal(code: str, message: str) -> EC2ClientError:
-    return EC2ClientError(code, message)
 
 
 # --- filters ---
