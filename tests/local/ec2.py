@@ -8,6 +8,7 @@
     ec2_keys.py       KMS keys as EBS meets them
     ec2_requests.py   tags on what a call makes, and client tokens
     ec2_volumes.py    creating and deleting volumes; ec2_volume_limits.py says of which size and speed
+    ec2_volume_status.py  how much of a volume is initialised
     ec2_attachments.py  attaching and detaching volumes
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
@@ -47,6 +48,7 @@ from ec2_requests import RequestCalls
 from ec2_resources import backend_of
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
+from ec2_volume_status import VolumeStatusCalls
 from ec2_volumes import VolumeCalls
 from ssm import SsmCall
 
@@ -63,7 +65,14 @@ UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
 
 
 class LocalEC2Response(
-    SnapshotCalls, VolumeCalls, AttachmentCalls, HoldCalls, RequestCalls, DescribeCalls, EC2Response
+    SnapshotCalls,
+    VolumeCalls,
+    VolumeStatusCalls,
+    AttachmentCalls,
+    HoldCalls,
+    RequestCalls,
+    DescribeCalls,
+    EC2Response,
 ):
     """moto's EC2 with our actions before its own."""
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from moto.ec2.models import EC2Backend
 
-from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, iso
+from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, goes_with_instance, iso
 
 # An element of the XML: its children by name.
 Shape = dict[str, Any]
@@ -121,6 +121,7 @@ def volume_shape(volume: SharedVolume) -> Shape:
                 "device": each.device,
                 "status": each.status,
                 "attachTime": each.attach_time,
+                "deleteOnTermination": goes_with_instance(each),
             }
             for each in volume.attachments
         ],

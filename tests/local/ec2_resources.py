@@ -281,6 +281,11 @@ def terminate_disks(instance: Instance) -> None:
         del instance.block_device_mapping[device]
 
 
+def goes_with_instance(attachment: Any) -> bool:
+    block = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(block and block.delete_on_termination)
+
+
 def detach_everywhere(volume: SharedVolume) -> None:
     for attachment in volume.attachments:
         attachment.instance.block_device_mapping.pop(attachment.device, None)

@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
@@ -121,6 +121,15 @@ def fits(fault: Json, action: str, region: str | None, of_script: Json) -> bool:
     )
 
 
+class Due(NamedTuple):
+    """What will be done, when, and with which resource."""
+
+    at: float
+    number: int
+    resource: str
+    act: Callable[[], None]
+
+
 class World:
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -145,7 +154,7 @@ class World:
         self.locks: dict[str, Json] = {}  # region -> snapshot id -> its lock
         self.keys: dict[tuple[str, str], str] = {}  # (region, ARN of a KMS key) -> its state; others are enabled
         self.tokens: dict[tuple[str, str, str], Any] = {}  # (region, action, client token) -> what was asked and made
-        self.due: list[tuple[float, int, Callable[[], None]]] = []  # when, in which order, and what will be done
+        self.due: list[Due] = []
         self.planned = 0
         self.fault: Json | None = None  # the fault that the present call has met
 
@@ -154,18 +163,22 @@ class World:
         so that a page token stays good when what it names is deleted."""
         return self.serials.setdefault(identifier, len(self.serials) + 1)
 
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
+    def later(self, seconds: float, resource: str, act: Callable[[], None]) -> None:
         """Does this before the first call that comes so many seconds from now."""
         self.planned += 1
-        self.due.append((time.monotonic() + seconds, self.planned, act))
+        self.due.append(Due(time.monotonic() + seconds, self.planned, resource, act))
 
     def settle(self) -> None:
         """Does what is due by now, in the order of its time; what that plans waits for the next call."""
         now = time.monotonic()
-        ready = sorted(each for each in self.due if each[0] <= now)
-        self.due = [each for each in self.due if each[0] > now]
-        for _, _, act in ready:
-            act()
+        ready = sorted((each for each in self.due if each.at <= now), key=lambda each: (each.at, each.number))
+        self.due = [each for each in self.due if each.at > now]
+        for each in ready:
+            each.act()
+
+    def hurry(self, resource: str) -> None:
+        """Ends what this resource waits for."""
+        self.due = [each._replace(at=0) if each.resource == resource else each for each in self.due]
 
     def fault_of_kind(self, kind: str) -> Json | None:
         return self.fault if self.fault and self.fault["kind"] == kind else None

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import ec2_keys
-from ec2_resources import SharedVolume, backend_of, iso
+from ec2_resources import SharedVolume, backend_of, goes_with_instance, iso
 from ec2_state import WORLD
-from ec2_volumes import progress
+from ec2_volume_status import progress
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ def volume_facts(volume: SharedVolume) -> Json:
                 "instance": each.instance.id,
                 "device": each.device,
                 "state": each.status,
-                "deleteOnTermination": deletes(each),
+                "deleteOnTermination": goes_with_instance(each),
             }
             for each in volume.attachments
         ],
@@ -46,11 +46,6 @@ def volume_facts(volume: SharedVolume) -> Json:
         "initialized": progress(volume),
         "file": str(volume.file) if volume.file else None,
     }
-
-
-def deletes(attachment: Any) -> bool:
-    block = attachment.instance.block_device_mapping.get(attachment.device)
-    return bool(block and block.delete_on_termination)
 
 
 def put_key(given: Json) -> Json:
@@ -62,8 +57,15 @@ def list_keys(_: Json) -> list[Json]:
     return [{"region": region, "arn": arn, "state": state} for (region, arn), state in WORLD.keys.items()]
 
 
+def hurry(given: Json) -> Json:
+    """Ends what a volume, an instance or a task waits for: it is created, attached, stopped or done."""
+    WORLD.hurry(given["id"])
+    return {}
+
+
 ACTS: dict[tuple[str, str], Callable[[Json], Any]] = {
     ("GET", "volumes"): list_volumes,
+    ("POST", "hurry"): hurry,
     ("POST", "keys"): put_key,
     ("GET", "keys"): list_keys,
 }

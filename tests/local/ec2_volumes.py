@@ -1,4 +1,4 @@
-"""Creating and deleting volumes, and how far they are initialised, as EBS does it.
+"""Creating and deleting volumes, as EBS does it.
 
 A volume is "creating" for a while. Its key is looked at only then: with one that
 cannot be used the call has succeeded, and the volume is gone (aws-sdk-ruby issue
@@ -20,14 +20,6 @@ from ec2_volume_limits import DEFAULT_TYPE, MULTI_ATTACH_TYPES, check
 
 # MiB/s.
 MIN_RATE, MAX_RATE = 100, 300
-
-
-def progress(volume: SharedVolume) -> int | None:
-    """How much of it is initialised, in per cent; None of an empty volume."""
-    left = volume.initialization_left()
-    if left is None:
-        return None
-    return 100 if left == 0 else min(99, int((1 - left / WORLD.settings["initializationSeconds"]) * 100))
 
 
 def finish_creating(volume: SharedVolume, keys: list[tuple[str, str]]) -> None:
@@ -94,7 +86,7 @@ class VolumeCalls:
         backend.volumes[volume.id] = volume
         backend.tags[volume.id] = tags
         keys = [(self.region, each) for each in (key, snapshot.kms_key_id if snapshot else None) if each]
-        WORLD.later(WORLD.settings["volumeSeconds"], lambda: finish_creating(volume, keys))
+        WORLD.later(WORLD.settings["volumeSeconds"], volume.id, lambda: finish_creating(volume, keys))
         return volume
 
     def _source_snapshot(self) -> TimedSnapshot | None:

@@ -1,71 +1,24 @@
 """Volumes are created, refused, repeated and lost as EBS does it. Run in the moto environment."""
 
-import tempfile
 import time
 from pathlib import Path
 
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
-from scene import AWAY, HOME, Scene, client, copy, instance, local, snapshots
-
-ZONE = HOME + "a"
-KEY = f"arn:aws:kms:{HOME}:123456789012:key/k1"
-
-
-def create(region=HOME, **wanted):
-    return client(region).create_volume(**{"AvailabilityZone": region + "a", **wanted})
-
-
-def described(volume, region=HOME):
-    return client(region).describe_volumes(VolumeIds=[volume])["Volumes"][0]
-
-
-def volumes(region=HOME):
-    return local(f"volumes?region={region}")
-
-
-def key(state, key=KEY, region=HOME):
-    return local("keys", {"region": region, "key": key, "state": state})
-
-
-def with_file(case, content=b"content"):
-    """A volume with a disk image, and a completed snapshot of it."""
-    disk = Path(case.enterContext(tempfile.TemporaryDirectory())) / "disk"
-    disk.write_bytes(content)
-    volume = instance()["volumes"][0]["id"]
-    local("volume-file", {"region": HOME, "volume": volume, "file": str(disk)})
-    snapshot = client().create_snapshot(VolumeId=volume)["SnapshotId"]
-    case.until("completed", snapshot)
-    return disk, volume, snapshot
-
-
-class VolumeScene(Scene):
-    def setUp(self):
-        super().setUp()
-        local("settings", {"volumeSeconds": 0.1, "attachSeconds": 0.1, "initializationSeconds": 0.3})
-
-    def wait(self, answer, wanted):
-        deadline = time.monotonic() + 10
-        while (now := answer()) != wanted:
-            self.assertLess(time.monotonic(), deadline, f"{now}, not {wanted}")
-            time.sleep(0.02)
-
-    def available(self, volume, region=HOME):
-        self.wait(lambda: described(volume, region)["State"], "available")
-        return described(volume, region)
-
-    def until_gone(self, volume):
-        def outcome():
-            try:
-                return described(volume)["State"]
-            except ClientError as refusal:
-                return refusal.response["Error"]["Code"]
-
-        self.assertEqual(outcome(), "creating")
-        self.wait(outcome, "InvalidVolume.NotFound")
+from scene import AWAY, HOME, client, copy, instance, local, snapshots
+from volume_scene import KEY, ZONE, VolumeScene, create, described, key, volumes, with_file
 
 
 class Creating(VolumeScene):
+    def test_it_is_available_after_its_time(self):
+        local("settings", {"volumeSeconds": 0.1})
+        made = create(Size=8)
+        self.assertEqual(made["State"], "creating")
+        deadline = time.monotonic() + 10
+        while described(made["VolumeId"])["State"] != "available":
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
     def test_it_is_creating_then_available(self):
         [snapshot] = snapshots({"volume": "vol-1"})
         tags = [{"Key": "RestoredFrom", "Value": snapshot}]
@@ -168,7 +121,8 @@ class Creating(VolumeScene):
     def test_a_broken_one_is_in_error(self):
         local("faults", {"action": "CreateVolume", "kind": "broken-volume"})
         made = create(Size=8)["VolumeId"]
-        self.wait(lambda: described(made)["State"], "error")
+        local("hurry", {"id": made})
+        self.assertEqual(described(made)["State"], "error")
         self.available(create(Size=8)["VolumeId"])
 
     def test_the_calls_are_throttled(self):
@@ -285,7 +239,6 @@ class Files(VolumeScene):
 
 class Rates(VolumeScene):
     def test_the_rate_has_limits_and_a_quota_of_the_region(self):
-        local("settings", {"initializationSeconds": 60})
         [snapshot] = snapshots({"volume": "vol-1"})
         self.refused("InvalidParameterValue", create, SnapshotId=snapshot, VolumeInitializationRate=99)
         self.refused("InvalidParameterValue", create, SnapshotId=snapshot, VolumeInitializationRate=301)
