@@ -2,7 +2,7 @@
 
 ebs_blocks.py   disk images as blocks
 ebs_tokens.py   tokens of blocks and pages
-kms_keys.py     whether a snapshot's key is usable
+ec2_keys.py     whether a snapshot's key is usable
 ebs_control.py  what stories set, and what they look at
 ebs.py          each call, from its path to its answer
 
@@ -21,7 +21,7 @@ from wsgiref.types import WSGIEnvironment
 from werkzeug.wrappers import Response
 
 import ebs_tokens
-import kms_keys
+import ec2_keys
 from ebs_blocks import BLOCK_BYTES, MAX_BLOCKS, checksum
 from ec2_resources import TimedSnapshot, backend_of
 from ec2_state import WORLD
@@ -49,9 +49,9 @@ ERRORS = {
 # What a key that cannot be used leads to. The reasons are those of the API's
 # model; which of them is given of which state is not documented.
 KEY_ERRORS = {
-    "revoked": ("AccessDeniedException", "DEPENDENCY_ACCESS_DENIED"),
+    "denied": ("AccessDeniedException", "DEPENDENCY_ACCESS_DENIED"),
     "disabled": ("ValidationException", "INVALID_CUSTOMER_KEY"),
-    "pending-deletion": ("ValidationException", "INVALID_CUSTOMER_KEY"),
+    "pendingDeletion": ("ValidationException", "INVALID_CUSTOMER_KEY"),
     "missing": ("ResourceNotFoundException", "DEPENDENCY_RESOURCE_NOT_FOUND"),
 }
 # The setting that says how many calls a second one region takes.
@@ -118,7 +118,7 @@ def list_snapshot_blocks(region: str, snapshot: TimedSnapshot, query: dict[str, 
 
 def get_snapshot_block(region: str, snapshot: TimedSnapshot, index: int, token: str) -> tuple[bytes, str]:
     """The data and its checksum."""
-    if snapshot.encrypted and (error := KEY_ERRORS.get(kms_keys.state(region, snapshot.kms_key_id))):
+    if snapshot.encrypted and (error := KEY_ERRORS.get(ec2_keys.state_of(region, snapshot.kms_key_id))):
         raise EbsError(*error, f"The key {snapshot.kms_key_id} cannot be used.")
     image, corrupt = snapshot.image, snapshot.corrupt.get(index)
     rest = ebs_tokens.opened(ebs_tokens.BLOCK, region, snapshot.id, token)

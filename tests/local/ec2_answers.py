@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from moto.ec2.models import EC2Backend
 
-from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, iso
+from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, goes_with_instance, iso
 
 # An element of the XML: its children by name.
 Shape = dict[str, Any]
@@ -104,12 +104,16 @@ def volume_shape(volume: SharedVolume) -> Shape:
         "size": volume.size,
         "status": volume.status,
         "volumeType": volume.volume_type,
+        "iops": volume.iops,
+        "throughput": volume.throughput,
+        "volumeInitializationRate": volume.initialization_rate,
         "availabilityZone": volume.availability_zone,
+        "availabilityZoneId": volume.zone.zone_id,
         "createTime": volume.create_time,
         "encrypted": volume.encrypted,
         "kmsKeyId": volume.kms_key_id,
         "snapshotId": volume.snapshot_id or "",
-        "multiAttachEnabled": len(volume.attachments) > 1,
+        "multiAttachEnabled": bool(volume.multi_attach_enabled) or len(volume.attachments) > 1,
         "attachmentSet": [
             {
                 "volumeId": volume.id,
@@ -117,6 +121,7 @@ def volume_shape(volume: SharedVolume) -> Shape:
                 "device": each.device,
                 "status": each.status,
                 "attachTime": each.attach_time,
+                "deleteOnTermination": goes_with_instance(each),
             }
             for each in volume.attachments
         ],

@@ -4,6 +4,9 @@ Settings, prepared faults, the log of calls, request buckets and the copies in
 flight live here, behind one lock: a call is carried out while it is held, so
 that every count in the log is exact, however many clients there are, and the
 order of the log is that in which things were done, those of all services.
+
+What takes time is an act that becomes due: it is done before the first call
+that comes afterwards, so that between two calls nothing moves.
 """
 
 import copy
@@ -11,7 +14,8 @@ import os
 import random
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
@@ -29,7 +33,16 @@ DEFAULTS: Json = {
     "copyLimit": 5,
     "perVolumeSeconds": 0,
     "throttle": False,
+    # How long a new snapshot or volume is not described.
     "describeLagSeconds": 0,
+    # How long a volume is being created, attached or detached, and then initialised from its snapshot.
+    "volumeSeconds": 0.3,
+    "attachSeconds": 0.1,
+    "initializationSeconds": 1,
+    # For so long nothing is told of a volume's initialisation: up to 5 minutes, says the API of EC2.
+    "initializationLagSeconds": 0,
+    # MiB/s, of all volumes of a region that are being initialised at a rate.
+    "initializationRateLimit": 5000,
     # How long after SendCommand there is no invocation yet, and after a change of its status the old one is shown.
     "invocationLagSeconds": 0,
     "statusLagSeconds": 0,
@@ -47,7 +60,7 @@ DEFAULTS: Json = {
     "disabledRegions": ["ap-east-1"],
 }
 
-FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "down")
+FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
 # EBS gives a reason with most errors. A fault may be for one snapshot; "cut" is an answer that ends half-way.
 EBS_ACTIONS = ("ListSnapshotBlocks", "GetSnapshotBlock")
@@ -64,6 +77,10 @@ BUCKETS = {
     "CreateSnapshots": (100, 5),
     "DeleteSnapshot": (100, 5),
     "CreateTags": (100, 10),
+    "CreateVolume": (100, 5),
+    "DeleteVolume": (100, 5),
+    "AttachVolume": (100, 5),
+    "DetachVolume": (100, 5),
 }
 MUTATING_BUCKET = (50, 5)
 DESCRIBE_BUCKET = (100, 20)
@@ -116,6 +133,15 @@ def fits(fault: Json, action: str, region: str | None, about: Json) -> bool:
     )
 
 
+class Due(NamedTuple):
+    """What will be done, when, and with which resource."""
+
+    at: float
+    number: int
+    resource: str
+    act: Callable[[], None]
+
+
 class World:
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -138,12 +164,36 @@ class World:
         self.serials: dict[str, int] = {}
         self.images: dict[str, Json] = {}  # region -> image id -> image
         self.locks: dict[str, Json] = {}  # region -> snapshot id -> its lock
-        self.copy_fault: Json | None = None  # the broken-copy fault that the present call has met
+        self.keys: dict[tuple[str, str], str] = {}  # (region, ARN of a KMS key) -> its state; others are enabled
+        self.tokens: dict[tuple[str, str, str], Any] = {}  # (region, action, client token) -> what was asked and made
+        self.due: list[Due] = []
+        self.planned = 0
+        self.fault: Json | None = None  # the fault that the present call has met
 
     def serial(self, identifier: str) -> int:
         """A resource's place in the order of creation; it outlives the resource,
         so that a page token stays good when what it names is deleted."""
         return self.serials.setdefault(identifier, len(self.serials) + 1)
+
+    def later(self, seconds: float, resource: str, act: Callable[[], None]) -> None:
+        """Does this before the first call that comes so many seconds from now."""
+        self.planned += 1
+        self.due.append(Due(time.monotonic() + seconds, self.planned, resource, act))
+
+    def settle(self) -> None:
+        """Does what is due by now, in the order of its time; what that plans waits for the next call."""
+        now = time.monotonic()
+        ready = sorted((each for each in self.due if each.at <= now), key=lambda each: (each.at, each.number))
+        self.due = [each for each in self.due if each.at > now]
+        for each in ready:
+            each.act()
+
+    def hurry(self, resource: str) -> None:
+        """Ends what this resource waits for."""
+        self.due = [each._replace(at=0) if each.resource == resource else each for each in self.due]
+
+    def fault_of_kind(self, kind: str) -> Json | None:
+        return self.fault if self.fault and self.fault["kind"] == kind else None
 
     def is_enabled(self, region: str | None) -> bool:
         return region in self.settings["enabledRegions"]

@@ -282,8 +282,9 @@ class Faults(EbsScene):
         closed, plain = self.prepared(blocks=1, encrypted=True, kmsKeyId=KEY), self.prepared(blocks=1)
         self.assertTrue(self.is_whole(self.read_first(closed)))
         for state, error in (
-            ("revoked", ("AccessDeniedException", "DEPENDENCY_ACCESS_DENIED", 403)),
+            ("denied", ("AccessDeniedException", "DEPENDENCY_ACCESS_DENIED", 403)),
             ("disabled", ("ValidationException", "INVALID_CUSTOMER_KEY", 400)),
+            ("pendingDeletion", ("ValidationException", "INVALID_CUSTOMER_KEY", 400)),
             ("missing", ("ResourceNotFoundException", "DEPENDENCY_RESOURCE_NOT_FOUND", 404)),
         ):
             local("keys", {"region": HOME, "key": "of-backups", "state": state})
