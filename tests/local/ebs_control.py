@@ -12,6 +12,7 @@ from ec2_state import WORLD
 
 Json = dict[str, Any]
 GIB = 2**30
+MAX_SHOWN = 100_000
 # "data": other bytes, with the checksum of the right ones; "checksum": the right bytes with another checksum;
 # "short": half of the bytes; "replaced": other bytes and their checksum; "absent": it is not in the list.
 HOW = ("data", "checksum", "short", "replaced", "absent")
@@ -68,7 +69,10 @@ def end_tokens(given: Json) -> Json:
 
 def list_blocks(query: Json) -> list[Json]:
     """The blocks of one snapshot, as its file has them."""
-    return list(snapshot_of(query).image.indices)
+    found = snapshot_of(query).image.indices
+    if len(found) > MAX_SHOWN:
+        raise ValueError(f"{len(found)} blocks are too many to be shown; {MAX_SHOWN} are not")
+    return list(found)
 
 
 def count_blocks(query: Json) -> list[Json]:

@@ -102,6 +102,9 @@ class Blocks(EbsScene):
             self.assertEqual(
                 (block["DataLength"], block["Checksum"], block["ChecksumAlgorithm"]), (BLOCK, sha256(data), "SHA256")
             )
+        self.assertEqual(list(self.blocks(snapshot, StartingBlockIndex=1)), [17, 39])
+        local("settings", {"blocksPerPage": 1})
+        self.assertEqual((list(self.blocks(snapshot)), self.sizes), ([0, 17, 39], [1, 1, 1]))
         self.assertEqual(described(snapshot)["FullSnapshotSizeInBytes"], 3 * BLOCK)
         self.assertEqual(local(f"blocks?region={HOME}&snapshot={snapshot}"), [0, 17, 39])
 
@@ -167,6 +170,8 @@ class Blocks(EbsScene):
         self.assertTrue(self.is_whole(block))
         self.assertEqual(block["Checksum"], again["Checksum"])
         self.assertEqual(described(snapshot)["FullSnapshotSizeInBytes"], blocks * BLOCK)
+        with self.assertRaises(urllib.error.HTTPError):
+            local(f"blocks?region={HOME}&snapshot={snapshot}")
         first = self.read(snapshot, 0, self.ebs.list_snapshot_blocks(SnapshotId=snapshot)["Blocks"][0]["BlockToken"])
         self.assertNotEqual(first["Checksum"], block["Checksum"])
 
