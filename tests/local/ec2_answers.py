@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from moto.ec2.models import EC2Backend
 
-from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, iso
+from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, goes_with_instance, iso
 
 # An element of the XML: its children by name.
 Shape = dict[str, Any]
@@ -61,8 +61,8 @@ def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
         "progress": snapshot.progress,
         "ownerId": snapshot.owner_id,
         "volumeSize": snapshot.volume.size,
-        # As of a volume that was written to its end; EC2 tells it of completed ones.
-        "fullSnapshotSizeInBytes": snapshot.volume.size * GIB if snapshot.status == "completed" else None,
+        # EC2 tells it of completed ones.
+        "fullSnapshotSizeInBytes": snapshot.full_bytes if snapshot.status == "completed" else None,
         "description": snapshot.description,
         "encrypted": snapshot.encrypted,
         "kmsKeyId": snapshot.kms_key_id,
@@ -104,12 +104,16 @@ def volume_shape(volume: SharedVolume) -> Shape:
         "size": volume.size,
         "status": volume.status,
         "volumeType": volume.volume_type,
+        "iops": volume.iops,
+        "throughput": volume.throughput,
+        "volumeInitializationRate": volume.initialization_rate,
         "availabilityZone": volume.availability_zone,
+        "availabilityZoneId": volume.zone.zone_id,
         "createTime": volume.create_time,
         "encrypted": volume.encrypted,
         "kmsKeyId": volume.kms_key_id,
         "snapshotId": volume.snapshot_id or "",
-        "multiAttachEnabled": len(volume.attachments) > 1,
+        "multiAttachEnabled": bool(volume.multi_attach_enabled) or len(volume.attachments) > 1,
         "attachmentSet": [
             {
                 "volumeId": volume.id,
@@ -117,6 +121,7 @@ def volume_shape(volume: SharedVolume) -> Shape:
                 "device": each.device,
                 "status": each.status,
                 "attachTime": each.attach_time,
+                "deleteOnTermination": goes_with_instance(each),
             }
             for each in volume.attachments
         ],

@@ -9,7 +9,7 @@ from moto.ec2.models import EC2Backend
 from moto.moto_api._internal import mock_random
 
 from ec2_answers import answer, tag_set
-from ec2_describe import refusal
+from ec2_refusal import refusal
 from ec2_resources import TimedSnapshot, backend_of
 from ec2_state import ACCOUNT, WORLD
 
