@@ -143,6 +143,8 @@ pub struct DumpCursor {
     pub read: u64,
     /// The state of the SHA-256 of these, in hexadecimal.
     pub state: String,
+    /// Whether all of it was read, and has the SHA-256 that it has to have.
+    pub proven: bool,
 }
 
 /// Of each snapshot that is probed so many blocks from the beginning of its list are read.

@@ -104,7 +104,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     observed.living = LiveInstances::of(&fleet.instances);
     observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
-    observed.note_unfinished(home, &sources);
+    observed.note_snapshots(home, &sources);
     let known = Known { event, fleet: &fleet, names: &Names::of_fleet(&fleet), sources: &sources, failed: &failed };
 
     let mut seen = Seen { newest: NewestBackups::new((*home).clone()), unreadable: BTreeSet::new() };
