@@ -270,9 +270,7 @@ def tables(
     frees = [free(lines) for lines in bills]
     yield row("a free tier that nothing else uses takes off", [dollars(usd) for usd in frees], "never relied on")
     yield ""
-    yield from table(
-        "a drill each week, on top", [bill_of_drills(n, template, added, drill) for n in FLEETS]
-    )
+    yield from table("a drill each week, on top", [bill_of_drills(n, template, added, drill) for n in FLEETS])
     yield ""
     yield f"Prices of {PRICES['asOf']} in {PRICES['region']}, with their sources in `tests/local/prices.json`."
     yield ""

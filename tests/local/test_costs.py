@@ -99,7 +99,9 @@ class Costs(unittest.TestCase):
 
     def test_drills_cost_nothing_while_they_are_off(self):
         self.assertFalse(any(name.startswith("Drill") for name in metric_series()))
-        self.assertEqual(set(metric_series(of_drills=True)), {"DrillProven", "DrillFailed", "DrillUnproven", "DrillBlocks"})
+        self.assertEqual(
+            set(metric_series(of_drills=True)), {"DrillProven", "DrillFailed", "DrillUnproven", "DrillBlocks"}
+        )
 
     def test_states_that_the_program_does_not_know(self):
         definition = costs.read()[1]
