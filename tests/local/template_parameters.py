@@ -182,7 +182,7 @@ def the_readme_lists_the_parameters(project: Project) -> Iterator[str]:
 
 
 def settings(project: Project) -> dict[str, Json]:
-    """What Settings reads: default, least and most of each number; the words of a text; of another, what stands for none."""
+    """What Settings reads: default, least and most of each number; the words of a text, or what stands for none."""
     source = code(project, SETTINGS)
     numbers = re.findall(r'\(\s*"([A-Z0-9_]+)",\s*([\d_]+),\s*([\d_]+)\.\.=([\d_]+),?\s*\)', source)
     found = {
