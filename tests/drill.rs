@@ -21,7 +21,7 @@ fn disk() -> PathBuf {
         let folder = env::temp_dir().join(format!("ebs-snapshots-drill-{}", std::process::id()));
         let (files, image) = (folder.join("files"), folder.join("disk"));
         std::fs::create_dir_all(&files).unwrap();
-        let content: Vec<u8> = (0u32..2 << 20).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let content: Vec<u8> = (0u32..1 << 20).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         std::fs::write(files.join("data"), content).unwrap();
         let python = format!("{}/moto/bin/python", env::var("LOCAL_CLOUD_VENVS").unwrap());
         let done = Command::new(python)
@@ -150,7 +150,7 @@ fn of_two_hundred_volumes_with_every_fault_each_fault_is_told_as_such_and_nothin
     let instances: Vec<Value> = (0..100).map(|i| tagged(tags(i), 2)).collect();
     let added = cloud.add_instances(DRILLED, &json!(instances));
     let volumes: Vec<&String> = added.iter().flat_map(|(_, volumes)| volumes).collect();
-    let (revoked, gone, unknown, corrupt) = (20, 21, 22, 0);
+    let (revoked, gone, unknown, corrupt) = (20, 21, 22, 30);
     let key = |region: &str| format!("arn:aws:kms:{region}:123456789012:key/0a");
     let here: Vec<Value> = volumes
         .iter()
@@ -182,7 +182,9 @@ fn of_two_hundred_volumes_with_every_fault_each_fault_is_told_as_such_and_nothin
     cloud.control("keys", Some(&json!({"region": DRILLED, "key": key(DRILLED), "state": "denied"})));
     let lost = json!({"action": "ListSnapshotBlocks", "snapshot": here[gone], "code": "ResourceNotFoundException", "times": 9});
     cloud.control("faults", Some(&lost));
-    cloud.control("settings", Some(&json!({"blocksPerSecond": 100})));
+    // Besides the limit of 1,000 blocks a second, which is always on.
+    let throttles = json!({"action": "GetSnapshotBlock", "code": "RequestThrottledException", "times": 300});
+    cloud.control("faults", Some(&throttles));
 
     let done = drill(&cloud, &stack, &json!({}));
     assert_eq!((done.status.as_str(), done.error.as_str()), ("FAILED", "DrillFailed"), "{}", done.cause);
@@ -200,7 +202,9 @@ fn of_two_hundred_volumes_with_every_fault_each_fault_is_told_as_such_and_nothin
     let cause = of(&here[corrupt])["cause"].as_str().unwrap().to_owned();
     assert_eq!(of(&here[corrupt])["error"], "SnapshotCorrupt", "{cause}");
     assert!(cause.contains(&block.to_string()), "which block: {cause}");
-    assert_eq!(of(&here[corrupt])["older"]["snapshot"], json!(good), "{told}");
+    assert_eq!(of(&here[corrupt])["older"]["snapshot"], json!(good), "{}", of(&here[corrupt]));
+    let older = &of(&copies[WEST][3])["older"];
+    assert!(older["region"] != json!(WEST) && older["proof"]["level"] == "probe", "as old, elsewhere: {older}");
     assert_eq!(of(&here[revoked])["error"], "KeyNotAccessible");
     assert_eq!(of(&here[gone])["error"], "SnapshotNotFound");
     assert!(of(&here[unknown])["notes"].to_string().contains("recognised"), "{}", of(&here[unknown]));
