@@ -10,6 +10,7 @@
     ec2_volumes.py    creating and deleting volumes; ec2_volume_limits.py says of which size and speed
     ec2_volume_status.py  how much of a volume is initialised
     ec2_attachments.py  attaching and detaching volumes
+    ec2_instances.py  stopping and starting instances
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
@@ -44,6 +45,7 @@ from ec2_answers import error_body
 from ec2_attachments import AttachmentCalls
 from ec2_describe import DescribeCalls
 from ec2_holds import HoldCalls
+from ec2_instances import InstanceCalls
 from ec2_requests import RequestCalls
 from ec2_resources import backend_of
 from ec2_snapshots import SnapshotCalls
@@ -69,6 +71,7 @@ class LocalEC2Response(
     VolumeCalls,
     VolumeStatusCalls,
     AttachmentCalls,
+    InstanceCalls,
     HoldCalls,
     RequestCalls,
     DescribeCalls,

@@ -87,7 +87,7 @@ def instance_shape(instance: FleetInstance) -> Shape:
                 "deviceName": device,
                 "ebs": {
                     "volumeId": block.volume_id,
-                    "status": "attached",
+                    "status": attachment_status(instance, block.volume_id),
                     "attachTime": block.attach_time,
                     "deleteOnTermination": bool(block.delete_on_termination),
                 },
@@ -96,6 +96,11 @@ def instance_shape(instance: FleetInstance) -> Shape:
         ],
         "tagSet": tag_set(instance.ec2_backend, instance.id),
     }
+
+
+def attachment_status(instance: FleetInstance, volume: str) -> str:
+    found = instance.ec2_backend.volumes[volume].attached
+    return next((each.status for each in found if each.instance is instance), "attached")
 
 
 def volume_shape(volume: SharedVolume) -> Shape:

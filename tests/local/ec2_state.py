@@ -39,6 +39,10 @@ DEFAULTS: Json = {
     "volumeSeconds": 0.3,
     "attachSeconds": 0.1,
     "initializationSeconds": 1,
+    # How long an instance is stopping, or pending as it starts.
+    "instanceSeconds": 0.3,
+    # How many volumes an instance may have; of most types of today it is 27 and more.
+    "attachmentLimit": 27,
     # For so long nothing is told of a volume's initialisation: up to 5 minutes, says the API of EC2.
     "initializationLagSeconds": 0,
     # MiB/s, of all volumes of a region that are being initialised at a rate.
@@ -69,6 +73,8 @@ BUCKETS = {
     "DeleteVolume": (100, 5),
     "AttachVolume": (100, 5),
     "DetachVolume": (100, 5),
+    "StartInstances": (5, 2),
+    "RunInstances": (5, 2),
 }
 MUTATING_BUCKET = (50, 5)
 DESCRIBE_BUCKET = (100, 20)
