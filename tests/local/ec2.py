@@ -11,6 +11,7 @@
     ec2_volume_status.py  how much of a volume is initialised
     ec2_attachments.py  attaching and detaching volumes
     ec2_instances.py  stopping and starting instances
+    ec2_root.py       replacing the root volume of a running instance
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
@@ -48,6 +49,7 @@ from ec2_holds import HoldCalls
 from ec2_instances import InstanceCalls
 from ec2_requests import RequestCalls
 from ec2_resources import backend_of
+from ec2_root import RootVolumeCalls
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
 from ec2_volume_status import VolumeStatusCalls
@@ -61,6 +63,7 @@ MAKES = {
     "CreateSnapshot": SNAPSHOT,
     "CreateSnapshots": SNAPSHOT,
     "CopySnapshot": SNAPSHOT,
+    "CreateReplaceRootVolumeTask": r"<replaceRootVolumeTaskId>(replacevol-[0-9a-f]+)<",
     "CreateVolume": r"<volumeId>(vol-[0-9a-f]+)</volumeId>",
 }
 UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
@@ -72,6 +75,7 @@ class LocalEC2Response(
     VolumeStatusCalls,
     AttachmentCalls,
     InstanceCalls,
+    RootVolumeCalls,
     HoldCalls,
     RequestCalls,
     DescribeCalls,

@@ -31,10 +31,15 @@ def finish_attaching(attachment: Any) -> None:
 
 
 def finish_detaching(attachment: Any) -> None:
-    volume, instance = attachment.volume, attachment.instance
     # A story may have taken the volume away in the meantime.
-    if attachment.status != "detaching" or attachment not in volume.attached:
-        return
+    if attachment.status == "detaching" and attachment in attachment.volume.attached:
+        take_off(attachment)
+
+
+def take_off(attachment: Any) -> None:
+    volume, instance = attachment.volume, attachment.instance
+    if is_root(attachment):
+        WORLD.former_roots.setdefault(instance.id, []).append(volume.id)
     attachment.status = "detached"
     volume.attached.remove(attachment)
     block = instance.block_device_mapping.get(attachment.device)

@@ -23,6 +23,11 @@ class Image:
         self.id = f"ami-{mock_random.get_random_hex(17)}"
         self.name, self.snapshots, self.disabled = name or self.id, snapshots, disabled
         self.ec2_backend, self.made_at = backend, datetime.now(UTC)
+        self.architecture = "x86_64"
+
+    @property
+    def root_snapshot(self) -> str:
+        return self.snapshots[0]
 
     @property
     def state(self) -> str:

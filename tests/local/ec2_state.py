@@ -41,6 +41,8 @@ DEFAULTS: Json = {
     "initializationSeconds": 1,
     # How long an instance is stopping, or pending as it starts.
     "instanceSeconds": 0.3,
+    # How long a replacement of a root volume waits for its volume, and then takes.
+    "rootTaskSeconds": 0.3,
     # How many volumes an instance may have; of most types of today it is 27 and more.
     "attachmentLimit": 27,
     # For so long nothing is told of a volume's initialisation: up to 5 minutes, says the API of EC2.
@@ -56,7 +58,7 @@ DEFAULTS: Json = {
     "disabledRegions": ["ap-east-1"],
 }
 
-FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "down")
+FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "broken-task", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
 # What may become of a command after SendCommand has taken it (ssm_commands.py); a fault of this action alone.
 RUN_SCRIPT = "RunScript"
@@ -161,6 +163,8 @@ class World:
         self.keys: dict[tuple[str, str], str] = {}  # (region, ARN of a KMS key) -> its state; others are enabled
         self.tokens: dict[tuple[str, str, str], Any] = {}  # (region, action, client token) -> what was asked and made
         self.due: list[Due] = []
+        self.former_roots: dict[str, list[str]] = {}  # instance -> the volumes that once were its root
+        self.root_tasks: dict[str, Json] = {}  # region -> task id -> the replacement of a root volume
         self.planned = 0
         self.fault: Json | None = None  # the fault that the present call has met
 
