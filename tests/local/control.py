@@ -17,6 +17,7 @@ from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Response
 
 import ec2_holds
+import ec2_images
 import ec2_volume_control
 import ssm_commands
 import ssm_control
@@ -81,18 +82,13 @@ def change_settings(given: Json) -> Json:
 
 
 def add_instances(given: Json) -> list[Json]:
-    """Instances with volumes, each of which may have a size, a type, iops, a throughput, deleteOnTermination,
-    tags, and be encrypted with a kmsKeyId."""
+    """Instances, which may have a zone, image, type, architecture, bootMode, ena, subnet, securityGroups, keyName,
+    usageOperation and productCodes; and their volumes, each of which may have a size, type, iops, throughput,
+    deleteOnTermination and tags, and be encrypted with a kmsKeyId."""
     backend = backend_of(given["region"])
     added = []
     for wanted in given["instances"]:
-        instance, volumes = new_instance(
-            backend,
-            wanted.get("tags"),
-            wanted.get("state", "running"),
-            wanted.get("volumes", []),
-            wanted.get("zone"),
-        )
+        instance, volumes = new_instance(backend, wanted)
         added.append(
             {
                 "id": instance.id,
@@ -179,6 +175,7 @@ def add_snapshots(given: Json) -> list[str]:
             lags=wanted.get("lag", False),
         )
         snapshot.in_use = wanted.get("inUse", False)
+        snapshot.storage_tier = wanted.get("storageTier", "standard")
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
     return added
@@ -187,7 +184,7 @@ def add_snapshots(given: Json) -> list[str]:
 def add_image(given: Json) -> Json:
     """An image that is made of snapshots, which it holds even while it is disabled."""
     return {
-        "id": ec2_holds.add_image(
+        "id": ec2_images.add_image(
             given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)
         ).id
     }

@@ -4,13 +4,15 @@
     ec2_resources.py  volumes, instances and snapshots
     ec2_snapshots.py  creating, copying, tagging and deleting snapshots
     ec2_presigned.py  the pre-signed URL of a copy
-    ec2_holds.py      images and locks, for which snapshots cannot be deleted
+    ec2_holds.py      locks, and that snapshots cannot be deleted for them and for images
+    ec2_images.py     images, and registering them from snapshots
     ec2_keys.py       KMS keys as EBS meets them
     ec2_requests.py   tags on what a call makes, and client tokens
     ec2_volumes.py    creating and deleting volumes; ec2_volume_limits.py says of which size and speed
     ec2_volume_status.py  how much of a volume is initialised
     ec2_attachments.py  attaching and detaching volumes
     ec2_instances.py  stopping and starting instances
+    ec2_launch.py     instances from images that were registered here
     ec2_root.py       replacing the root volume of a running instance
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
@@ -46,7 +48,9 @@ from ec2_answers import error_body
 from ec2_attachments import AttachmentCalls
 from ec2_describe import DescribeCalls
 from ec2_holds import HoldCalls
+from ec2_images import ImageCalls
 from ec2_instances import InstanceCalls
+from ec2_launch import LaunchCalls
 from ec2_requests import RequestCalls
 from ec2_resources import backend_of
 from ec2_root import RootVolumeCalls
@@ -63,6 +67,8 @@ MAKES = {
     "CreateSnapshot": SNAPSHOT,
     "CreateSnapshots": SNAPSHOT,
     "CopySnapshot": SNAPSHOT,
+    "RunInstances": r"<instanceId>(i-[0-9a-f]+)<",
+    "RegisterImage": r"<imageId>(ami-[0-9a-f]+)<",
     "CreateReplaceRootVolumeTask": r"<replaceRootVolumeTaskId>(replacevol-[0-9a-f]+)<",
     "CreateVolume": r"<volumeId>(vol-[0-9a-f]+)</volumeId>",
 }
@@ -76,6 +82,8 @@ class LocalEC2Response(
     AttachmentCalls,
     InstanceCalls,
     RootVolumeCalls,
+    ImageCalls,
+    LaunchCalls,
     HoldCalls,
     RequestCalls,
     DescribeCalls,

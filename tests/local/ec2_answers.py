@@ -80,6 +80,9 @@ def instance_shape(instance: FleetInstance) -> Shape:
         "launchTime": instance.launch_time,
         "placement": {"availabilityZone": instance.availability_zone, "tenancy": "default"},
         "instanceState": {"code": instance.state_code, "name": instance.state},
+        "virtualizationType": "hvm",
+        "hypervisor": "xen",
+        **getattr(instance, "told", {}),
         "rootDeviceName": instance.root_device_name,
         "rootDeviceType": instance.root_device_type,
         "blockDeviceMapping": [

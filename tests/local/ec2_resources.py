@@ -3,7 +3,6 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,6 +193,8 @@ class FleetInstance(Instance):
     seconds, and does not run out of the default subnet's addresses."""
 
     __module__ = MOTO_MODULE
+    # What DescribeInstances tells of it besides, by its names in EC2's XML.
+    told: dict[str, Any] = {}
 
     def prep_nics(self, *args: Any, **kwargs: Any) -> None:
         self.nics = {}
@@ -228,42 +229,51 @@ def new_volume(backend: EC2Backend, wanted: dict[str, Any]) -> SharedVolume:
     return volume
 
 
-def new_instance(
-    backend: EC2Backend,
-    tags: dict[str, str] | None,
-    state: str,
-    volumes: Iterable[dict[str, Any]],
-    zone: str | None = None,
-) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
+def told_of(wanted: dict[str, Any]) -> dict[str, Any]:
+    groups, codes = wanted.get("securityGroups"), wanted.get("productCodes")
+    return {
+        "bootMode": wanted.get("bootMode"),
+        "enaSupport": wanted.get("ena", True),
+        "subnetId": wanted.get("subnet"),
+        "keyName": wanted.get("keyName"),
+        "groupSet": groups and [{"groupId": each} for each in groups],
+        "productCodes": codes and [{"productCode": each, "type": "marketplace"} for each in codes],
+        "usageOperation": wanted.get("usageOperation", "RunInstances"),
+    }
+
+
+def new_instance(backend: EC2Backend, wanted: dict[str, Any]) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
     """An instance and its volumes, the first of which is the boot volume.
 
     The reservation is named after the instance, so that both are found by name.
     """
+    volumes, state = wanted.get("volumes", []), wanted.get("state", "running")
     instance = FleetInstance(
         backend,
-        "ami-00000000000000000",
+        wanted.get("image", "ami-00000000000000000"),
         None,
         [],
-        instance_type="t3.micro",
+        instance_type=wanted.get("type", "t3.micro"),
         region_name=backend.region_name,
-        placement=zone or backend.region_name + "a",
+        placement=wanted.get("zone", backend.region_name + "a"),
     )
+    instance.architecture = wanted.get("architecture", "x86_64")
+    instance.told = told_of(wanted)
     WORLD.serial(instance.id)
     reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
     reservation.instances.append(instance)
     backend.reservations[reservation.id] = reservation
-    backend.tags[instance.id] = dict(tags or {})
+    backend.tags[instance.id] = dict(wanted.get("tags") or {})
     if not volumes:
         instance.root_device_type = "instance-store"
     made = []
-    for index, wanted in enumerate(volumes):
-        volume = new_volume(backend, {"zone": instance.availability_zone, **wanted})
+    for index, disk in enumerate(volumes):
+        volume = new_volume(backend, {"zone": instance.availability_zone, **disk})
         if index == 0:
-            instance.root_device_name = wanted["device"]
+            instance.root_device_name = disk["device"]
         # As with RunInstances, the boot volume goes with the instance, others stay.
-        goes = wanted.get("deleteOnTermination", index == 0)
-        backend.attach_volume(volume.id, instance.id, wanted["device"], goes)
-        made.append((volume, wanted["device"]))
+        backend.attach_volume(volume.id, instance.id, disk["device"], disk.get("deleteOnTermination", index == 0))
+        made.append((volume, disk["device"]))
     if state == "terminated":
         terminate_disks(instance)
     set_state(instance, state)
@@ -320,6 +330,15 @@ def extend_moto() -> None:
             raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
         return snapshot
 
+    def do_resources_exist(self: EC2Backend, resource_ids: list[str]) -> bool:
+        images = WORLD.images.get(self.region_name, {})
+        for identifier in resource_ids:
+            if identifier.startswith("ami-") and identifier not in images:
+                raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{identifier}]' does not exist")
+        return of_moto(self, [each for each in resource_ids if each not in images])
+
+    of_moto = EC2Backend.do_resources_exist
+    EC2Backend.do_resources_exist = do_resources_exist
     EC2Backend.get_instance = get_instance
     EC2Backend.get_snapshot = get_snapshot
     TaggedEC2Resource.get_tags = get_tags

@@ -41,6 +41,8 @@ DEFAULTS: Json = {
     "initializationSeconds": 1,
     # How long an instance is stopping, or pending as it starts.
     "instanceSeconds": 0.3,
+    # How long an image that is registered is pending.
+    "imageSeconds": 0.3,
     # How long a replacement of a root volume waits for its volume, and then takes.
     "rootTaskSeconds": 0.3,
     # How many volumes an instance may have; of most types of today it is 27 and more.

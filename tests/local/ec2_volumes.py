@@ -34,10 +34,10 @@ def finish_creating(volume: SharedVolume, keys: list[tuple[str, str]]) -> None:
         volume.state, volume.ready_at = "available", time.monotonic()
 
 
-def begin(
+def new_from(
     backend: EC2Backend, zone: Any, size: int, kind: str, snapshot: TimedSnapshot | None = None, **more: Any
 ) -> SharedVolume:
-    """A volume that is being created, with what its snapshot has."""
+    """A volume with what its snapshot has."""
     volume = SharedVolume(
         backend,
         random_volume_id(),
@@ -47,12 +47,18 @@ def begin(
         volume_type=kind,
         **more,
     )
-    volume.state, volume.lags = "creating", True
-    if WORLD.fault_of_kind("broken-volume"):
-        volume.state = "error"
     if snapshot and snapshot.file:
         volume.file = copied(snapshot.file, volume.id)
     backend.volumes[volume.id] = volume
+    return volume
+
+
+def begin(
+    backend: EC2Backend, zone: Any, size: int, kind: str, snapshot: TimedSnapshot | None = None, **more: Any
+) -> SharedVolume:
+    """One that is being created."""
+    volume = new_from(backend, zone, size, kind, snapshot, **more)
+    volume.state, volume.lags = "error" if WORLD.fault_of_kind("broken-volume") else "creating", True
     region = backend.region_name
     keys = [(region, key) for key in (volume.kms_key_id, snapshot.kms_key_id if snapshot else None) if key]
     WORLD.later(WORLD.settings["volumeSeconds"], volume.id, lambda: finish_creating(volume, keys))
@@ -61,6 +67,8 @@ def begin(
 
 def completed_snapshot(backend: EC2Backend, identifier: str) -> TimedSnapshot:
     snapshot = backend.get_snapshot(identifier)
+    if snapshot.storage_tier == "archive":
+        raise refusal("IncorrectState", f"Snapshot {identifier} is archived. Restore it before you use it.")
     if snapshot.status != "completed":
         raise refusal("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")
     return snapshot
