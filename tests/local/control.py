@@ -16,13 +16,13 @@ from moto.core.model_instances import reset_model_data
 from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Response
 
+import ebs_control
 import ec2_holds
 import ec2_images
 import ec2_volume_control
 import ssm_commands
 import ssm_control
 from ec2_resources import (
-    VOLUME_SIZE_GIB,
     TimedSnapshot,
     VolumeStub,
     backend_of,
@@ -68,6 +68,7 @@ def reset(_: Json) -> Json:
     # moto also keeps a list of everything that it ever made.
     reset_model_data()
     WORLD.forget()
+    ebs_control.forget()
     ssm_commands.forget()
     return {}
 
@@ -147,7 +148,8 @@ def add_snapshots(given: Json) -> list[str]:
     """Prepared snapshots. One without a volume is a copy, and has the volume id
     that EC2 gives to copies. A pending one lives on as if it had begun now,
     whatever its start time is, and for as many seconds as it says itself, or the
-    settings. All are described at once, but for those that say that they lag."""
+    settings. All are described at once, but for those that say that they lag.
+    What it holds is a `file`, which is not copied, or so many `blocks` without one."""
     backend, added = backend_of(given["region"]), []
     for wanted in given["snapshots"]:
         state = wanted.get("state", "completed")
@@ -159,12 +161,13 @@ def add_snapshots(given: Json) -> list[str]:
             raise ValueError("only a pending snapshot has seconds")
         if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
             raise ValueError("a snapshot's seconds are a number, and not negative")
+        file, blocks, size = ebs_control.content(wanted)
         started = moment(wanted.get("startTime"))
         # moto keeps its times in UTC and without a zone.
         started = started and started.replace(tzinfo=None)
         snapshot = TimedSnapshot(
             backend,
-            VolumeStub(volume, VOLUME_SIZE_GIB),
+            VolumeStub(volume, size),
             wanted.get("description", ""),
             seconds if state == "pending" else 0,
             encrypted=wanted.get("encrypted", False),
@@ -174,6 +177,7 @@ def add_snapshots(given: Json) -> list[str]:
             start_time=started,
             lags=wanted.get("lag", False),
         )
+        snapshot.file, snapshot.blocks = file, blocks
         snapshot.in_use = wanted.get("inUse", False)
         snapshot.storage_tier = wanted.get("storageTier", "standard")
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
@@ -268,6 +272,7 @@ ACTS = {
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,
     ("POST", "chance"): leave_to_chance,
+    **ebs_control.ACTS,
     **ec2_volume_control.ACTS,
     **ssm_control.ACTS,
 }

@@ -1,4 +1,4 @@
-"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; and SSM.
+"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; SSM; and the EBS direct APIs.
 
     ec2_state.py      settings, faults, the call log, counts
     ec2_resources.py  volumes, instances and snapshots
@@ -17,6 +17,7 @@
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
+    ebs.py            the EBS direct APIs, likewise
     control.py        the control API that stories set the scene with
     ec2.py            one call from the socket to the log, and the server
 
@@ -44,6 +45,7 @@ from werkzeug.wrappers import Response
 
 import control
 import ec2_presigned
+from ebs import EbsCall
 from ec2_answers import error_body
 from ec2_attachments import AttachmentCalls
 from ec2_describe import DescribeCalls
@@ -117,6 +119,9 @@ class Ec2Call:
 
     service = "ec2"
     is_logged = True
+    fault_code = "InternalError"
+    statuses: dict[str, int] = {}
+    about: dict[str, str] = {}
 
     def __init__(self, moto: Any, environ: WSGIEnvironment, body: bytes) -> None:
         environ["wsgi.input"] = io.BytesIO(body)
@@ -147,23 +152,26 @@ class Ec2Call:
             LOG.exception("%s failed", self.action)
             return internal_error()
         # moto refuses everything with 400.
-        if response.status_code == 400 and self.error_code(response.get_data(as_text=True)) == "DryRunOperation":
+        if response.status_code == 400 and self.error_code(response) == "DryRunOperation":
             response.status_code = 412
         return response
 
-    def error_code(self, answer: str) -> str | None:
-        code = re.search(r"<Code>(.*?)</Code>", answer)
+    def error_code(self, response: Response) -> str | None:
+        code = re.search(r"<Code>(.*?)</Code>", response.get_data(as_text=True))
         return code.group(1) if code else None
 
-    def facts(self, region: str | None, answer: str) -> dict[str, Any]:
+    def facts(self, region: str | None, response: Response) -> dict[str, Any]:
         """What the log says of this call and not of others."""
-        made = re.findall(MAKES[self.action], answer) if self.action in MAKES else []
+        made = re.findall(MAKES[self.action], response.get_data(as_text=True)) if self.action in MAKES else []
         facts = {"inFlight": WORLD.in_flight(region), "result": made}
         return facts | (ec2_presigned.facts(self.params) if self.action == "CopySnapshot" else {})
 
 
+Call = Ec2Call | SsmCall | EbsCall
+
+
 class Endpoint:
-    """The WSGI application: the control API, SSM, and EC2 for everything else."""
+    """The WSGI application: the control API, SSM, EBS, and EC2 for everything else."""
 
     def __init__(self) -> None:
         urls.url_paths = {"{0}/": LocalEC2Response.dispatch}
@@ -173,9 +181,7 @@ class Endpoint:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"].startswith("/_local/"):
             return control.answer(environ, body)(environ, start_response)
-        target = environ.get("HTTP_X_AMZ_TARGET", "")
-        of_ssm = target.startswith(SsmCall.target_prefix)
-        call = SsmCall(target, body) if of_ssm else Ec2Call(self.moto, environ, body)
+        call = self.call(environ, body)
         region = signed_region(environ.get("HTTP_AUTHORIZATION", ""))
         with WORLD.lock:
             WORLD.settle()
@@ -187,9 +193,20 @@ class Endpoint:
         if kind == "lost":
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError("this answer is lost, as was asked for")
+        if kind == "cut":
+            whole = response.get_data()
+            response = Response([whole[: len(whole) // 2]], response.status, response.headers)
         return response(environ, start_response)
 
-    def carry_out(self, call: Ec2Call | SsmCall, region: str | None) -> tuple[dict[str, Any] | None, Response]:
+    def call(self, environ: WSGIEnvironment, body: bytes) -> Call:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if target.startswith(SsmCall.target_prefix):
+            return SsmCall(target, body)
+        if environ["PATH_INFO"].startswith(EbsCall.path_prefix):
+            return EbsCall(environ)
+        return Ec2Call(self.moto, environ, body)
+
+    def carry_out(self, call: Call, region: str | None) -> tuple[dict[str, Any] | None, Response]:
         """The fault that was met, if any, and the answer; the call is logged."""
         entry = {
             "at": time.time(),
@@ -199,24 +216,24 @@ class Endpoint:
             "outcome": "ok",
             "params": call.logged_params,
         }
-        fault = WORLD.meet_fault(call.action, region)
+        fault = WORLD.meet_fault(call.action, region, **call.about)
         kind = fault["kind"] if fault else None
         if kind == "refuse":
-            code = fault.get("code", "InternalError")
-            response = call.error(code, f"Refused, as was asked for: {code}", fault.get("status", 400))
+            code = fault.get("code", call.fault_code)
+            status = fault.get("status", call.statuses.get(code, 400))
+            reason = {"reason": fault["reason"]} if "reason" in fault else {}
+            response = call.error(code, f"Refused, as was asked for: {code}", status, **reason)
         elif kind == "down":
             response = call.error("Unavailable", "The service is unavailable.", 503)
         elif not WORLD.is_enabled(region):
             response = call.not_enabled()
         else:
             response = call.carry_out(region, fault)
-        answer = response.get_data(as_text=True)
-        entry.update(call.facts(region, answer))
+        entry.update(call.facts(region, response))
         if kind == "error-after":
             response = call.internal_error()
-            answer = response.get_data(as_text=True)
         if response.status_code >= 400:
-            entry["outcome"] = call.error_code(answer) or str(response.status_code)
+            entry["outcome"] = call.error_code(response) or str(response.status_code)
         if kind:
             entry["fault"] = kind
         if call.is_logged:

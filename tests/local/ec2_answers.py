@@ -61,8 +61,8 @@ def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
         "progress": snapshot.progress,
         "ownerId": snapshot.owner_id,
         "volumeSize": snapshot.volume.size,
-        # As of a volume that was written to its end; EC2 tells it of completed ones.
-        "fullSnapshotSizeInBytes": snapshot.volume.size * GIB if snapshot.status == "completed" else None,
+        # EC2 tells it of completed ones.
+        "fullSnapshotSizeInBytes": snapshot.full_bytes if snapshot.status == "completed" else None,
         "description": snapshot.description,
         "encrypted": snapshot.encrypted,
         "kmsKeyId": snapshot.kms_key_id,

@@ -15,6 +15,7 @@ from moto.ec2.models.elastic_block_store import Snapshot, Volume
 from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
 
+from ebs_blocks import BLOCK_BYTES, Image, image_of
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
 from ec2_volume_limits import performance
 
@@ -90,8 +91,11 @@ class TimedSnapshot(Snapshot):
         self.status = ends
         self.start_time = start_time or utcnow()
         self.in_use = False
-        # What it holds, where its volume has a file.
+        # What it holds: its volume's file, or so many blocks that were prepared without one.
         self.file: Path | None = None
+        self.blocks: int | None = None
+        # Block -> how it is read otherwise (ebs_control.py).
+        self.corrupt: dict[int, str] = {}
         backend.snapshots[self.id] = self
         self.serial = WORLD.serial(self.id)
         if volume.id == COPY_VOLUME and self.status == "pending":
@@ -125,6 +129,17 @@ class TimedSnapshot(Snapshot):
 
     def is_in_flight(self) -> bool:
         return self.status == "pending" and self.id in self.ec2_backend.snapshots
+
+    @property
+    def image(self) -> Image:
+        return image_of(self.file, self.blocks)
+
+    @property
+    def full_bytes(self) -> int:
+        """All blocks that were written; where nothing is said of them, as of a volume that was written to its end."""
+        if self.file is None and self.blocks is None:
+            return self.volume.size * 2**30
+        return len(self.image.indices) * BLOCK_BYTES
 
     def hold(self, file: Path) -> None:
         """Keeps what a volume's file has at this moment."""
