@@ -1,4 +1,4 @@
-"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; SSM; and the EBS direct APIs.
+"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; SSM, the EBS direct APIs and KMS.
 
     ec2_state.py      settings, faults, the call log, counts
     ec2_resources.py  volumes, instances and snapshots
@@ -18,6 +18,7 @@
     ec2_answers.py    EC2's XML
     ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
     ebs.py            the EBS direct APIs, likewise
+    kms.py            DescribeKey of KMS, likewise
     control.py        the control API that stories set the scene with
     ec2.py            one call from the socket to the log, and the server
 
@@ -60,6 +61,7 @@ from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
 from ec2_volume_status import VolumeStatusCalls
 from ec2_volumes import VolumeCalls
+from kms import KmsCall
 from ssm import SsmCall
 
 LOG = logging.getLogger("ec2")
@@ -167,11 +169,11 @@ class Ec2Call:
         return facts | (ec2_presigned.facts(self.params) if self.action == "CopySnapshot" else {})
 
 
-Call = Ec2Call | SsmCall | EbsCall
+Call = Ec2Call | SsmCall | EbsCall | KmsCall
 
 
 class Endpoint:
-    """The WSGI application: the control API, SSM, EBS, and EC2 for everything else."""
+    """The WSGI application: the control API, SSM, EBS, KMS, and EC2 for everything else."""
 
     def __init__(self) -> None:
         urls.url_paths = {"{0}/": LocalEC2Response.dispatch}
@@ -202,6 +204,8 @@ class Endpoint:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target.startswith(SsmCall.target_prefix):
             return SsmCall(target, body)
+        if target.startswith(KmsCall.target_prefix):
+            return KmsCall(target, body)
         if environ["PATH_INFO"].startswith(EbsCall.path_prefix):
             return EbsCall(environ)
         return Ec2Call(self.moto, environ, body)
