@@ -13,6 +13,7 @@
     ec2_attachments.py  attaching and detaching volumes
     ec2_instances.py  stopping and starting instances
     ec2_launch.py     instances from images that were registered here
+    ec2_zones.py      availability zones
     ec2_root.py       replacing the root volume of a running instance
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
@@ -61,6 +62,7 @@ from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
 from ec2_volume_status import VolumeStatusCalls
 from ec2_volumes import VolumeCalls
+from ec2_zones import ZoneCalls
 from kms import KmsCall
 from ssm import SsmCall
 
@@ -88,6 +90,7 @@ class LocalEC2Response(
     RootVolumeCalls,
     ImageCalls,
     LaunchCalls,
+    ZoneCalls,
     HoldCalls,
     RequestCalls,
     DescribeCalls,

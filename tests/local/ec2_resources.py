@@ -226,12 +226,15 @@ def set_state(instance: Instance, state: str) -> None:
 
 def new_volume(backend: EC2Backend, wanted: dict[str, Any]) -> SharedVolume:
     """A volume as a story wants it: gp3 with 8 GiB in the region's first zone, unless it says otherwise."""
-    encrypted = wanted.get("encrypted", False)
+    encrypted, name = wanted.get("encrypted", False), wanted.get("zone", backend.region_name + "a")
+    zone = backend.get_zone_by_name(name)
+    if zone is None:
+        raise ValueError(f"there is no zone {name} in {backend.region_name}")
     volume = SharedVolume(
         backend,
         random_volume_id(),
         wanted.get("size", VOLUME_SIZE_GIB),
-        backend.get_zone_by_name(wanted.get("zone", backend.region_name + "a")),
+        zone,
         encrypted=encrypted,
         kms_key_id=wanted.get("kmsKeyId", default_key(backend.region_name)) if encrypted else None,
         volume_type=wanted.get("type", "gp3"),

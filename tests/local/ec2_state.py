@@ -66,6 +66,9 @@ DEFAULTS: Json = {
     "commandTimeScale": 1,
     "enabledRegions": ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-southeast-2"],
     "disabledRegions": ["ap-east-1"],
+    # Zones that have the state unavailable, and local zones that the account has opted in to (us-west-2-lax-1a).
+    "unavailableZones": [],
+    "localZones": [],
 }
 
 FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "broken-task", "down")

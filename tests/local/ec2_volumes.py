@@ -10,6 +10,7 @@ from typing import Any
 
 from moto.core.responses import EmptyResult
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.availability_zones_and_regions import Zone
 from moto.ec2.utils import random_volume_id
 
 from ec2_answers import answer, volume_shape
@@ -18,6 +19,7 @@ from ec2_refusal import refusal
 from ec2_resources import SharedVolume, TimedSnapshot, copied, default_key, forget
 from ec2_state import WORLD
 from ec2_volume_limits import DEFAULT_TYPE, MULTI_ATTACH_TYPES, check
+from ec2_zones import find_zone, is_local
 
 # MiB/s.
 MIN_RATE, MAX_RATE = 100, 300
@@ -123,7 +125,7 @@ class VolumeCalls:
         if shared and kind not in MULTI_ATTACH_TYPES:
             raise refusal("InvalidParameterCombination", f"Multi-Attach is not supported for {kind} volumes.")
         encrypted, key = self._encryption(snapshot)
-        rate = self._initialization_rate(snapshot)
+        rate = self._initialization_rate(snapshot, zone)
         volume = begin(
             backend,
             zone,
@@ -140,7 +142,7 @@ class VolumeCalls:
         backend.tags[volume.id] = tags
         return volume
 
-    def _zone(self) -> Any:
+    def _zone(self) -> Zone:
         name, identifier = self._get_param("AvailabilityZone"), self._get_param("AvailabilityZoneId")
         if not name and not identifier:
             raise refusal("MissingParameter", "The request must contain the parameter zone")
@@ -149,10 +151,7 @@ class VolumeCalls:
                 "InvalidParameterCombination",
                 "Either AvailabilityZone or AvailabilityZoneId must be specified, but not both.",
             )
-        for zone in self.ec2_backend.describe_availability_zones():
-            if zone.name == name or zone.zone_id == identifier:
-                return zone
-        raise refusal("InvalidZone.NotFound", f"The zone '{name or identifier}' does not exist.")
+        return find_zone(self.ec2_backend, name, identifier)
 
     def _size(self, snapshot: TimedSnapshot | None) -> int:
         size = self._get_param("Size")
@@ -186,12 +185,17 @@ class VolumeCalls:
             return True, snapshot.kms_key_id
         return asked, default_key(self.region) if asked else None
 
-    def _initialization_rate(self, snapshot: TimedSnapshot | None) -> int | None:
+    def _initialization_rate(self, snapshot: TimedSnapshot | None, zone: Zone) -> int | None:
         rate = self._get_param("VolumeInitializationRate")
         if rate is not None and snapshot is None:
             raise refusal(
                 "InvalidParameterCombination",
                 "The parameter VolumeInitializationRate is supported only for volumes created from snapshots.",
+            )
+        if rate is not None and is_local(zone):
+            raise refusal(
+                "InvalidParameterCombination",
+                "The parameter VolumeInitializationRate is not supported for volumes in Local Zones.",
             )
         return None if rate is None else check_rate(self.ec2_backend, rate)
 
