@@ -9,7 +9,13 @@
 //! assert_eq!(found[1].volume.as_str(), "vol-2b");
 //! ```
 
+mod continued;
+mod details;
+
 use chrono::{NaiveDate, SecondsFormat};
+
+use continued::{is_of, tags_of, values};
+pub use details::{VolumeAs, instance_as, instance_tags, volumes_of, volumes_tags};
 
 use crate::{
     earlier_scripts::described,
@@ -128,20 +134,9 @@ impl SnapshotLabels<'_> {
     }
 }
 
-/// `Devices`, `Devices.2`, …: each value is as long as EC2 allows, and no pair is cut.
+/// `Devices`, `Devices.2`, ….
 pub fn devices_tags(devices: &[Attachment]) -> Tags {
-    let mut values: Vec<String> = Vec::new();
-    for Attachment { device, volume } in devices {
-        let pair = format!("{device}={volume}");
-        match values.last_mut() {
-            Some(last) if last.len() + 1 + pair.len() <= MAX_VALUE => {
-                last.push(' ');
-                last.push_str(&pair);
-            }
-            _ => values.push(pair),
-        }
-    }
-    values.into_iter().enumerate().map(|(i, value)| (devices_key(i), value)).collect()
+    tags_of(DEVICES, devices.iter().map(|Attachment { device, volume }| format!("{device}={volume}")))
 }
 
 /// The devices and volumes that [`devices_tags`] wrote. A pair that cannot be read is left out.
@@ -149,7 +144,7 @@ pub fn devices_tags(devices: &[Attachment]) -> Tags {
 /// The name of a device may contain spaces: a pair ends with its volume.
 pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
     let (mut found, mut name) = (Vec::new(), String::new());
-    for value in (0..).map_while(|i| tags.get(&devices_key(i))) {
+    for value in values(tags, DEVICES) {
         for word in value.split(' ') {
             let pair = word.rsplit_once('=').and_then(|(end, volume)| Some((end, volume.parse().ok()?)));
             match pair {
@@ -160,13 +155,6 @@ pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
         name.clear();
     }
     found
-}
-
-fn devices_key(index: usize) -> String {
-    match index {
-        0 => DEVICES.into(),
-        _ => format!("{DEVICES}.{}", index + 1),
-    }
 }
 
 /// Bytes that the description and the tags of a copy may take in its pre-signed URL.
@@ -216,9 +204,7 @@ pub fn copy_labels(
     if let Some(value) = keep_forever(&source.tags) {
         ours.insert(KEEP_FOREVER.into(), value.clone());
     }
-    let stays = |key: &str| {
-        key.starts_with("aws:") || key == BACKUP_CROSS_REGION || key == DEVICES || key.starts_with("Devices.")
-    };
+    let stays = |key: &str| key.starts_with("aws:") || key == BACKUP_CROSS_REGION || is_of(DEVICES, key);
     let mut bytes =
         encoded(&source.description) + ours.iter().map(|(key, value)| bytes_in_url(key, value)).sum::<usize>();
     let mut labels = CopyLabels { tags: ours, dropped: Vec::new() };

@@ -223,14 +223,13 @@ mod tests {
 
     fn instance(id: &str, own: &[(&str, &str)], volumes: &[(&str, &str)]) -> Instance {
         Instance {
-            id: id.parse().unwrap(),
-            state: "running".into(),
             tags: tags(own.iter().copied()),
             root_device: Some("/dev/sda1".into()),
             volumes: volumes
                 .iter()
                 .map(|(device, volume)| Attachment { device: (*device).into(), volume: volume.parse().unwrap() })
                 .collect(),
+            ..Instance::new(id.parse().unwrap(), "running")
         }
     }
 
@@ -248,7 +247,7 @@ mod tests {
         let mut by_volume: BTreeMap<VolumeId, Volume> = BTreeMap::new();
         for (id, instance) in attached {
             let word = left_out.iter().find(|left_out| **left_out == id.as_str()).map(|_| ("Backup", "no"));
-            let new = Volume { id: id.clone(), tags: tags(word), attached_to: vec![] };
+            let new = Volume { tags: tags(word), ..Volume::new(id.clone()) };
             by_volume.entry(id).or_insert(new).attached_to.push(instance);
         }
         let fleet = Fleet { regions, instances: instances.to_vec(), volumes: by_volume.into_values().collect() };
