@@ -17,6 +17,7 @@ from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Response
 
 import ec2_holds
+import ec2_volume_control
 import ssm_commands
 import ssm_control
 from ec2_resources import (
@@ -50,6 +51,7 @@ def answer(environ: WSGIEnvironment, body: bytes) -> Response:
     try:
         given = json.loads(body) if body else {}
         with WORLD.lock:
+            WORLD.settle()
             return reply(act(given if method == "POST" else query))
     except (ValueError, KeyError, TypeError, ServiceException, Refusal) as problem:
         missing = "missing or unknown " if isinstance(problem, KeyError) else ""
@@ -79,11 +81,17 @@ def change_settings(given: Json) -> Json:
 
 
 def add_instances(given: Json) -> list[Json]:
+    """Instances with volumes, each of which may have a size, a type, iops, a throughput, deleteOnTermination,
+    tags, and be encrypted with a kmsKeyId."""
     backend = backend_of(given["region"])
     added = []
     for wanted in given["instances"]:
         instance, volumes = new_instance(
-            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", [])
+            backend,
+            wanted.get("tags"),
+            wanted.get("state", "running"),
+            wanted.get("volumes", []),
+            wanted.get("zone"),
         )
         added.append(
             {
@@ -105,7 +113,7 @@ def detach(given: Json) -> Json:
 
 
 def add_volume(given: Json) -> Json:
-    return {"id": new_volume(backend_of(given["region"]), given.get("encrypted", False), given.get("tags")).id}
+    return {"id": new_volume(backend_of(given["region"]), given).id}
 
 
 def give_file(given: Json) -> Json:
@@ -263,5 +271,6 @@ ACTS = {
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,
     ("POST", "chance"): leave_to_chance,
+    **ec2_volume_control.ACTS,
     **ssm_control.ACTS,
 }

@@ -5,7 +5,13 @@
     ec2_snapshots.py  creating, copying, tagging and deleting snapshots
     ec2_presigned.py  the pre-signed URL of a copy
     ec2_holds.py      images and locks, for which snapshots cannot be deleted
-    ec2_volumes.py    detaching volumes
+    ec2_keys.py       KMS keys as EBS meets them
+    ec2_requests.py   tags on what a call makes, and client tokens
+    ec2_volumes.py    creating and deleting volumes; ec2_volume_limits.py says of which size and speed
+    ec2_volume_status.py  how much of a volume is initialised
+    ec2_attachments.py  attaching and detaching volumes
+    ec2_instances.py  stopping and starting instances
+    ec2_root.py       replacing the root volume of a running instance
     ec2_describe.py   filters, pages and the Describe calls
     ec2_answers.py    EC2's XML
     ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
@@ -37,20 +43,44 @@ from werkzeug.wrappers import Response
 import control
 import ec2_presigned
 from ec2_answers import error_body
+from ec2_attachments import AttachmentCalls
 from ec2_describe import DescribeCalls
 from ec2_holds import HoldCalls
+from ec2_instances import InstanceCalls
+from ec2_requests import RequestCalls
 from ec2_resources import backend_of
+from ec2_root import RootVolumeCalls
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
+from ec2_volume_status import VolumeStatusCalls
 from ec2_volumes import VolumeCalls
 from ssm import SsmCall
 
 LOG = logging.getLogger("ec2")
-MAKES_SNAPSHOTS = ("CreateSnapshot", "CreateSnapshots", "CopySnapshot")
+SNAPSHOT = r"<snapshotId>(snap-[0-9a-f]+)</snapshotId>"
+# Calls that make something, and how their answers name it.
+MAKES = {
+    "CreateSnapshot": SNAPSHOT,
+    "CreateSnapshots": SNAPSHOT,
+    "CopySnapshot": SNAPSHOT,
+    "CreateReplaceRootVolumeTask": r"<replaceRootVolumeTaskId>(replacevol-[0-9a-f]+)<",
+    "CreateVolume": r"<volumeId>(vol-[0-9a-f]+)</volumeId>",
+}
 UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
 
 
-class LocalEC2Response(SnapshotCalls, VolumeCalls, HoldCalls, DescribeCalls, EC2Response):
+class LocalEC2Response(
+    SnapshotCalls,
+    VolumeCalls,
+    VolumeStatusCalls,
+    AttachmentCalls,
+    InstanceCalls,
+    RootVolumeCalls,
+    HoldCalls,
+    RequestCalls,
+    DescribeCalls,
+    EC2Response,
+):
     """moto's EC2 with our actions before its own."""
 
     def get_region_from_url(self, request: Any, full_url: str) -> str | None:
@@ -100,14 +130,18 @@ class Ec2Call:
     def carry_out(self, region: str, fault: dict[str, Any] | None) -> Response:
         if not WORLD.may_pass(self.action, region, self.params):
             return error("RequestLimitExceeded", "Request limit exceeded.", 503)
-        WORLD.copy_fault = fault if fault and fault["kind"] == "broken-copy" else None
+        WORLD.fault = fault
         try:
-            return Response.from_app(self.moto, self.environ, buffered=True)
+            response = Response.from_app(self.moto, self.environ, buffered=True)
         except NotImplementedError as problem:
             return error("InvalidAction", str(problem))
         except Exception:
             LOG.exception("%s failed", self.action)
             return internal_error()
+        # moto refuses everything with 400.
+        if response.status_code == 400 and self.error_code(response.get_data(as_text=True)) == "DryRunOperation":
+            response.status_code = 412
+        return response
 
     def error_code(self, answer: str) -> str | None:
         code = re.search(r"<Code>(.*?)</Code>", answer)
@@ -115,8 +149,8 @@ class Ec2Call:
 
     def facts(self, region: str | None, answer: str) -> dict[str, Any]:
         """What the log says of this call and not of others."""
-        made = re.findall(r"<snapshotId>(snap-[0-9a-f]+)</snapshotId>", answer)
-        facts = {"inFlight": WORLD.in_flight(region), "result": made if self.action in MAKES_SNAPSHOTS else []}
+        made = re.findall(MAKES[self.action], answer) if self.action in MAKES else []
+        facts = {"inFlight": WORLD.in_flight(region), "result": made}
         return facts | (ec2_presigned.facts(self.params) if self.action == "CopySnapshot" else {})
 
 
@@ -136,6 +170,7 @@ class Endpoint:
         call = SsmCall(target, body) if of_ssm else Ec2Call(self.moto, environ, body)
         region = signed_region(environ.get("HTTP_AUTHORIZATION", ""))
         with WORLD.lock:
+            WORLD.settle()
             fault, response = self.carry_out(call, region)
         # What follows is how the answer travels; other calls need not wait for it.
         kind = fault["kind"] if fault else None

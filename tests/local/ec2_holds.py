@@ -9,7 +9,7 @@ from moto.ec2.models import EC2Backend
 from moto.moto_api._internal import mock_random
 
 from ec2_answers import answer, tag_set
-from ec2_describe import refusal
+from ec2_refusal import refusal
 from ec2_resources import TimedSnapshot, backend_of
 from ec2_state import ACCOUNT, WORLD
 
@@ -23,6 +23,11 @@ class Image:
         self.id = f"ami-{mock_random.get_random_hex(17)}"
         self.name, self.snapshots, self.disabled = name or self.id, snapshots, disabled
         self.ec2_backend, self.made_at = backend, datetime.now(UTC)
+        self.architecture = "x86_64"
+
+    @property
+    def root_snapshot(self) -> str:
+        return self.snapshots[0]
 
     @property
     def state(self) -> str:

@@ -17,6 +17,7 @@ from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
 
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
+from ec2_volume_limits import performance
 
 STATE_CODES = {
     "pending": 0,
@@ -52,6 +53,14 @@ def iso(moment: datetime) -> str:
 
 def default_key(region: str) -> str:
     return f"arn:aws:kms:{region}:{ACCOUNT}:key/aws-ebs"
+
+
+def copied(file: Path, owner: str) -> Path:
+    """A copy of a disk image beside it, named after the volume or snapshot whose content it is."""
+    copy = file.with_name(f"{file.name.split('.snap-')[0].split('.vol-')[0]}.{owner}")
+    # A disk image is mostly holes.
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", "--", file, copy], check=True)
+    return copy
 
 
 class TimedSnapshot(Snapshot):
@@ -120,9 +129,7 @@ class TimedSnapshot(Snapshot):
 
     def hold(self, file: Path) -> None:
         """Keeps what a volume's file has at this moment."""
-        self.file = file.with_name(f"{file.name}.{self.id}")
-        # A disk image is mostly holes.
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", "--", file, self.file], check=True)
+        self.file = copied(file, self.id)
 
     def is_described(self) -> bool:
         """Whether eventual consistency shows it already."""
@@ -130,7 +137,8 @@ class TimedSnapshot(Snapshot):
 
 
 class SharedVolume(Volume):
-    """A volume that knows several attachments (Multi-Attach); moto's knows one."""
+    """A volume that is made in time and initialised, and knows several
+    attachments (Multi-Attach); moto's is there at once and knows one."""
 
     __module__ = MOTO_MODULE
 
@@ -138,8 +146,32 @@ class SharedVolume(Volume):
         self.attached = []
         # What is on it, where a story gives it a disk image.
         self.file: Path | None = None
+        # "creating", "available" or "error" while it is not attached.
+        self.state = "available"
+        self.initialization_rate: int | None = None
+        # From when on it is initialised from its snapshot; an empty volume never is.
+        self.ready_at: float | None = None
+        self.lags = False
         super().__init__(*args, **kwargs)
+        self.iops, self.throughput = performance(self.volume_type, self.size, self.iops, self.throughput)
+        self.born = time.monotonic()
         WORLD.serial(self.id)
+
+    @property
+    def status(self) -> str:
+        return "in-use" if self.attached else self.state
+
+    def is_described(self) -> bool:
+        """Whether eventual consistency shows it already."""
+        return not self.lags or time.monotonic() >= self.born + WORLD.settings["describeLagSeconds"]
+
+    def initialization_left(self) -> float | None:
+        """The seconds until it is initialised, 0 when it is, None of an empty volume."""
+        if not self.snapshot_id or self.state == "error":
+            return None
+        if self.ready_at is None:
+            return WORLD.settings["initializationSeconds"]
+        return max(0.0, self.ready_at + WORLD.settings["initializationSeconds"] - time.monotonic())
 
     @property
     def attachments(self) -> list[Any]:
@@ -176,25 +208,32 @@ def set_state(instance: Instance, state: str) -> None:
     instance._state.name, instance._state.code = state, STATE_CODES[state]
 
 
-def new_volume(backend: EC2Backend, encrypted: bool = False, tags: dict[str, str] | None = None) -> SharedVolume:
+def new_volume(backend: EC2Backend, wanted: dict[str, Any]) -> SharedVolume:
+    """A volume as a story wants it: gp3 with 8 GiB in the region's first zone, unless it says otherwise."""
+    encrypted = wanted.get("encrypted", False)
     volume = SharedVolume(
         backend,
         random_volume_id(),
-        VOLUME_SIZE_GIB,
-        backend.get_zone_by_name(backend.region_name + "a"),
+        wanted.get("size", VOLUME_SIZE_GIB),
+        backend.get_zone_by_name(wanted.get("zone", backend.region_name + "a")),
         encrypted=encrypted,
-        kms_key_id=default_key(backend.region_name) if encrypted else None,
-        volume_type="gp3",
-        iops=3000,
+        kms_key_id=wanted.get("kmsKeyId", default_key(backend.region_name)) if encrypted else None,
+        volume_type=wanted.get("type", "gp3"),
+        iops=wanted.get("iops"),
+        throughput=wanted.get("throughput"),
     )
     backend.volumes[volume.id] = volume
-    if tags:
-        backend.tags[volume.id] = dict(tags)
+    if wanted.get("tags"):
+        backend.tags[volume.id] = dict(wanted["tags"])
     return volume
 
 
 def new_instance(
-    backend: EC2Backend, tags: dict[str, str] | None, state: str, volumes: Iterable[dict[str, Any]]
+    backend: EC2Backend,
+    tags: dict[str, str] | None,
+    state: str,
+    volumes: Iterable[dict[str, Any]],
+    zone: str | None = None,
 ) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
     """An instance and its volumes, the first of which is the boot volume.
 
@@ -207,7 +246,7 @@ def new_instance(
         [],
         instance_type="t3.micro",
         region_name=backend.region_name,
-        placement=backend.region_name + "a",
+        placement=zone or backend.region_name + "a",
     )
     WORLD.serial(instance.id)
     reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
@@ -218,11 +257,12 @@ def new_instance(
         instance.root_device_type = "instance-store"
     made = []
     for index, wanted in enumerate(volumes):
-        volume = new_volume(backend, wanted.get("encrypted", False), wanted.get("tags"))
+        volume = new_volume(backend, {"zone": instance.availability_zone, **wanted})
         if index == 0:
             instance.root_device_name = wanted["device"]
         # As with RunInstances, the boot volume goes with the instance, others stay.
-        backend.attach_volume(volume.id, instance.id, wanted["device"], index == 0)
+        goes = wanted.get("deleteOnTermination", index == 0)
+        backend.attach_volume(volume.id, instance.id, wanted["device"], goes)
         made.append((volume, wanted["device"]))
     if state == "terminated":
         terminate_disks(instance)
@@ -239,6 +279,11 @@ def terminate_disks(instance: Instance) -> None:
             if block.delete_on_termination and not volume.attached:
                 forget(backend, backend.volumes, volume.id)
         del instance.block_device_mapping[device]
+
+
+def goes_with_instance(attachment: Any) -> bool:
+    block = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(block and block.delete_on_termination)
 
 
 def detach_everywhere(volume: SharedVolume) -> None:
