@@ -217,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_an_earlier_version_is_read() {
+        let fleet: Fleet = serde_json::from_str(
+            r#"{"regions": {"home": "eu-west-1", "enabled": ["eu-west-1"], "disabled": []},
+                "instances": [{"id": "i-1", "state": "running", "tags": {}, "rootDevice": null, "volumes": []}],
+                "volumes": [{"id": "vol-1", "tags": {}, "attachedTo": ["i-1"]}]}"#,
+        )
+        .unwrap();
+        assert_eq!(fleet.instances[0], Instance::new("i-1".parse().unwrap(), "running"));
+        assert_eq!((fleet.volumes[0].kind.as_deref(), fleet.volumes[0].gib), (None, None));
+        let written = serde_json::to_string(&fleet).unwrap();
+        assert!(
+            !written.contains("launchedAs") && !written.contains("iops"),
+            "what is unknown takes no room: {written}"
+        );
+    }
+
+    #[test]
     fn the_oldest_live_one_counts_in_whatever_order_they_are_listed() {
         use SnapshotState::{Completed, Error, Other, Pending};
         let alike = [

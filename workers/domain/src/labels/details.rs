@@ -100,6 +100,12 @@ pub fn volumes_of(tags: &Tags) -> Vec<VolumeAs> {
     values(tags, VOLUMES).flat_map(|value| value.split(' ')).filter_map(VolumeAs::read).collect()
 }
 
+/// The word of a volume, as it was written.
+pub(super) fn word_of<'a>(tags: &'a Tags, volume: &VolumeId) -> Option<&'a str> {
+    let mut words = values(tags, VOLUMES).flat_map(|value| value.split(' '));
+    words.find(|word| VolumeAs::read(word).is_some_and(|read| read.volume == *volume))
+}
+
 /// `InstanceAs`, `InstanceAs.2`, …; none where nothing is known.
 pub fn instance_tags(instance: &InstanceAs) -> Tags {
     let single = [

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     copies::Owed,
     fake::region,
-    fleet::{Attachment, Fleet, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
+    fleet::{Attachment, Fleet, Instance, InstanceAs, Regions, Snapshot, SnapshotState, Tags, Volume},
     ids::SnapshotId,
     policy::{InstancePlan, Rejection},
     ports::{FailedItem, MapRun, WorkQueue},
@@ -74,6 +74,8 @@ fn plan(id: &str, volumes: &[&str]) -> InstancePlan {
         keep_forever: None,
         hook: None,
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     }
 }
 

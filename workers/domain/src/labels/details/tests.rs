@@ -44,7 +44,7 @@ fn are_safe(written: &Tags) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn volumes_read_back_as_written(volumes in volumes(30)) {
