@@ -61,8 +61,8 @@ def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
         "progress": snapshot.progress,
         "ownerId": snapshot.owner_id,
         "volumeSize": snapshot.volume.size,
-        # As of a volume that was written to its end; EC2 tells it of completed ones.
-        "fullSnapshotSizeInBytes": snapshot.volume.size * GIB if snapshot.status == "completed" else None,
+        # EC2 tells it of completed ones.
+        "fullSnapshotSizeInBytes": snapshot.full_bytes if snapshot.status == "completed" else None,
         "description": snapshot.description,
         "encrypted": snapshot.encrypted,
         "kmsKeyId": snapshot.kms_key_id,
@@ -80,6 +80,9 @@ def instance_shape(instance: FleetInstance) -> Shape:
         "launchTime": instance.launch_time,
         "placement": {"availabilityZone": instance.availability_zone, "tenancy": "default"},
         "instanceState": {"code": instance.state_code, "name": instance.state},
+        "virtualizationType": "hvm",
+        "hypervisor": "xen",
+        **getattr(instance, "told", {}),
         "rootDeviceName": instance.root_device_name,
         "rootDeviceType": instance.root_device_type,
         "blockDeviceMapping": [

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from moto.ec2.models.elastic_block_store import Snapshot, Volume
 from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
 
+from ebs_blocks import BLOCK_BYTES, Image, image_of
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
 from ec2_volume_limits import performance
 
@@ -91,8 +91,11 @@ class TimedSnapshot(Snapshot):
         self.status = ends
         self.start_time = start_time or utcnow()
         self.in_use = False
-        # What it holds, where its volume has a file.
+        # What it holds: its volume's file, or so many blocks that were prepared without one.
         self.file: Path | None = None
+        self.blocks: int | None = None
+        # Block -> how it is read otherwise (ebs_control.py).
+        self.corrupt: dict[int, str] = {}
         backend.snapshots[self.id] = self
         self.serial = WORLD.serial(self.id)
         if volume.id == COPY_VOLUME and self.status == "pending":
@@ -126,6 +129,17 @@ class TimedSnapshot(Snapshot):
 
     def is_in_flight(self) -> bool:
         return self.status == "pending" and self.id in self.ec2_backend.snapshots
+
+    @property
+    def image(self) -> Image:
+        return image_of(self.file, self.blocks)
+
+    @property
+    def full_bytes(self) -> int:
+        """All blocks that were written; where nothing is said of them, as of a volume that was written to its end."""
+        if self.file is None and self.blocks is None:
+            return self.volume.size * 2**30
+        return len(self.image.indices) * BLOCK_BYTES
 
     def hold(self, file: Path) -> None:
         """Keeps what a volume's file has at this moment."""
@@ -194,6 +208,8 @@ class FleetInstance(Instance):
     seconds, and does not run out of the default subnet's addresses."""
 
     __module__ = MOTO_MODULE
+    # What DescribeInstances tells of it besides, by its names in EC2's XML.
+    told: dict[str, Any] = {}
 
     def prep_nics(self, *args: Any, **kwargs: Any) -> None:
         self.nics = {}
@@ -210,12 +226,15 @@ def set_state(instance: Instance, state: str) -> None:
 
 def new_volume(backend: EC2Backend, wanted: dict[str, Any]) -> SharedVolume:
     """A volume as a story wants it: gp3 with 8 GiB in the region's first zone, unless it says otherwise."""
-    encrypted = wanted.get("encrypted", False)
+    encrypted, name = wanted.get("encrypted", False), wanted.get("zone", backend.region_name + "a")
+    zone = backend.get_zone_by_name(name)
+    if zone is None:
+        raise ValueError(f"there is no zone {name} in {backend.region_name}")
     volume = SharedVolume(
         backend,
         random_volume_id(),
         wanted.get("size", VOLUME_SIZE_GIB),
-        backend.get_zone_by_name(wanted.get("zone", backend.region_name + "a")),
+        zone,
         encrypted=encrypted,
         kms_key_id=wanted.get("kmsKeyId", default_key(backend.region_name)) if encrypted else None,
         volume_type=wanted.get("type", "gp3"),
@@ -228,42 +247,51 @@ def new_volume(backend: EC2Backend, wanted: dict[str, Any]) -> SharedVolume:
     return volume
 
 
-def new_instance(
-    backend: EC2Backend,
-    tags: dict[str, str] | None,
-    state: str,
-    volumes: Iterable[dict[str, Any]],
-    zone: str | None = None,
-) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
+def told_of(wanted: dict[str, Any]) -> dict[str, Any]:
+    groups, codes = wanted.get("securityGroups"), wanted.get("productCodes")
+    return {
+        "bootMode": wanted.get("bootMode"),
+        "enaSupport": wanted.get("ena", True),
+        "subnetId": wanted.get("subnet"),
+        "keyName": wanted.get("keyName"),
+        "groupSet": groups and [{"groupId": each} for each in groups],
+        "productCodes": codes and [{"productCode": each, "type": "marketplace"} for each in codes],
+        "usageOperation": wanted.get("usageOperation", "RunInstances"),
+    }
+
+
+def new_instance(backend: EC2Backend, wanted: dict[str, Any]) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
     """An instance and its volumes, the first of which is the boot volume.
 
     The reservation is named after the instance, so that both are found by name.
     """
+    volumes, state = wanted.get("volumes", []), wanted.get("state", "running")
     instance = FleetInstance(
         backend,
-        "ami-00000000000000000",
+        wanted.get("image", "ami-00000000000000000"),
         None,
         [],
-        instance_type="t3.micro",
+        instance_type=wanted.get("type", "t3.micro"),
         region_name=backend.region_name,
-        placement=zone or backend.region_name + "a",
+        placement=wanted.get("zone", backend.region_name + "a"),
     )
+    instance.architecture = wanted.get("architecture", "x86_64")
+    instance.told = told_of(wanted)
     WORLD.serial(instance.id)
     reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
     reservation.instances.append(instance)
     backend.reservations[reservation.id] = reservation
-    backend.tags[instance.id] = dict(tags or {})
+    backend.tags[instance.id] = dict(wanted.get("tags") or {})
     if not volumes:
         instance.root_device_type = "instance-store"
     made = []
-    for index, wanted in enumerate(volumes):
-        volume = new_volume(backend, {"zone": instance.availability_zone, **wanted})
+    for index, disk in enumerate(volumes):
+        volume = new_volume(backend, {"zone": instance.availability_zone, **disk})
         if index == 0:
-            instance.root_device_name = wanted["device"]
+            instance.root_device_name = disk["device"]
         # As with RunInstances, the boot volume goes with the instance, others stay.
-        goes = wanted.get("deleteOnTermination", index == 0)
-        backend.attach_volume(volume.id, instance.id, wanted["device"], goes)
-        made.append((volume, wanted["device"]))
+        backend.attach_volume(volume.id, instance.id, disk["device"], disk.get("deleteOnTermination", index == 0))
+        made.append((volume, disk["device"]))
     if state == "terminated":
         terminate_disks(instance)
     set_state(instance, state)
@@ -320,6 +348,15 @@ def extend_moto() -> None:
             raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
         return snapshot
 
+    def do_resources_exist(self: EC2Backend, resource_ids: list[str]) -> bool:
+        images = WORLD.images.get(self.region_name, {})
+        for identifier in resource_ids:
+            if identifier.startswith("ami-") and identifier not in images:
+                raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{identifier}]' does not exist")
+        return of_moto(self, [each for each in resource_ids if each not in images])
+
+    of_moto = EC2Backend.do_resources_exist
+    EC2Backend.do_resources_exist = do_resources_exist
     EC2Backend.get_instance = get_instance
     EC2Backend.get_snapshot = get_snapshot
     TaggedEC2Resource.get_tags = get_tags

@@ -12,6 +12,7 @@ from moto.moto_api._internal import mock_random
 
 from ec2_answers import Shape, answer, tag_set
 from ec2_attachments import take_off
+from ec2_images import known_image
 from ec2_keys import is_usable
 from ec2_refusal import refusal
 from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, forget
@@ -178,9 +179,9 @@ class RootVolumeCalls:
         return snapshot
 
     def _snapshot_of_image(self, identifier: str, instance: FleetInstance) -> TimedSnapshot:
-        image = WORLD.images.get(self.region, {}).get(identifier)
-        if image is None or image.disabled:
-            raise refusal("InvalidAMIID.NotFound", f"The image id '[{identifier}]' does not exist")
+        image = known_image(self.region, identifier)
+        if image.state != "available":
+            raise refusal("InvalidAMIID.Unavailable", f"The image ID '{identifier}' is not available")
         if image.architecture != instance.architecture:
             raise refusal(
                 "InvalidParameterValue",

@@ -170,8 +170,8 @@ class SnapshotCalls:
             ends="error" if message else "completed",
             state_message=message,
         )
-        if source.file:
-            snapshot.hold(source.file)
+        # What a snapshot holds never changes, so that its copies need none of their own.
+        snapshot.file, snapshot.blocks = source.file, source.blocks
         self.ec2_backend.tags[snapshot.id] = tags
         return answer("CopySnapshot", {"snapshotId": snapshot.id, "tagSet": tag_set(self.ec2_backend, snapshot.id)})
 

@@ -1,9 +1,9 @@
-"""What the EC2 and SSM endpoint remembers beside moto's models and SSM's commands.
+"""What the endpoint of EC2, SSM and EBS remembers beside moto's models and SSM's commands.
 
 Settings, prepared faults, the log of calls, request buckets and the copies in
 flight live here, behind one lock: a call is carried out while it is held, so
 that every count in the log is exact, however many clients there are, and the
-order of the log is that in which things were done, those of both services.
+order of the log is that in which things were done, those of all services.
 
 What takes time is an act that becomes due: it is done before the first call
 that comes afterwards, so that between two calls nothing moves.
@@ -41,6 +41,8 @@ DEFAULTS: Json = {
     "initializationSeconds": 1,
     # How long an instance is stopping, or pending as it starts.
     "instanceSeconds": 0.3,
+    # How long an image that is registered is pending.
+    "imageSeconds": 0.3,
     # How long a replacement of a root volume waits for its volume, and then takes.
     "rootTaskSeconds": 0.3,
     # How many volumes an instance may have; of most types of today it is 27 and more.
@@ -52,14 +54,29 @@ DEFAULTS: Json = {
     # How long after SendCommand there is no invocation yet, and after a change of its status the old one is shown.
     "invocationLagSeconds": 0,
     "statusLagSeconds": 0,
+    # EBS's request limits, per region (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
+    "blocksPerSecond": 1000,
+    "blockListsPerSecond": 50,
+    # A page of blocks may have fewer than were asked for, or none, and a token still.
+    "blocksPerPage": 10000,
+    "emptyBlockPages": False,
+    "blockTokenSeconds": 7 * 86400,
+    "pageTokenSeconds": 7 * 86400,
     # What SSM's two time-outs are multiplied by, the least of which is 30 s.
     "commandTimeScale": 1,
     "enabledRegions": ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-southeast-2"],
     "disabledRegions": ["ap-east-1"],
+    # Zones that have the state unavailable, and local zones that the account has opted in to (us-west-2-lax-1a).
+    "unavailableZones": [],
+    "localZones": [],
 }
 
 FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "broken-task", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
+# EBS gives a reason with most errors. A fault may be for one snapshot; "cut" is an answer that ends half-way.
+EBS_ACTIONS = ("ListSnapshotBlocks", "GetSnapshotBlock")
+EBS_FAULT_KINDS = ("refuse", "lost", "cut", "error-after", "slow", "down")
+EBS_FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "reason", "snapshot"}
 # What may become of a command after SendCommand has taken it (ssm_commands.py); a fault of this action alone.
 RUN_SCRIPT = "RunScript"
 SCRIPT_FAULT_KINDS = ("answer", "answer-after", "hang", "hang-after", "silent", "late", "undelivered", "undeliverable")
@@ -119,13 +136,13 @@ class Bucket:
         return True
 
 
-def fits(fault: Json, action: str, region: str | None, of_script: Json) -> bool:
-    """A fault of scripts meets those of one instance or `command`, if it names them; "*" means calls alone."""
+def fits(fault: Json, action: str, region: str | None, about: Json) -> bool:
+    """A fault that names an instance, a `command` or a snapshot meets what is about that one; "*" means calls alone."""
     actions = (action,) if action == RUN_SCRIPT else ("*", action)
     return (
         fault["action"] in actions
         and fault["region"] in (None, region)
-        and all(fault.get(name) in (None, value) for name, value in of_script.items())
+        and all(fault.get(name) in (None, value) for name, value in about.items())
     )
 
 
@@ -220,8 +237,11 @@ class World:
         self.dice, self.chances = random.Random(seed), chances
 
     def checked_fault(self, fault: Json) -> Json:
-        of_script = fault.get("action") == RUN_SCRIPT
-        fields, kinds = (SCRIPT_FAULT_FIELDS, SCRIPT_FAULT_KINDS) if of_script else (FAULT_FIELDS, FAULT_KINDS)
+        fields, kinds = FAULT_FIELDS, FAULT_KINDS
+        if fault.get("action") == RUN_SCRIPT:
+            fields, kinds = SCRIPT_FAULT_FIELDS, SCRIPT_FAULT_KINDS
+        elif fault.get("action") in EBS_ACTIONS:
+            fields, kinds = EBS_FAULT_FIELDS, EBS_FAULT_KINDS
         unknown = set(fault) - fields
         if unknown:
             known = ", ".join(sorted(fields))
@@ -232,16 +252,16 @@ class World:
             raise ValueError("a fault needs an action")
         return {"kind": kinds[0], "region": None, "times": 1, **fault}
 
-    def meet_fault(self, action: str, region: str | None, **of_script: str) -> Json | None:
+    def meet_fault(self, action: str, region: str | None, **about: str) -> Json | None:
         """The first prepared fault that fits this call, used up once; one that
         chance has just prepared comes last."""
         for share, fault in self.chances:
-            if fits(fault, action, region, of_script) and self.dice.random() < share:
+            if fits(fault, action, region, about) and self.dice.random() < share:
                 self.add_fault({**fault, "region": region})
         now = time.monotonic()
         self.faults = [fault for fault in self.faults if fault.get("until", now) >= now]
         for fault in self.faults:
-            if fits(fault, action, region, of_script):
+            if fits(fault, action, region, about):
                 if fault["kind"] != "down":
                     fault["times"] -= 1
                 if fault["times"] <= 0:
@@ -251,16 +271,20 @@ class World:
 
     def may_pass(self, action: str, region: str | None, params: dict[str, str]) -> bool:
         """Whether the request bucket of this action and region has a token left."""
-        if not self.settings["throttle"]:
-            return True
         bounded = "MaxResults" in params or any(key.startswith("Filter.") for key in params)
         if not action.startswith("Describe"):
             size = BUCKETS.get(action, MUTATING_BUCKET)
         else:
             size = DESCRIBE_BUCKET if bounded else UNBOUNDED_DESCRIBE_BUCKET
-        key = (action, region, size)
+        return self.has_token(action, region, *size)
+
+    def has_token(self, action: str, region: str | None, capacity: float, refill: float | None = None) -> bool:
+        """Takes a token of the action's bucket in a region; without a refill it is full again in a second."""
+        if not self.settings["throttle"]:
+            return True
+        key = (action, region, capacity, refill)
         if key not in self.buckets:
-            self.buckets[key] = Bucket(*size)
+            self.buckets[key] = Bucket(capacity, capacity if refill is None else refill)
         return self.buckets[key].take()
 
 

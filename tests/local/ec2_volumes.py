@@ -10,6 +10,7 @@ from typing import Any
 
 from moto.core.responses import EmptyResult
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.availability_zones_and_regions import Zone
 from moto.ec2.utils import random_volume_id
 
 from ec2_answers import answer, volume_shape
@@ -18,6 +19,7 @@ from ec2_refusal import refusal
 from ec2_resources import SharedVolume, TimedSnapshot, copied, default_key, forget
 from ec2_state import WORLD
 from ec2_volume_limits import DEFAULT_TYPE, MULTI_ATTACH_TYPES, check
+from ec2_zones import find_zone, is_local
 
 # MiB/s.
 MIN_RATE, MAX_RATE = 100, 300
@@ -34,10 +36,10 @@ def finish_creating(volume: SharedVolume, keys: list[tuple[str, str]]) -> None:
         volume.state, volume.ready_at = "available", time.monotonic()
 
 
-def begin(
+def new_from(
     backend: EC2Backend, zone: Any, size: int, kind: str, snapshot: TimedSnapshot | None = None, **more: Any
 ) -> SharedVolume:
-    """A volume that is being created, with what its snapshot has."""
+    """A volume with what its snapshot has."""
     volume = SharedVolume(
         backend,
         random_volume_id(),
@@ -47,12 +49,18 @@ def begin(
         volume_type=kind,
         **more,
     )
-    volume.state, volume.lags = "creating", True
-    if WORLD.fault_of_kind("broken-volume"):
-        volume.state = "error"
     if snapshot and snapshot.file:
         volume.file = copied(snapshot.file, volume.id)
     backend.volumes[volume.id] = volume
+    return volume
+
+
+def begin(
+    backend: EC2Backend, zone: Any, size: int, kind: str, snapshot: TimedSnapshot | None = None, **more: Any
+) -> SharedVolume:
+    """One that is being created."""
+    volume = new_from(backend, zone, size, kind, snapshot, **more)
+    volume.state, volume.lags = "error" if WORLD.fault_of_kind("broken-volume") else "creating", True
     region = backend.region_name
     keys = [(region, key) for key in (volume.kms_key_id, snapshot.kms_key_id if snapshot else None) if key]
     WORLD.later(WORLD.settings["volumeSeconds"], volume.id, lambda: finish_creating(volume, keys))
@@ -61,6 +69,8 @@ def begin(
 
 def completed_snapshot(backend: EC2Backend, identifier: str) -> TimedSnapshot:
     snapshot = backend.get_snapshot(identifier)
+    if snapshot.storage_tier == "archive":
+        raise refusal("IncorrectState", f"Snapshot {identifier} is archived. Restore it before you use it.")
     if snapshot.status != "completed":
         raise refusal("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")
     return snapshot
@@ -115,7 +125,7 @@ class VolumeCalls:
         if shared and kind not in MULTI_ATTACH_TYPES:
             raise refusal("InvalidParameterCombination", f"Multi-Attach is not supported for {kind} volumes.")
         encrypted, key = self._encryption(snapshot)
-        rate = self._initialization_rate(snapshot)
+        rate = self._initialization_rate(snapshot, zone)
         volume = begin(
             backend,
             zone,
@@ -132,7 +142,7 @@ class VolumeCalls:
         backend.tags[volume.id] = tags
         return volume
 
-    def _zone(self) -> Any:
+    def _zone(self) -> Zone:
         name, identifier = self._get_param("AvailabilityZone"), self._get_param("AvailabilityZoneId")
         if not name and not identifier:
             raise refusal("MissingParameter", "The request must contain the parameter zone")
@@ -141,10 +151,7 @@ class VolumeCalls:
                 "InvalidParameterCombination",
                 "Either AvailabilityZone or AvailabilityZoneId must be specified, but not both.",
             )
-        for zone in self.ec2_backend.describe_availability_zones():
-            if zone.name == name or zone.zone_id == identifier:
-                return zone
-        raise refusal("InvalidZone.NotFound", f"The zone '{name or identifier}' does not exist.")
+        return find_zone(self.ec2_backend, name, identifier)
 
     def _size(self, snapshot: TimedSnapshot | None) -> int:
         size = self._get_param("Size")
@@ -178,12 +185,17 @@ class VolumeCalls:
             return True, snapshot.kms_key_id
         return asked, default_key(self.region) if asked else None
 
-    def _initialization_rate(self, snapshot: TimedSnapshot | None) -> int | None:
+    def _initialization_rate(self, snapshot: TimedSnapshot | None, zone: Zone) -> int | None:
         rate = self._get_param("VolumeInitializationRate")
         if rate is not None and snapshot is None:
             raise refusal(
                 "InvalidParameterCombination",
                 "The parameter VolumeInitializationRate is supported only for volumes created from snapshots.",
+            )
+        if rate is not None and is_local(zone):
+            raise refusal(
+                "InvalidParameterCombination",
+                "The parameter VolumeInitializationRate is not supported for volumes in Local Zones.",
             )
         return None if rate is None else check_rate(self.ec2_backend, rate)
 
