@@ -159,7 +159,7 @@ class LaunchCalls:
                 encrypted=encrypted,
                 kms_key_id=key_arn(self.region, key or of_snapshot or default_key(self.region)) if encrypted else None,
             )
-            volume.initialization_rate, volume.ready_at = rate, volume.born
+            volume.initialization_rate = rate
             backend.tags[volume.id] = dict(tags)
             backend.attach_volume(volume.id, instance.id, disk.device, disk.deletes)
         set_state(instance, "pending")

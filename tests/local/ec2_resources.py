@@ -163,12 +163,12 @@ class SharedVolume(Volume):
         # "creating", "available" or "error" while it is not attached.
         self.state = "available"
         self.initialization_rate: int | None = None
-        # From when on it is initialised from its snapshot; an empty volume never is.
-        self.ready_at: float | None = None
         self.lags = False
         super().__init__(*args, **kwargs)
         self.iops, self.throughput = performance(self.volume_type, self.size, self.iops, self.throughput)
         self.born = time.monotonic()
+        # From when on it is initialised from its snapshot: not yet while it is being created.
+        self.ready_at: float | None = self.born
         WORLD.serial(self.id)
 
     @property

@@ -61,6 +61,7 @@ def begin(
     """One that is being created."""
     volume = new_from(backend, zone, size, kind, snapshot, **more)
     volume.state, volume.lags = "error" if WORLD.fault_of_kind("broken-volume") else "creating", True
+    volume.ready_at = None
     region = backend.region_name
     keys = [(region, key) for key in (volume.kms_key_id, snapshot.kms_key_id if snapshot else None) if key]
     WORLD.later(WORLD.settings["volumeSeconds"], volume.id, lambda: finish_creating(volume, keys))
