@@ -48,9 +48,12 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
             "BackupFromRegion": HOME, "BackupRun": run_id, "CreatedOn": day(0), "DeleteOn": day(3),
             "KeepForever": "audit", "Name": "db", "RetentionCrossRegion": "3", "SourceDevice": device,
             "SourceInstanceId": instance, "SourceSnapshotId": snapshot["id"], "SourceVolumeId": snapshot["volume"],
+            "SourceRun": run_id, "SourceStarted": copy["tags"]["SourceStarted"], "SourceVolumes": "2",
             "InstanceAs": instance_as, "Type": "Automated", "Volumes": volumes_as[which],
         });
         assert_eq!(copy["tags"], expected);
+        let second = |time: &Value| time.as_str().map(|text| text[..19].to_owned());
+        assert_eq!(second(&copy["tags"]["SourceStarted"]), second(&snapshot["startTime"]));
         assert_eq!(copy["state"], "completed");
     }
 
