@@ -21,8 +21,8 @@ use crate::{
     tags::{
         AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CONSISTENCY, CONSISTENCY_REASON, CREATED_ON,
         DELETE_ON, DEVICES, DUMP_AT, DUMP_PATH, DUMP_SHA256, DUMP_VOLUME, HOOK_EXECUTION, KEEP_FOREVER, MAX_TAGS,
-        MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
-        SOURCE_VOLUME_ID, TYPE, keep_forever, tags,
+        MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_RUN, SOURCE_SNAPSHOT_ID,
+        SOURCE_STARTED, SOURCE_VOLUME_ID, SOURCE_VOLUMES, TYPE, keep_forever, tags,
     },
 };
 
@@ -207,6 +207,15 @@ pub fn copy_labels(
     }
     if let Some(device) = device_of(source) {
         ours.insert(SOURCE_DEVICE.into(), device);
+    }
+    // With these, a restore finds the copies of one moment, and knows whether it has all, without the home region.
+    ours.insert(SOURCE_STARTED.into(), source.started.to_rfc3339_opts(SecondsFormat::Millis, true));
+    if let Some(run_id) = source.tags.get(BACKUP_RUN) {
+        ours.insert(SOURCE_RUN.into(), run_id.clone());
+    }
+    let set = devices_of(&source.tags);
+    if !set.is_empty() {
+        ours.insert(SOURCE_VOLUMES.into(), set.len().to_string());
     }
     for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION, HOOK_EXECUTION].into_iter().chain(CONSISTENCY_KEYS) {
         if let Some(value) = source.tags.get(key) {

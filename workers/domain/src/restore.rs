@@ -1,11 +1,21 @@
 //! A restore: from which snapshots, into what, and how it goes on after a crash.
 //!
-//! [`request`] is what was asked for, [`plan`] what is to be done about it, and [`ports`] what that needs of EC2,
-//! [`progress`] what is said meanwhile, and [`performance`] what EC2 allows of each type of volume.
-//! The plan is made from one region alone, so that copies are enough where the home region is gone.
+//! [`request`] is what was asked for. [`look`] makes a [`plan`] of it: [`choose`] finds the set among the snapshots of one
+//! region, so that copies are enough where the home region is gone, and [`identity`] finds what an earlier try has made.
+//! [`check`] looks at keys and permissions, and [`carry_out`] does it, step by step, and says so by [`progress`].
+//! [`ports`] is what that needs of EC2, [`performance`] what EC2 allows of each type of volume, and [`fake`] an EC2 in
+//! memory for the tests.
 
+pub mod carry_out;
+pub mod check;
+pub mod choose;
+pub mod fake;
+pub mod identity;
+pub mod look;
 pub mod performance;
 pub mod plan;
 pub mod ports;
+mod price;
 pub mod progress;
+mod recorded;
 pub mod request;
