@@ -313,6 +313,8 @@ impl Cloud {
         vec![
             ("AWS_ENDPOINT_URL", self.aws.clone()),
             ("AWS_ENDPOINT_URL_EC2", self.ec2.clone()),
+            ("AWS_ENDPOINT_URL_EBS", self.ec2.clone()),
+            ("AWS_ENDPOINT_URL_KMS", self.ec2.clone()),
             ("AWS_ACCESS_KEY_ID", own("test")),
             ("AWS_SECRET_ACCESS_KEY", own("test")),
             ("AWS_EC2_METADATA_DISABLED", own("true")),
