@@ -27,7 +27,7 @@ pub use notification::{Notice, NotifyOn, NotifyOnProblem};
 pub use problem::{Named, Problem, ProblemKind, Told, advice, lines, told};
 pub use snapshots::{
     ConsistencyReport, Copied, GoneVolume, InstanceReport, VolumeReport, hooked, instance_reports, made_by, missing,
-    of_run, unprotected,
+    of_run, unprotected, without_details,
 };
 pub use summary::{CoverageReport, DeadLettersReport, Summary};
 pub use text::console_link;

@@ -3,7 +3,10 @@ use std::cell::Cell;
 use chrono::TimeDelta;
 use domain::{
     fake::{Account, ClaimFault, FakeEc2, Fault, home},
-    fleet::SnapshotState::{Completed, Error},
+    fleet::{
+        InstanceAs,
+        SnapshotState::{Completed, Error},
+    },
     hooks::{HookPlan, OnHookError},
     outcome::Outcome::{Declined, Done, Fail, Later, Retry},
     settings::Settings,
@@ -44,6 +47,8 @@ fn task(id: &str, devices: &[(&str, &str)]) -> SnapshotTask {
         keep_forever: None,
         hook: None,
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     };
     SnapshotTask { run_id: RUN.into(), instance, frozen_by: None, why: None }
 }

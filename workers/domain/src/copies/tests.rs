@@ -64,11 +64,9 @@ fn copy_of(source: &Snapshot, id: &str, state: SnapshotState) -> Snapshot {
 
 fn instance(id: &str, volume: &str, own: &[(&str, &str)]) -> Instance {
     Instance {
-        id: id.parse().unwrap(),
-        state: "running".into(),
         tags: tags([("Backup", "Yes")].into_iter().chain(own.iter().copied())),
-        root_device: None,
         volumes: vec![Attachment { device: "/dev/sda1".into(), volume: volume.parse().unwrap() }],
+        ..Instance::new(id.parse().unwrap(), "running")
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    fleet::{Attachment, Tags},
+    fleet::{Attachment, InstanceAs, Tags},
     tags,
 };
 
@@ -44,6 +44,8 @@ fn plan(volumes: &[&str], to: &[&str]) -> InstancePlan {
         keep_forever: None,
         hook: None,
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     }
 }
 
