@@ -357,11 +357,20 @@ impl Cloud {
         .unwrap()
     }
 
+    /// Calls EC2.
+    pub fn ec2(&self, region: &str, body: &str) -> String {
+        self.post_form(&self.ec2, region, "ec2", &format!("{body}&Version=2016-11-15"))
+    }
+
     /// Calls an AWS service that takes a form and answers XML.
     pub fn form(&self, region: &str, service: &str, body: &str) -> String {
+        self.post_form(&self.aws, region, service, body)
+    }
+
+    fn post_form(&self, url: &str, region: &str, service: &str, body: &str) -> String {
         let request = self
             .http
-            .post(&self.aws)
+            .post(url)
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Authorization", authorization(region, service));
         request.send(body).unwrap().body_mut().read_to_string().unwrap()

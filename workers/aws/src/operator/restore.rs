@@ -21,7 +21,7 @@ use super::Operator;
 use crate::{
     ec2::{
         errors::{failed, unreadable},
-        filters::{MAX_FILTER_VALUES, PAGE, filter, filters, tag_filter},
+        filters::{MAX_FILTER_VALUES, filter, filters, tag_filter},
     },
     sdk_error,
 };
