@@ -556,7 +556,13 @@ fn letters_that_must_not_come_back_are_refused_and_those_that_fail_again_are_tol
 #[test]
 fn help_has_examples_and_every_shell_its_completions() {
     let cloud = cloud();
-    for command in [&["--help"][..], &["run", "--help"], &["dlq", "retry", "--help"], &["completions", "--help"]] {
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["dlq", "retry", "--help"],
+        &["restore", "--help"],
+        &["completions", "--help"],
+    ] {
         let done = run(&cloud, command);
         assert!(done.code == 0 && done.out.contains("Examples:"), "{command:?}: {}", done.out);
     }

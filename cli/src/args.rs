@@ -47,16 +47,16 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Profile of the AWS configuration; else AWS_PROFILE, else the ordinary credentials
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, display_order = 900, value_name = "NAME")]
     pub profile: Option<String>,
     /// Home region of the stack, or the region to restore in; else AWS_REGION, else the profile's
-    #[arg(long, global = true, value_name = "REGION")]
+    #[arg(long, global = true, display_order = 900, value_name = "REGION")]
     pub region: Option<Region>,
     /// Name of the stack
-    #[arg(long, global = true, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
+    #[arg(long, global = true, display_order = 900, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
     pub stack_name: String,
     /// A table for people, or JSON for scripts
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, global = true, display_order = 900, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
 

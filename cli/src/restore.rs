@@ -177,7 +177,7 @@ fn is_agreed(shown: &Shown<'_>, words: &str) -> bool {
     if !shown.as_text {
         eprint!("{words}");
     }
-    eprint!("\nRestore? [y/N] ");
+    eprint!("Restore? [y/N] ");
     let mut answer = String::new();
     // No answer is no.
     _ = io::stdin().lock().read_line(&mut answer);
@@ -229,9 +229,8 @@ impl View for Restored {
 
     fn text(&self, style: &Style) -> String {
         match (self.outcome, &self.plan, &self.made, &self.before, &self.failure) {
-            (Outcome::Planned, ..) => "\nNothing was done.\n".into(),
-            (Outcome::Refused, ..) => format!("\n{}\n", style.paint("Nothing was done.", Tone::Bad)),
-            (Outcome::Declined, ..) => "Nothing was done.\n".into(),
+            (Outcome::Planned | Outcome::Declined, ..) => "Nothing was done.\n".into(),
+            (Outcome::Refused, ..) => format!("{}\n", style.paint("Nothing was done.", Tone::Bad)),
             (Outcome::Done, Some(plan), Some(made), ..) => text::made(plan, made, style),
             (_, _, _, Some(before), _) => text::before(before, style),
             (_, _, _, _, Some(failure)) => text::failure(failure, style),

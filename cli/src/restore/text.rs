@@ -14,13 +14,14 @@ use domain::{
 use super::{Before, words};
 use crate::{
     commands::same_command,
-    show::{counted, moment, name, plain},
+    show::{ago, counted, moment, name, plain},
     table::{Style, Tone, cell, table, toned},
 };
 
 /// What is restored, from when, into what, and at what price.
 pub(super) fn plan(plan: &Plan, style: &Style) -> String {
-    let mut text = format!("{}\n{}\n", head(plan), from_when(&plan.chosen, plan.age_seconds));
+    let head = [head(plan), from_when(&plan.chosen, plan.age_seconds)].map(|line| style.wrapped(&line, 2));
+    let mut text = format!("{}\n", head.join("\n"));
     let goes_on = if plan.goes_on { ", which goes on" } else { "" };
     text.push_str(&format!("plan {}{goes_on}\n\n", plan.id));
     text.push_str(&volumes(plan, style));
@@ -29,9 +30,8 @@ pub(super) fn plan(plan: &Plan, style: &Style) -> String {
         text.push_str(&format!("\nImage {}: {}{boot}\n", plain(&image.name), plain(&image.architecture)));
     }
     text.push_str(&price(plan, style));
-    for note in &plan.notes {
-        let line = style.wrapped(&plain(&words::note(note, &plan.chosen)), 2);
-        text.push_str(&format!("\n{}\n", style.paint(&line, Tone::Warn)));
+    for note in words::notes(plan) {
+        text.push_str(&format!("\n{}\n", style.paint(&style.wrapped(&plain(&note), 2), Tone::Warn)));
     }
     text
 }
@@ -59,10 +59,13 @@ fn head(plan: &Plan) -> String {
 
 fn from_when(chosen: &Chosen, age_seconds: i64) -> String {
     let when = when(&chosen.moment);
-    let age = domain::words::age(TimeDelta::seconds(age_seconds));
+    let age = match ago(TimeDelta::seconds(age_seconds)) {
+        now if now == "now" => "just now".to_owned(),
+        past => format!("{past} at most"),
+    };
     let run = chosen.run_id.as_ref().map_or(String::new(), |run| format!(", run {}", plain(run)));
     let copies = chosen.from_region.as_ref().map_or(String::new(), |from| format!(", copies from {}", plain(from)));
-    format!("from {when}, {age} old at most{run}{copies}")
+    format!("from {when}, {age}{run}{copies}")
 }
 
 /// A set's moment.
@@ -164,7 +167,7 @@ pub(super) fn made(plan: &Plan, made: &Made, style: &Style) -> String {
 /// What stands in the way, or may; or that nothing does.
 pub(super) fn problems(problems: &[Problem], style: &Style) -> String {
     if problems.is_empty() {
-        return "\nKeys and permissions: nothing stands in the way.\n".into();
+        return "\nKeys and permissions: nothing stands in the way.\n\n".into();
     }
     let mut text = String::from("\nKeys and permissions\n");
     for problem in problems {
@@ -172,6 +175,7 @@ pub(super) fn problems(problems: &[Problem], style: &Style) -> String {
         let line = style.wrapped(&plain(&words::problem(problem)), 4);
         text.push_str(&format!("  {}\n", style.paint(&line, tone)));
     }
+    text.push('\n');
     text
 }
 

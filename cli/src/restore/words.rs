@@ -2,7 +2,7 @@
 
 use domain::restore::{
     check::{KEY_ACTIONS, Problem},
-    plan::{Chosen, Note, PassedOver, Plan},
+    plan::{Note, PassedOver, Plan},
     progress::{Event, Made, Waiting},
     request::Action,
 };
@@ -10,8 +10,26 @@ use domain::restore::{
 use super::text::when;
 use crate::show::counted;
 
-/// What a person should know before it is done.
-pub(super) fn note(note: &Note, chosen: &Chosen) -> String {
+/// What a person should know before it is done; what is the same of several snapshots is said once.
+pub(super) fn notes(plan: &Plan) -> Vec<String> {
+    let unknown = |note: &Note| match note {
+        Note::TypeUnknown { snapshot } => Some(snapshot.to_string()),
+        _ => None,
+    };
+    let untyped: Vec<String> = plan.notes.iter().filter_map(unknown).collect();
+    let mut words: Vec<String> =
+        plan.notes.iter().filter(|note| unknown(note).is_none()).map(|own| note(own, plan)).collect();
+    if !untyped.is_empty() {
+        let which = untyped.join(", ");
+        words.push(format!(
+            "Which type the volume had is not said by {which}: it becomes gp3, unless --type says another one."
+        ));
+    }
+    words
+}
+
+fn note(note: &Note, plan: &Plan) -> String {
+    let chosen = &plan.chosen;
     match note {
         Note::NotOneMoment => {
             "The snapshots are not of one moment: what is spread over several volumes may not fit together.".into()
@@ -34,9 +52,7 @@ pub(super) fn note(note: &Note, chosen: &Chosen) -> String {
         Note::KnownBad { snapshot, on } => {
             format!("{snapshot} was found to be bad by the drill of {on}: VerifiedAs says failed.")
         }
-        Note::TypeUnknown { snapshot } => {
-            format!("{snapshot} does not say which type its volume had: it becomes gp3 (--type says another one).")
-        }
+        Note::TypeUnknown { snapshot } => format!("Which type the volume had is not said by {snapshot}."),
         Note::GoesOn { newer: None } => "An earlier try of this restore goes on.".into(),
         Note::GoesOn { newer: Some(moment) } => {
             format!(
@@ -46,9 +62,11 @@ pub(super) fn note(note: &Note, chosen: &Chosen) -> String {
             )
         }
         Note::FirstReadIsSlow => {
-            "The volumes can be used at once, and are slow until each block was read once: blocks come from the snapshot \
-             at their first read. --fast loads them before."
-                .into()
+            let fast = if plan.image.is_some() { "" } else { " --fast loads them before." };
+            format!(
+                "The volumes can be used at once, and are slow until each block was read once: blocks come from the \
+                 snapshot at their first read.{fast}"
+            )
         }
         Note::Staged { at_once } => {
             format!(
@@ -70,7 +88,8 @@ pub(super) fn note(note: &Note, chosen: &Chosen) -> String {
         }
         Note::Reboots { instance } => format!("{instance} is rebooted."),
         Note::LosesBilling { known } => {
-            let known = if known.is_empty() { String::new() } else { format!(" This instance has: {}.", known.join(", ")) };
+            let known =
+                if known.is_empty() { String::new() } else { format!(" This instance has: {}.", known.join(", ")) };
             format!(
                 "An image that is registered from snapshots has no billing codes. Windows, RHEL, SLES and systems of the \
                  Marketplace lose theirs, and may not start, or not be licensed.{known}"
