@@ -15,7 +15,8 @@ mod room;
 
 use chrono::{NaiveDate, SecondsFormat};
 
-use continued::{is_of, tags_of, values};
+use continued::is_of;
+pub(crate) use continued::{tags_of, values};
 use details::word_of;
 pub use details::{VolumeAs, instance_as, instance_tags, volumes_of, volumes_tags};
 pub use room::{Details, LeftOut};

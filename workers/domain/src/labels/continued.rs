@@ -16,7 +16,7 @@ pub(super) fn is_of(first: &str, key: &str) -> bool {
 }
 
 /// The tags that hold these words, in their order: each value is as long as EC2 allows, and no word is cut.
-pub(super) fn tags_of(first: &str, words: impl IntoIterator<Item = String>) -> Tags {
+pub(crate) fn tags_of(first: &str, words: impl IntoIterator<Item = String>) -> Tags {
     let mut values: Vec<String> = Vec::new();
     for word in words {
         match values.last_mut() {
@@ -31,6 +31,6 @@ pub(super) fn tags_of(first: &str, words: impl IntoIterator<Item = String>) -> T
 }
 
 /// The values that [`tags_of`] wrote, in their order.
-pub(super) fn values<'a>(tags: &'a Tags, first: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn values<'a>(tags: &'a Tags, first: &str) -> impl Iterator<Item = &'a str> {
     (0..).map_while(move |index| tags.get(&key(first, index)).map(String::as_str))
 }

@@ -40,7 +40,7 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
     own.extend((0..60).map(|i| (format!("CostCenter{i}"), "x".into())));
     let (home, created, due) = ("eu-west-1".parse().unwrap(), day("2026-11-22"), day("2026-11-25"));
     let CopyLabels { tags: copied, dropped } = copy_labels(&source(own), &home, "run", created, due);
-    assert_eq!(dropped.len(), 60 + 11 - 48, "{dropped:?}");
+    assert_eq!(dropped.len(), 60 + 13 - 48, "{dropped:?}");
     assert_eq!(copied.len(), 48, "a drill writes two more");
     for (key, value) in [
         ("BackupFromRegion", "eu-west-1"),
@@ -53,6 +53,7 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
         ("SourceInstanceId", "i-1"),
         ("SourceSnapshotId", "snap-1"),
         ("SourceVolumeId", "vol-1"),
+        ("SourceVolumes", "2"),
         ("Type", "Automated"),
     ] {
         assert_eq!(copied.get(key).map(String::as_str), Some(value), "{key}");

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     fleet::Tags,
     ids::{SnapshotId, VolumeId},
+    labels::{self, values},
     restore::{
         ports::{ImageNow, VolumeNow, VolumeState},
-        recorded::values,
         request::{Action, At, Request, Target},
     },
-    tags::{MAX_VALUE, RESTORE_PLAN, RESTORE_SET, RESTORED_AT},
+    tags::{RESTORE_PLAN, RESTORE_SET, RESTORED_AT},
 };
 
 /// Hexadecimal digits of each part of an id.
@@ -87,19 +87,8 @@ pub fn client_token(plan: &str, what: &str, number: u32) -> String {
 
 /// The tags by which what a plan makes is found again.
 pub fn tags_of<'a>(plan: &str, snapshots: impl IntoIterator<Item = &'a SnapshotId>) -> Tags {
-    let mut values: Vec<String> = Vec::new();
     let sorted: BTreeSet<&SnapshotId> = snapshots.into_iter().collect();
-    for snapshot in sorted {
-        match values.last_mut() {
-            Some(last) if last.len() + 1 + snapshot.as_str().len() <= MAX_VALUE => {
-                last.push(' ');
-                last.push_str(snapshot.as_str());
-            }
-            _ => values.push(snapshot.to_string()),
-        }
-    }
-    let key = |at: usize| if at == 0 { RESTORE_SET.to_owned() } else { format!("{RESTORE_SET}.{}", at + 1) };
-    let mut tags: Tags = values.into_iter().enumerate().map(|(at, value)| (key(at), value)).collect();
+    let mut tags = labels::tags_of(RESTORE_SET, sorted.into_iter().map(SnapshotId::to_string));
     tags.insert(RESTORE_PLAN.into(), plan.to_owned());
     tags
 }

@@ -8,16 +8,17 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::{ErrorName, Failure},
-    fleet::{SnapshotState, Tags},
+    fleet::{InstanceAs, SnapshotState, Tags},
     ids::{Region, SnapshotId, VolumeId},
+    labels::{instance_as, printable},
     restore::{
         choose::{self, Choice, Set, device_for, volume_of},
         identity::{self, Identity, Trace},
         performance::{Overrides, check_rate},
         plan::{Chosen, Note, Plan, PlannedImage, PlannedVolume},
-        ports::{AttachmentState, BackupFilter, InstanceNow, Restoring, Stored},
+        ports::{Attached, AttachmentState, BackupFilter, InstanceNow, Restoring, Stored},
         price,
-        recorded::{LaunchedAs, launched_as, provisioned},
+        recorded::provisioned,
         request::{Action, At, Request, Target},
     },
     tags::{BACKUP, NAME, REPLACES, RESTORED_FROM, SnapshotTags},
@@ -94,6 +95,7 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
             moment: set.moment.clone(),
             from_region: tags.and_then(|tags| SnapshotTags::read(tags).from_region),
             lacking: set.lacking.clone(),
+            launched_as: known.launched_as(),
         },
         age_seconds: set.moment.age_seconds(now),
         action: request.action.clone(),
@@ -222,9 +224,8 @@ struct Known<'a> {
 
 impl Known<'_> {
     /// What is recorded of the instance.
-    fn launched_as(&self) -> LaunchedAs {
-        let all = self.set.members.iter().map(|member| launched_as(&member.snapshot.tags));
-        all.into_iter().find(|known| *known != LaunchedAs::default()).unwrap_or_default()
+    fn launched_as(&self) -> InstanceAs {
+        self.set.members.iter().find_map(|member| instance_as(&member.snapshot.tags)).unwrap_or_default()
     }
 
     /// Where: as an earlier try has done it, as is asked for, where the instance is, where it was, or anywhere.
@@ -345,8 +346,8 @@ impl Known<'_> {
     }
 
     /// What is at a device of the instance.
-    fn holder(&self, device: &str) -> Option<&crate::restore::ports::Attached> {
-        let held = |a: &&crate::restore::ports::Attached| a.device == device && a.state != AttachmentState::Detached;
+    fn holder(&self, device: &str) -> Option<&Attached> {
+        let held = |a: &&Attached| a.device == device && a.state != AttachmentState::Detached;
         self.instance?.volumes.iter().find(held)
     }
 
@@ -419,7 +420,7 @@ impl Known<'_> {
         let day = self.set.moment.day();
         Ok(Some(PlannedImage {
             name: image_name(&name, &format!("{day} {}", self.id)),
-            description: crate::labels::printable(&format!("{} of {day}, from its snapshots", self.request.target)),
+            description: printable(&format!("{} of {day}, from its snapshots", self.request.target)),
             architecture,
             boot_mode: self.request.boot_mode.clone().or(known.boot_mode),
             root_device,

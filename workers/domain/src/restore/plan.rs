@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use crate::{
-    fleet::Tags,
+    fleet::{InstanceAs, Tags},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     restore::{performance::Performance, request::Action},
 };
@@ -64,6 +64,8 @@ pub struct Chosen {
     /// Volumes that the set should have, and that no completed snapshot here is of. Copies tell their number only:
     /// those are `None`.
     pub lacking: Vec<Option<VolumeId>>,
+    /// What the instance was launched as: another one can be launched like it.
+    pub launched_as: InstanceAs,
 }
 
 /// A volume of the plan.
