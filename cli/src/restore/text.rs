@@ -5,7 +5,7 @@ use domain::{
     error::Failure,
     restore::{
         check::Problem,
-        plan::{Chosen, Moment, Plan, PlannedVolume},
+        plan::{Chosen, Plan, PlannedVolume},
         progress::Made,
         request::Action,
     },
@@ -14,7 +14,7 @@ use domain::{
 use super::{Before, words};
 use crate::{
     commands::same_command,
-    show::{ago, counted, moment, name, plain},
+    show::{ago, counted, name, plain},
     table::{Style, Tone, cell, table, toned},
 };
 
@@ -58,7 +58,7 @@ fn head(plan: &Plan) -> String {
 }
 
 fn from_when(chosen: &Chosen, age_seconds: i64) -> String {
-    let when = when(&chosen.moment);
+    let when = words::when(&chosen.moment);
     let age = match ago(TimeDelta::seconds(age_seconds)) {
         now if now == "now" => "just now".to_owned(),
         past => format!("{past} at most"),
@@ -66,15 +66,6 @@ fn from_when(chosen: &Chosen, age_seconds: i64) -> String {
     let run = chosen.run_id.as_ref().map_or(String::new(), |run| format!(", run {}", plain(run)));
     let copies = chosen.from_region.as_ref().map_or(String::new(), |from| format!(", copies from {}", plain(from)));
     format!("from {when}, {age}{run}{copies}")
-}
-
-/// A set's moment.
-pub(super) fn when(of: &Moment) -> String {
-    match of {
-        Moment::One(at) => moment(*at),
-        Moment::Between { first, last } => format!("{} to {}", moment(*first), moment(*last)),
-        Moment::Day(day) => day.to_string(),
-    }
 }
 
 fn volumes(plan: &Plan, style: &Style) -> String {

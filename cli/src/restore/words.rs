@@ -2,13 +2,21 @@
 
 use domain::restore::{
     check::{KEY_ACTIONS, Problem},
-    plan::{Note, PassedOver, Plan},
+    plan::{Moment, Note, PassedOver, Plan},
     progress::{Event, Made, Waiting},
     request::Action,
 };
 
-use super::text::when;
-use crate::show::counted;
+use crate::show::{counted, moment};
+
+/// A set's moment.
+pub(super) fn when(of: &Moment) -> String {
+    match of {
+        Moment::One(at) => moment(*at),
+        Moment::Between { first, last } => format!("{} to {}", moment(*first), moment(*last)),
+        Moment::Day(day) => day.to_string(),
+    }
+}
 
 /// What a person should know before it is done; what is the same of several snapshots is said once.
 pub(super) fn notes(plan: &Plan) -> Vec<String> {
@@ -42,23 +50,23 @@ fn note(note: &Note, plan: &Plan) -> String {
             let count = counted(chosen.lacking.len(), "volume", "volumes");
             format!("The set lacks {count}, of which there is no completed snapshot here{named}{more}.")
         }
-        Note::PassedOver { moment, why } => {
+        Note::PassedOver { moment: of, why } => {
             let why = match why {
                 PassedOver::Incomplete => "not all its snapshots are completed here",
                 PassedOver::KnownBad => "a drill has found one of its snapshots to be bad",
             };
-            format!("The set of {} is newer, and passed over: {why}.", when(moment))
+            format!("The set of {} is newer, and passed over: {why}.", when(of))
         }
         Note::KnownBad { snapshot, on } => {
             format!("{snapshot} was found to be bad by the drill of {on}: VerifiedAs says failed.")
         }
         Note::TypeUnknown { snapshot } => format!("Which type the volume had is not said by {snapshot}."),
         Note::GoesOn { newer: None } => "An earlier try of this restore goes on.".into(),
-        Note::GoesOn { newer: Some(moment) } => {
+        Note::GoesOn { newer: Some(of) } => {
             format!(
                 "An earlier try of this restore goes on, from its own snapshots. There are newer ones of {}: \
                  --instead-of with the id of this plan begins anew.",
-                when(moment)
+                when(of)
             )
         }
         Note::FirstReadIsSlow => {
