@@ -83,6 +83,7 @@ def instance_shape(instance: FleetInstance) -> Shape:
         "virtualizationType": "hvm",
         "hypervisor": "xen",
         **getattr(instance, "told", {}),
+        "currentInstanceBootMode": booted_as(instance),
         "rootDeviceName": instance.root_device_name,
         "rootDeviceType": instance.root_device_type,
         "blockDeviceMapping": [
@@ -99,6 +100,12 @@ def instance_shape(instance: FleetInstance) -> Shape:
         ],
         "tagSet": tag_set(instance.ec2_backend, instance.id),
     }
+
+
+def booted_as(instance: FleetInstance) -> str:
+    """The mode of its image, or else that of its type: EC2 user guide, "Determine the boot mode of an EC2 instance"."""
+    asked = getattr(instance, "told", {}).get("bootMode") or ("uefi" if instance.architecture == "arm64" else "")
+    return "uefi" if asked.startswith("uefi") else "legacy-bios"
 
 
 def attachment_status(instance: FleetInstance, volume: str) -> str:

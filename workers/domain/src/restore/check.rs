@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     error::{Ec2Error, ErrorName, Failure},
     restore::{
-        carry_out::{hold_tags, image_order, volume_order},
+        orders::{hold_tags, image_order, volume_order},
         plan::Plan,
         ports::{Change, KeyState, Permission, Restoring},
         request::Action,

@@ -38,6 +38,11 @@ pub struct Set {
 }
 
 impl Set {
+    /// The ids of its snapshots.
+    pub fn ids(&self) -> BTreeSet<SnapshotId> {
+        self.members.iter().map(|member| member.snapshot.id.clone()).collect()
+    }
+
     /// Whether no volume is missing.
     pub fn is_complete(&self) -> bool {
         self.lacking.is_empty()

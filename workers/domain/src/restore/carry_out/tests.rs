@@ -6,17 +6,18 @@ use std::{
 
 use super::*;
 use crate::{
+    error::ErrorName,
     fleet::{Snapshot, SnapshotState},
-    ids::Region,
+    ids::{InstanceId, Region, SnapshotId},
     restore::{
         check,
         fake::{FakeRestoring, Fault, KILLED, sources},
         look::{Prepared, prepare},
         plan::Note,
-        ports::{KeyState, Stored},
+        ports::{KeyState, Stored, VolumeNow, VolumeOrder},
         request::{At, Request, Target},
     },
-    tags::{self, tags},
+    tags::{self, BACKUP, REPLACED_BY, RESTORED_AT, RESTORED_FROM, tags},
 };
 
 const ZONE: &str = "eu-west-1b";
@@ -154,10 +155,10 @@ fn run_both(fake: &FakeRestoring, requests: [&Request; 2]) -> Vec<End> {
     let mut ends: Vec<Option<End>> = vec![None, None];
     for _ in 0..10_000 {
         for (program, end) in programs.iter_mut().zip(&mut ends) {
-            if end.is_none() {
-                if let Poll::Ready(value) = program.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    *end = Some(value);
-                }
+            if end.is_none()
+                && let Poll::Ready(value) = program.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            {
+                *end = Some(value);
             }
         }
         if ends.iter().all(Option::is_some) {

@@ -7,8 +7,13 @@ use std::{
 use super::*;
 use crate::{
     fleet::Snapshot,
-    restore::{fake::FakeRestoring, performance::VolumeType, plan::Moment},
-    tags::{self, tags},
+    restore::{
+        fake::FakeRestoring,
+        known::{MAX_IMAGE_NAME, image_name},
+        performance::VolumeType,
+        plan::Moment,
+    },
+    tags::{self, BACKUP, NAME, tags},
 };
 
 fn now_of<T>(future: impl Future<Output = T>) -> T {
