@@ -29,11 +29,10 @@ from ec2_resources import (
     detach_everywhere,
     forget,
     iso,
-    new_instance,
-    new_volume,
     set_state,
     terminate_disks,
 )
+from ec2_scene import new_instance, new_volume
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD, checked_settings
 from ssm_documents import Refusal
 
@@ -149,7 +148,8 @@ def add_snapshots(given: Json) -> list[str]:
     that EC2 gives to copies. A pending one lives on as if it had begun now,
     whatever its start time is, and for as many seconds as it says itself, or the
     settings. All are described at once, but for those that say that they lag.
-    What it holds is a `file`, which is not copied, or so many `blocks` without one."""
+    What it holds is a `file`, which is not copied, or so many `blocks` without one.
+    Its storageTier may be archive, of which no volume is made."""
     backend, added = backend_of(given["region"]), []
     for wanted in given["snapshots"]:
         state = wanted.get("state", "completed")

@@ -1,27 +1,28 @@
 """The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; SSM, the EBS direct APIs and KMS.
 
-    ec2_state.py      settings, faults, the call log, counts
-    ec2_resources.py  volumes, instances and snapshots
-    ec2_snapshots.py  creating, copying, tagging and deleting snapshots
-    ec2_presigned.py  the pre-signed URL of a copy
-    ec2_holds.py      locks, and that snapshots cannot be deleted for them and for images
-    ec2_images.py     images, and registering them from snapshots
-    ec2_keys.py       KMS keys as EBS meets them
-    ec2_requests.py   tags on what a call makes, and client tokens
-    ec2_volumes.py    creating and deleting volumes; ec2_volume_limits.py says of which size and speed
+    ec2_state.py          settings, faults, the call log, counts
+    ec2_resources.py      volumes, instances and snapshots
+    ec2_scene.py          instances and volumes as stories put them there
+    ec2_snapshots.py      creating, copying, tagging and deleting snapshots
+    ec2_presigned.py      the pre-signed URL of a copy
+    ec2_holds.py          locks, and that snapshots cannot be deleted for them and for images
+    ec2_images.py         images, and registering them from snapshots
+    ec2_keys.py           KMS keys as EBS meets them
+    ec2_requests.py       tags on what a call makes, and client tokens
+    ec2_volumes.py        creating and deleting volumes; ec2_volume_limits.py says of which size and speed
     ec2_volume_status.py  how much of a volume is initialised
-    ec2_attachments.py  attaching and detaching volumes
-    ec2_instances.py  stopping and starting instances
-    ec2_launch.py     instances from images that were registered here
-    ec2_zones.py      availability zones
-    ec2_root.py       replacing the root volume of a running instance
-    ec2_describe.py   filters, pages and the Describe calls
-    ec2_answers.py    EC2's XML
-    ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
-    ebs.py            the EBS direct APIs, likewise
-    kms.py            DescribeKey of KMS, likewise
-    control.py        the control API that stories set the scene with
-    ec2.py            one call from the socket to the log, and the server
+    ec2_attachments.py    attaching and detaching volumes
+    ec2_instances.py      stopping and starting instances
+    ec2_launch.py         instances from images that were registered here
+    ec2_zones.py          availability zones
+    ec2_root.py           replacing the root volume of a running instance
+    ec2_describe.py       filters, pages and the Describe calls
+    ec2_answers.py        EC2's XML
+    ssm.py                SSM's documents and Run Command, on the same port, with one log of calls
+    ebs.py                the EBS direct APIs, likewise
+    kms.py                DescribeKey of KMS, likewise
+    control.py            the control API that stories set the scene with
+    ec2.py                one call from the socket to the log, and the server
 
 Each call is carried out with the world locked, is met by at most one prepared
 fault, and leaves one entry in the call log.
