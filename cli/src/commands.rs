@@ -32,7 +32,7 @@ pub fn same_command() -> String {
 }
 
 /// As a shell reads it as one word.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+".contains(c);
     match !value.is_empty() && value.chars().all(plain) {
         true => value.to_owned(),

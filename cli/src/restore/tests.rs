@@ -1,12 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::Parser as _;
-use domain::restore::{
-    fake::FakeRestoring,
-    performance::{Performance, VolumeType},
-    plan::{Chosen, Moment, Note, PassedOver, PlannedVolume, Price},
-    progress::MadeVolume,
-    request::Action,
+use domain::{
+    fleet::InstanceAs,
+    restore::{
+        fake::FakeRestoring,
+        performance::{Performance, VolumeType},
+        plan::{Chosen, Moment, Note, PassedOver, PlannedVolume, Price},
+        progress::MadeVolume,
+        request::Action,
+    },
 };
 
 use super::*;
@@ -48,6 +51,7 @@ fn plan(action: Action, notes: Vec<Note>) -> Plan {
             moment: Moment::One("2026-11-22T03:00:05Z".parse().unwrap()),
             from_region: Some("eu-west-1".into()),
             lacking: vec![Some("vol-0a".parse().unwrap()), None],
+            launched_as: InstanceAs { instance_type: Some("m5.large".into()), ..InstanceAs::default() },
         },
         age_seconds: 32_400,
         action,

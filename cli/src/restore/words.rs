@@ -7,7 +7,10 @@ use domain::restore::{
     request::Action,
 };
 
-use crate::show::{counted, moment};
+use crate::{
+    commands::quoted,
+    show::{counted, moment, plain},
+};
 
 /// A set's moment.
 pub(super) fn when(of: &Moment) -> String {
@@ -136,17 +139,17 @@ pub(super) fn event(event: &Event) -> String {
 
 /// Why it is waited; and how far it is, in per cent, where that is known.
 pub(super) fn waiting(why: &Waiting) -> (String, Option<u64>) {
-    let plain = |text: String| (text, None);
+    let only = |text: String| (text, None);
     match why {
-        Waiting::Ec2 { action, code } => plain(format!("{action}: {code}; looked after, and tried again")),
-        Waiting::ToBeSeen(volume) => plain(format!("{volume} is not shown by EC2 yet")),
-        Waiting::Creating(volumes) => plain(format!("creating {}", counted(volumes.len(), "volume", "volumes"))),
-        Waiting::RateOfRegion => plain("the region's rate of initialization is used up".into()),
-        Waiting::Instance { instance, state, wanted } => plain(format!("{instance} is {state}, waiting for {wanted}")),
-        Waiting::Detaching(volumes) => plain(format!("detaching {}", counted(volumes.len(), "volume", "volumes"))),
-        Waiting::Attaching(volumes) => plain(format!("attaching {}", counted(volumes.len(), "volume", "volumes"))),
-        Waiting::RootTask { task, state } => plain(format!("{task} is {state}")),
-        Waiting::Image { image, state } => plain(format!("{image} is {state}")),
+        Waiting::Ec2 { action, code } => only(format!("{action}: {code}; looked after, and tried again")),
+        Waiting::ToBeSeen(volume) => only(format!("{volume} is not shown by EC2 yet")),
+        Waiting::Creating(volumes) => only(format!("creating {}", counted(volumes.len(), "volume", "volumes"))),
+        Waiting::RateOfRegion => only("the region's rate of initialization is used up".into()),
+        Waiting::Instance { instance, state, wanted } => only(format!("{instance} is {state}, waiting for {wanted}")),
+        Waiting::Detaching(volumes) => only(format!("detaching {}", counted(volumes.len(), "volume", "volumes"))),
+        Waiting::Attaching(volumes) => only(format!("attaching {}", counted(volumes.len(), "volume", "volumes"))),
+        Waiting::RootTask { task, state } => only(format!("{task} is {state}")),
+        Waiting::Image { image, state } => only(format!("{image} is {state}")),
         Waiting::Initializing(volumes) => {
             let known: Vec<u64> = volumes.iter().filter_map(|one| one.progress).map(u64::from).collect();
             let left = volumes.iter().filter_map(|one| one.seconds_left).max();
@@ -161,9 +164,10 @@ pub(super) fn waiting(why: &Waiting) -> (String, Option<u64>) {
 pub(super) fn next(plan: &Plan, made: &Made) -> String {
     match (&plan.action, &made.image) {
         (Action::RegisterImage, Some(image)) => format!(
-            "Run next: `aws ec2 run-instances --region {} --image-id {image} --instance-type TYPE --subnet-id SUBNET \
-             --security-group-ids GROUP`",
-            plan.region
+            "Run next: `aws ec2 run-instances --region {} --image-id {} {}`",
+            plan.region,
+            safe(image),
+            launch(plan)
         ),
         (Action::MakeVolumes, _) => {
             let volume = made.volumes.first().map_or_else(|| "ID".into(), |one| one.volume.to_string());
@@ -175,6 +179,26 @@ pub(super) fn next(plan: &Plan, made: &Made) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// What an instance is launched with, as far as it is known what it was, and is of this region. It is pasted into a
+/// shell, and comes from tags, which others may write.
+fn launch(plan: &Plan) -> String {
+    let was = &plan.chosen.launched_as;
+    let is_here = plan.chosen.from_region.is_none();
+    let here =
+        |known: Option<&String>, word: &str| known.filter(|_| is_here).map_or_else(|| word.into(), |own| safe(own));
+    let groups: Vec<String> = was.security_groups.iter().map(|group| here(Some(group), "GROUP")).collect();
+    format!(
+        "--instance-type {} --subnet-id {} --security-group-ids {}",
+        was.instance_type.as_deref().map_or_else(|| "TYPE".into(), safe),
+        here(was.subnet.as_ref(), "SUBNET"),
+        if groups.is_empty() || !is_here { "GROUP".into() } else { groups.join(" ") }
+    )
+}
+
+fn safe(word: &str) -> String {
+    quoted(&plain(word))
 }
 
 /// What stands in the way, or may.
