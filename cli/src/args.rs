@@ -1,10 +1,14 @@
 //! The command line.
 
+mod restore;
+
 use std::fmt;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::ids::{InstanceId, Region, VolumeId};
+
+pub use restore::{Ending, Restore, Target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +17,7 @@ Examples:
   ebs-snapshots run --watch                             a full run, followed to its end
   ebs-snapshots dlq list                                what failed for good, and what to do about it
   ebs-snapshots snapshots --instance i-0123456789abcdef0
+  ebs-snapshots restore --instance i-0123456789abcdef0 --dry-run
   ebs-snapshots status --output json | jq '.data.volumes[] | select(.state != \"covered\")'
 
 Exit codes:
@@ -42,16 +47,16 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Profile of the AWS configuration; else AWS_PROFILE, else the ordinary credentials
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, display_order = 900, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Home region of the stack; else AWS_REGION, else the profile's
-    #[arg(long, global = true, value_name = "REGION")]
+    /// Home region of the stack, or the region to restore in; else AWS_REGION, else the profile's
+    #[arg(long, global = true, display_order = 900, value_name = "REGION")]
     pub region: Option<Region>,
     /// Name of the stack
-    #[arg(long, global = true, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
+    #[arg(long, global = true, display_order = 900, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
     pub stack_name: String,
     /// A table for people, or JSON for scripts
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, global = true, display_order = 900, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
 
@@ -92,6 +97,20 @@ With --watch the exit code is the run's: 0 complete, 1 failed or incomplete, 2 a
     Dlq(Dlq),
     /// All snapshots and copies of an instance or a volume, in all regions, each with the reason why it is kept or goes
     Snapshots(Snapshots),
+    /// Bring volumes, or an instance, back from their snapshots or copies; without the stack and its home region
+    #[command(after_help = "\
+Examples:
+  ebs-snapshots restore --volume vol-0123456789abcdef0 --dry-run
+  ebs-snapshots restore --instance i-0123456789abcdef0 --at 2026-11-22 --attach i-0fedcba9876543210
+  ebs-snapshots restore --instance i-0123456789abcdef0 --swap
+  ebs-snapshots restore --volume vol-0123456789abcdef0 --fast 300
+  ebs-snapshots restore --region us-east-1 --instance i-0123456789abcdef0 --register-image
+
+It restores in --region, from the snapshots or copies that are there. It shows what it would do and asks, unless --yes is
+said. After Ctrl-C or a crash the same command goes on where it was: nothing is made twice.
+
+Exit code 1: a key cannot be used, a permission is missing, or what was begun could not be finished.")]
+    Restore(Box<Restore>),
     /// The last executions: how they ended, and what they made
     #[command(after_help = "Exit code 1: the last one that has ended did not succeed.")]
     Executions {

@@ -25,8 +25,14 @@ impl Commands {
     }
 }
 
+/// The command line that was given, so that it can be given again.
+pub fn same_command() -> String {
+    let words = env::args().skip(1).map(|word| format!(" {}", quoted(&word)));
+    format!("`ebs-snapshots{}`", words.collect::<String>())
+}
+
 /// As a shell reads it as one word.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+".contains(c);
     match !value.is_empty() && value.chars().all(plain) {
         true => value.to_owned(),

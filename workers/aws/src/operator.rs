@@ -1,6 +1,7 @@
 //! AWS for a person at a command line: the ordinary credentials, the stack's own description, executions and letters.
 
 mod letters;
+mod restore;
 mod runs;
 
 use std::{fmt, time::Duration};

@@ -4,7 +4,7 @@ use aws_sdk_ec2::types;
 use chrono::{DateTime, Utc};
 use domain::fleet::{Attachment, Instance, InstanceAs, Snapshot, SnapshotState, Tags, Volume};
 
-fn read_tags(list: &[types::Tag]) -> Tags {
+pub(crate) fn read_tags(list: &[types::Tag]) -> Tags {
     list.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }
 
@@ -12,7 +12,7 @@ fn read_time(time: &aws_sdk_ec2::primitives::DateTime) -> Option<DateTime<Utc>> 
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
-pub(super) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
+pub(crate) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
     let started = snapshot.start_time()?;
     Some(Snapshot {
         id: snapshot.snapshot_id()?.parse().ok()?,
