@@ -28,6 +28,10 @@ pub struct Settings {
     pub max_expire_percent: u32,
     /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
     pub copy_lookback_days: u32,
+    /// `MaxDaysUnverified`: days that a volume's backups may go without being read by a drill; 0 to 3,650, 0 is off.
+    pub max_days_unverified: u32,
+    /// `DrillState`: whether drills are on.
+    pub drills_are_on: bool,
     /// `ExpireRegions`: the regions to sweep. Empty: all enabled regions.
     pub expire_regions: Vec<Region>,
     /// `DestinationKmsKeys`: the key that all copies to a region are encrypted with.
@@ -70,6 +74,8 @@ impl Settings {
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
             max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
+            max_days_unverified: number("MAX_DAYS_UNVERIFIED", 30, 0..=3650)?,
+            drills_are_on: state("DRILL_STATE", get("DRILL_STATE"))?,
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
             hook_documents: hook_documents(
@@ -77,6 +83,15 @@ impl Settings {
                 get("STACK_NAME").as_deref(),
             )?,
         })
+    }
+}
+
+/// Whether something is on; it is off where nothing says so.
+fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
+    match value.as_deref() {
+        Some("ENABLED") => Ok(true),
+        Some("DISABLED") | None => Ok(false),
+        Some(other) => Err(SettingsProblem { name, value: other.into(), allowed: "ENABLED or DISABLED".into() }),
     }
 }
 
@@ -132,6 +147,7 @@ mod tests {
         assert_eq!(u32::from(settings.default_retention), 7);
         assert_eq!((settings.copy_concurrency, settings.poll_seconds, settings.minimum_kept), (5, 15, 1));
         assert_eq!((settings.max_expire_percent, settings.copy_lookback_days), (50, 7));
+        assert_eq!((settings.max_days_unverified, settings.drills_are_on), (30, false));
     }
 
     #[test]
@@ -140,6 +156,14 @@ mod tests {
             let error = with(name, value).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value) && error.contains("from 1 to"), "{error}");
         }
+    }
+
+    #[test]
+    fn drills_are_on_only_where_it_is_said() {
+        assert!(with("DRILL_STATE", "ENABLED").unwrap().drills_are_on);
+        assert!(!with("DRILL_STATE", "DISABLED").unwrap().drills_are_on);
+        let error = with("DRILL_STATE", "on").unwrap_err().to_string();
+        assert_eq!(error, "DRILL_STATE=\"on\": allowed is ENABLED or DISABLED");
     }
 
     #[test]
