@@ -5,6 +5,8 @@
 //! in its `CreatedOn`. What is not known counts as old. A backup that a drill found bad is no backup: its age counts for
 //! nothing, and the newest before it is the one that is told.
 
+mod counts;
+mod judge;
 mod newest;
 mod proven;
 
@@ -20,8 +22,10 @@ use crate::{
     settings::Settings,
 };
 
+pub use counts::ProofCounts;
+pub use judge::{ProofRules, Remembered};
 pub use newest::{Newest, NewestBackups};
-pub use proven::{Bad, DrillRules, ProofRules, ProofState, Proofs, Proven, Remembered};
+pub use proven::{Bad, DrillRules, ProofState, Proofs, Proven};
 
 /// What is to be said of a volume's backups in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,7 +84,7 @@ impl VolumeCoverage {
         self.state() <= State::Overdue
     }
 
-    /// The worst of its regions.
+    /// What is to be said of its proofs: the worst of its regions.
     fn proof_state(&self) -> Option<ProofState> {
         self.regions.iter().filter_map(|region| region.proofs.state).min()
     }
@@ -126,6 +130,52 @@ pub struct InRegion {
     /// What is proven of its backups there.
     #[serde(default)]
     pub proofs: Proofs,
+}
+
+impl CoveredVolume {
+    /// What is to be said of its proofs: the worst of its regions.
+    pub fn proof_state(&self) -> Option<ProofState> {
+        self.regions.iter().filter_map(|region| region.proofs.state).min()
+    }
+}
+
+impl InRegion {
+    /// Which backup a drill found bad, and what there is in its place.
+    pub fn bad_told(&self) -> Option<String> {
+        let bad = self.proofs.bad.as_ref()?;
+        let instead = match (&self.snapshot, self.taken) {
+            (Some(other), Some(taken)) => {
+                let day = taken.date_naive();
+                let is_read = self.proofs.last.as_ref().is_some_and(|last| last.snapshot == *other);
+                match (bad.is_newest, is_read) {
+                    (true, true) => format!("the next older good one is {other} of {day}"),
+                    (true, false) => format!("the next older one is {other} of {day}, which nobody has read"),
+                    (false, _) => format!("the newest, {other} of {day}, was not read yet"),
+                }
+            }
+            _ => "there is no other one".into(),
+        };
+        let Bad { snapshot, taken, on, .. } = bad;
+        Some(format!("{snapshot} of {} was found bad on {on}; {instead}", taken.date_naive()))
+    }
+}
+
+/// The volumes by what is proven of them.
+pub fn proof_counts(volumes: &[CoveredVolume]) -> ProofCounts {
+    let mut counts = ProofCounts::default();
+    for volume in volumes {
+        counts.add(volume.regions.iter().map(|region| &region.proofs));
+    }
+    counts
+}
+
+/// What a report knew of proofs, from the coverage in it.
+pub fn remembered(volumes: Vec<CoveredVolume>) -> Remembered {
+    let mut known = Remembered::default();
+    for CoveredVolume { volume, regions, .. } in volumes {
+        regions.into_iter().for_each(|region| known.note(region.region, volume.clone(), region.proofs));
+    }
+    known
 }
 
 impl From<VolumeCoverage> for CoveredVolume {

@@ -153,7 +153,7 @@ impl Night {
     async fn metrics(&self) -> Vec<Value> {
         let (settings, home) = (Settings::read(|_| None).unwrap(), home());
         let context = self.context(&settings, NotifyOn::Failure, &home);
-        let (summary, _, measured) = summarise(&self.event, &context).await.unwrap();
+        let (summary, _, measured) = summarise(&self.event, &Remembered::default(), &context).await.unwrap();
         let lines = metrics::lines(&summary, measured.as_ref());
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-use super::{Bad, Proven};
+use super::proven::{Bad, Proven};
 use crate::{
     expiry::{Candidate, is_backup},
     fleet::{Snapshot, SnapshotState},

@@ -59,7 +59,8 @@ fn what_is_unproven_for_longer_than_allowed_is_overdue_while_drills_are_on() {
     assert_eq!(of("2026-10-22", drills(true, 30)), Some(ProofState::Overdue));
     assert_eq!(of("2026-10-22", drills(false, 30)), Some(ProofState::Proven));
     assert_eq!(of("2026-10-22", DrillRules { on: true, max_days: None }), Some(ProofState::Proven));
-    let never = |day: &str, drills| state(&here(&[read("snap-1", day, None), read("snap-2", "2026-11-22", None)], drills));
+    let never =
+        |day: &str, drills| state(&here(&[read("snap-1", day, None), read("snap-2", "2026-11-22", None)], drills));
     assert_eq!(never("2026-10-23", drills(true, 30)), Some(ProofState::Never));
     assert_eq!(never("2026-10-22", drills(true, 30)), Some(ProofState::Overdue), "since its first backup");
     assert_eq!(never("2026-10-22", drills(false, 30)), Some(ProofState::Never));
@@ -98,15 +99,21 @@ fn what_the_last_report_knew_outlives_the_snapshots_that_carried_it() {
     let remembered = |backups: &[Snapshot]| {
         let before = judged(backups, &[], drills(true, 30), &Remembered::default());
         let json = serde_json::to_string(&CoveredVolume::from(before)).unwrap();
-        Remembered::of(vec![serde_json::from_str(&json).unwrap()])
+        super::remembered(vec![serde_json::from_str(&json).unwrap()])
     };
     let now = [read("snap-9", "2026-11-22", None)];
     let of = |before: &[Snapshot]| judged(&now, &[], drills(true, 30), &remembered(before)).regions.remove(0);
     let proven = of(&[read("snap-1", "2026-11-01", Some(("2026-11-02", "probe")))]);
     assert_eq!(proven.proofs.last.as_ref().unwrap().snapshot.as_str(), "snap-1");
-    assert_eq!((state(&proven), proven.proofs.days("2026-11-22".parse().unwrap())), (Some(ProofState::Proven), Some(20)));
+    assert_eq!(
+        (state(&proven), proven.proofs.days("2026-11-22".parse().unwrap())),
+        (Some(ProofState::Proven), Some(20))
+    );
     let never = of(&[read("snap-1", "2026-10-01", None)]);
-    assert_eq!((state(&never), never.proofs.unproven_since), (Some(ProofState::Overdue), Some("2026-10-01".parse().unwrap())));
+    assert_eq!(
+        (state(&never), never.proofs.unproven_since),
+        (Some(ProofState::Overdue), Some("2026-10-01".parse().unwrap()))
+    );
     let newer = judged(
         &[read("snap-9", "2026-11-22", Some(("2026-11-22", "list")))],
         &[],
@@ -119,7 +126,9 @@ fn what_the_last_report_knew_outlives_the_snapshots_that_carried_it() {
 #[test]
 fn what_is_bad_or_overdue_comes_before_what_is_merely_older() {
     let mut newest = NewestBackups::new(region(HOME));
-    let of = |id: &str, volume: &str, day: &str, found: &[(&str, &str)]| snapshot(id, volume, &format!("{day}T03:00:00Z"), found);
+    let of = |id: &str, volume: &str, day: &str, found: &[(&str, &str)]| {
+        snapshot(id, volume, &format!("{day}T03:00:00Z"), found)
+    };
     let bad = [("VerifiedOn", "2026-11-21"), ("VerifiedAs", "failed")];
     newest.note(&region(HOME), &of("snap-1", "vol-1", "2026-11-19", &[]));
     newest.note(&region(HOME), &of("snap-2", "vol-2", "2026-11-21", &bad));
