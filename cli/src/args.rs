@@ -67,9 +67,13 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// How old the newest backup of every protected volume is, here and in each destination; what is not protected
-    #[command(after_help = "Exit code 1: a backup is missing or overdue, a volume with backups is unprotected, or no \
-        full run was complete for MaxHoursWithoutRun.")]
+    /// How old the newest backup of every protected volume is, here and in each destination, and when one was last
+    /// proven; what is not protected
+    #[command(
+        after_help = "Exit code 1: a backup is missing or overdue, a drill found one bad and no newer one good, \
+        nothing of a volume was proven for MaxDaysUnverified, a volume with backups is unprotected, or no full run was \
+        complete for MaxHoursWithoutRun."
+    )]
     Status,
     /// What a run would do now; it changes nothing
     #[command(

@@ -64,11 +64,15 @@ fn verdict(status: &Status, style: &Style) -> String {
             let wrong = counted(status.rejected.len(), "tag or setting", "tags and settings");
             format!("covered: {} {of}, but {wrong} cannot be used: see below", counted(all, "volume", "volumes"))
         }
+        (_, 0) if !status.proofs().is_well() => {
+            format!("covered: {} {of}, but not all is proven: see below", counted(all, "volume", "volumes"))
+        }
         (_, 0) => format!("covered: {} {of}", counted(all, "volume", "volumes")),
         _ => format!("NOT COVERED: {behind} of {} {of}", counted(all, "volume", "volumes")),
     };
     let tone = match (all, behind, status.unreadable.is_empty()) {
         (0, ..) => Tone::Warn,
+        _ if !status.proofs().is_well() => Tone::Bad,
         (_, 0, _) if !status.rejected.is_empty() || status.allowed_hours.is_none() => Tone::Warn,
         (_, 0, true) => Tone::Good,
         _ => Tone::Bad,

@@ -88,10 +88,11 @@ impl Settings {
 
 /// Whether something is on; it is off where nothing says so.
 fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
-    match value.as_deref() {
-        Some("ENABLED") => Ok(true),
-        Some("DISABLED") | None => Ok(false),
-        Some(other) => Err(SettingsProblem { name, value: other.into(), allowed: "ENABLED or DISABLED".into() }),
+    match value {
+        None => Ok(false),
+        Some(value) if value == "ENABLED" => Ok(true),
+        Some(value) if value == "DISABLED" => Ok(false),
+        Some(value) => Err(SettingsProblem { name, value, allowed: "ENABLED or DISABLED".into() }),
     }
 }
 

@@ -295,5 +295,10 @@ mod tests {
         assert!(LastKnown::read(Some(r#"{"listed": {}}"#)).unwrap_err().contains("cannot be read"));
         let whole = r#"{"version": 1, "listed": {"instances": [], "volumes": []}, "more": 1}"#;
         assert_eq!(LastKnown::read(Some(whole)).unwrap(), LastKnown::default());
+        // A report of before there were drills.
+        let earlier = r#"{"version": 1, "listed": {"instances": [], "volumes": []}, "coverage": {"volumes": [{"instance": "i-1",
+            "name": "web", "volume": "vol-1", "device": "sda", "state": "missing", "regions": [{"region": "eu-west-1",
+            "state": "missing", "snapshot": null, "taken": null, "ageMinutes": null}]}]}}"#;
+        assert_eq!(LastKnown::read(Some(earlier)).unwrap(), LastKnown::default());
     }
 }

@@ -136,3 +136,31 @@ fn what_is_bad_or_overdue_comes_before_what_is_merely_older() {
     let all = coverage(&[plan(&["vol-1", "vol-2"], &[])], &newest, &BTreeSet::new(), None, no_drills(), at(NOW));
     assert_eq!(all.iter().map(|one| one.volume.as_str()).collect::<Vec<_>>(), ["vol-2", "vol-1"]);
 }
+
+#[test]
+fn one_line_says_what_is_proven_and_that_nobody_reads() {
+    let on = |drills, here: &[Snapshot], there: &[Snapshot]| {
+        let found = judged(here, there, drills, &Remembered::default());
+        proof_counts(&[CoveredVolume::from(found)]).line(drills).unwrap()
+    };
+    let good = |id: &str| read(id, "2026-11-21", Some(("2026-11-21", "probe")));
+    let copied = |found| [copy("snap-c", "2026-11-21", found)];
+    let never = [read("snap-1", "2026-11-21", None)];
+    assert_eq!(
+        on(drills(false, 30), &never, &copied(None)),
+        "Never read: drills are off (DrillState). Switch them on: only a backup that was read is known to come back"
+    );
+    let here = [good("snap-1")];
+    let everywhere = copied(Some(("2026-11-21", "copy")));
+    assert_eq!(on(drills(true, 30), &here, &everywhere), "Proven: 1 of 1 volume, here and in each destination");
+    assert_eq!(
+        on(drills(false, 30), &here, &copied(None)),
+        "Proven: 0 of 1 volume, here and in each destination, 1 never read in some region; drills are off (DrillState): \
+         nothing more is read"
+    );
+    let old = [read("snap-1", "2026-10-01", Some(("2026-10-01", "list")))];
+    assert!(on(drills(true, 7), &old, &everywhere).ends_with(", 1 not proven for 7 days: OVERDUE"));
+    let bad = [read("snap-1", "2026-11-21", Some(("2026-11-21", "failed")))];
+    assert!(on(drills(false, 7), &bad, &everywhere).contains(", 1 with a bad backup; drills are off"));
+    assert_eq!(proof_counts(&[]).line(drills(true, 7)), None);
+}
