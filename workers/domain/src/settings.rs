@@ -24,14 +24,14 @@ pub struct Settings {
     pub run_hours: u32,
     /// `MinimumKept`: completed snapshots per volume and region that are never deleted; 0 to 1,000.
     pub minimum_kept: u32,
-    /// `MaxExpirePercent`: the share of a region's backups that may go at once; 1 to 100.
-    pub max_expire_percent: u32,
-    /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
-    pub copy_lookback_days: u32,
     /// `MaxDaysUnverified`: days that a volume's backups may go without being read by a drill; 0 to 3,650, 0 is off.
     pub max_days_unverified: u32,
     /// `DrillState`: whether drills are on.
     pub drills_are_on: bool,
+    /// `MaxExpirePercent`: the share of a region's backups that may go at once; 1 to 100.
+    pub max_expire_percent: u32,
+    /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
+    pub copy_lookback_days: u32,
     /// `ExpireRegions`: the regions to sweep. Empty: all enabled regions.
     pub expire_regions: Vec<Region>,
     /// `DestinationKmsKeys`: the key that all copies to a region are encrypted with.
@@ -72,10 +72,10 @@ impl Settings {
             retry_seconds: number("RETRY_SECONDS", 60, 1..=900)?,
             run_hours: number("RUN_HOURS", 20, 1..=30)?,
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
-            max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
-            copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
             max_days_unverified: number("MAX_DAYS_UNVERIFIED", 30, 0..=3650)?,
             drills_are_on: state("DRILL_STATE", get("DRILL_STATE"))?,
+            max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
+            copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
             hook_documents: hook_documents(
@@ -83,16 +83,6 @@ impl Settings {
                 get("STACK_NAME").as_deref(),
             )?,
         })
-    }
-}
-
-/// Whether something is on; it is off where nothing says so.
-fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
-    match value {
-        None => Ok(false),
-        Some(value) if value == "ENABLED" => Ok(true),
-        Some(value) if value == "DISABLED" => Ok(false),
-        Some(value) => Err(SettingsProblem { name, value, allowed: "ENABLED or DISABLED".into() }),
     }
 }
 
@@ -134,6 +124,16 @@ fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {
         .collect()
 }
 
+/// Whether something is on; it is off where nothing says so.
+fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
+    match value {
+        None => Ok(false),
+        Some(value) if value == "ENABLED" => Ok(true),
+        Some(value) if value == "DISABLED" => Ok(false),
+        Some(value) => Err(SettingsProblem { name, value, allowed: "ENABLED or DISABLED".into() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,14 +160,6 @@ mod tests {
     }
 
     #[test]
-    fn drills_are_on_only_where_it_is_said() {
-        assert!(with("DRILL_STATE", "ENABLED").unwrap().drills_are_on);
-        assert!(!with("DRILL_STATE", "DISABLED").unwrap().drills_are_on);
-        let error = with("DRILL_STATE", "on").unwrap_err().to_string();
-        assert_eq!(error, "DRILL_STATE=\"on\": allowed is ENABLED or DISABLED");
-    }
-
-    #[test]
     fn a_key_belongs_to_its_region() {
         let arn = "arn:aws:kms:us-east-1:111122223333:key/abc";
         let good = with("DESTINATION_KMS_KEYS", "us-east-1=arn:aws:kms:us-east-1:111122223333:key/abc, ").unwrap();
@@ -175,5 +167,13 @@ mod tests {
         for bad in ["us-east-1", "us-east-1=abc", "eu-west-1=arn:aws:kms:us-east-1:111122223333:key/abc"] {
             assert!(with("DESTINATION_KMS_KEYS", bad).unwrap_err().to_string().contains("region=key-arn"), "{bad}");
         }
+    }
+
+    #[test]
+    fn drills_are_on_only_where_it_is_said() {
+        assert!(with("DRILL_STATE", "ENABLED").unwrap().drills_are_on);
+        assert!(!with("DRILL_STATE", "DISABLED").unwrap().drills_are_on);
+        let error = with("DRILL_STATE", "on").unwrap_err().to_string();
+        assert_eq!(error, "DRILL_STATE=\"on\": allowed is ENABLED or DISABLED");
     }
 }

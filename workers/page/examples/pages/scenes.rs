@@ -91,7 +91,7 @@ fn empty() -> Summary {
 fn proofs(number: usize, at_region: usize, newest: &Newest) -> Proofs {
     let on = newest.taken.date_naive() - Days::new(6);
     let level = match at_region {
-        0 if number % 4 == 0 => Level::Dump,
+        0 if number.is_multiple_of(4) => Level::Dump,
         0 => Level::Probe,
         _ => Level::Copy,
     };
