@@ -48,14 +48,17 @@ async fn connected(common: &Common) -> Result<(Operator, Stack), Trouble> {
             "{problem}. Log in (aws sso login), or say --profile or AWS_PROFILE; the AWS CLI's own configuration is used"
         )),
     })?;
-    let (name, home) = (&common.stack_name, operator.home.clone());
-    let described = operator.stack(name).await?.ok_or_else(|| {
+    let (asked, home) = (&common.stack_name, operator.home.clone());
+    asked.check(&home).map_err(Trouble::Usage)?;
+    // By its ARN, where that was given: a stack of the same name in another account is another one.
+    let described = operator.stack(&asked.given).await?.ok_or_else(|| {
         Trouble::Usage(format!(
-            "there is no stack {name} in {home}: say --stack-name, --region or --profile (`aws cloudformation list-stacks` \
-             shows what there is)"
+            "there is no stack {} in {home}: say --stack-name, --region or --profile (`aws cloudformation list-stacks` \
+             shows what there is)",
+            asked.given
         ))
     })?;
-    let mut stack = Stack::read(name, home, described)?;
+    let mut stack = Stack::read(&asked.name, home, described)?;
     stack.commands = Commands::of(common);
     Ok((operator, stack))
 }

@@ -78,16 +78,17 @@ impl<E: Ec2> Ec2 for Once<'_, E> {
             // Of many ids each would be compared with each.
             SnapshotFilter::Ids(ids) => {
                 let wanted: BTreeSet<&str> = ids.iter().map(SnapshotId::as_str).collect();
-                all.each(|id| wanted.contains(id), visit);
+                all.each(|id, _| wanted.contains(id), visit);
             }
-            _ => all.each(
-                |_| true,
-                |one| {
+            SnapshotFilter::KeptForever => all.each(|_, keeps_forever| keeps_forever, visit),
+            _ => {
+                let mut if_matching = |one: Snapshot| {
                     if which.matches(&one) {
-                        visit(one)
+                        visit(one);
                     }
-                },
-            ),
+                };
+                all.each(|_, _| true, &mut if_matching);
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     fleet::{Snapshot, SnapshotState, Tags},
     ids::SnapshotId,
+    tags::keep_forever,
 };
 
 /// Texts that are remembered, so that they are written once: those whose hash has the same slot forget each other.
@@ -31,6 +32,7 @@ impl Packed {
         }
         self.count += 1;
         self.out(snapshot.id.as_str());
+        self.bytes.push(keep_forever(&snapshot.tags).is_some().into());
         self.text(snapshot.volume.as_ref().map_or("", |volume| volume.as_str()));
         self.bytes.push(match snapshot.state {
             SnapshotState::Pending => 0,
@@ -50,12 +52,12 @@ impl Packed {
         }
     }
 
-    /// All of them, in the order in which they were added, those that `wanted` takes by their id.
-    pub(super) fn each(&self, wanted: impl Fn(&str) -> bool, mut visit: impl FnMut(Snapshot)) {
+    /// Those that `wanted` takes by their id, and by whether they carry `KeepForever`, in the order in which they were added.
+    pub(super) fn each(&self, wanted: impl Fn(&str, bool) -> bool, mut visit: impl FnMut(Snapshot)) {
         let mut reader = Reader { bytes: &self.bytes, at: 0 };
         for _ in 0..self.count {
-            let id = reader.written();
-            if !wanted(id) {
+            let (id, keeps_forever) = (reader.written(), reader.byte() == 1);
+            if !wanted(id, keeps_forever) {
                 reader.skip();
             } else if let Some(snapshot) = reader.snapshot(id) {
                 visit(snapshot);
@@ -113,11 +115,15 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn byte(&mut self) -> u8 {
+        self.at += 1;
+        self.bytes[self.at - 1]
+    }
+
     fn number(&mut self) -> u64 {
         let (mut number, mut shift) = (0, 0);
         loop {
-            let byte = self.bytes[self.at];
-            self.at += 1;
+            let byte = self.byte();
             number |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return number;
@@ -156,10 +162,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Goes over all of a snapshot but its id.
+    /// Goes over the rest of a snapshot.
     fn skip(&mut self) {
         self.skip_text();
-        self.at += 1;
+        self.byte();
         (0..3).for_each(|_| _ = self.number());
         self.skip_text();
         for _ in 0..self.number() {
@@ -172,8 +178,7 @@ impl<'a> Reader<'a> {
     fn snapshot(&mut self, id: &str) -> Option<Snapshot> {
         let volume = self.text().parse().ok();
         let state = [SnapshotState::Pending, SnapshotState::Completed, SnapshotState::Error, SnapshotState::Other];
-        let state = state[usize::from(self.bytes[self.at])];
-        self.at += 1;
+        let state = state[usize::from(self.byte())];
         let (seconds, nanos) = (self.number().cast_signed(), self.number() as u32);
         let started: DateTime<Utc> = DateTime::from_timestamp(seconds, nanos)?;
         let full_size = self.number().checked_sub(1);
@@ -205,6 +210,9 @@ mod tests {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
         tags.insert("SourceSnapshotId".into(), format!("snap-{:017x}", number / 3));
+        if number % 100 == 3 {
+            tags.insert("keepforever".into(), String::new());
+        }
         tags.insert("Long".into(), "x".repeat(number % 300));
         Snapshot {
             id: format!("snap-{number:017x}").parse().unwrap(),
@@ -224,10 +232,14 @@ mod tests {
         let (mut packed, all) = (Packed::default(), (0..5_000).map(snapshot).collect::<Vec<_>>());
         all.iter().for_each(|one| packed.push(one));
         let (mut read, mut some) = (Vec::new(), Vec::new());
-        packed.each(|_| true, |one| read.push(one));
+        packed.each(|_, _| true, |one| read.push(one));
         assert!(read == all, "each of them, and no other");
-        packed.each(|id| id.ends_with("7"), |one| some.push(one));
-        assert_eq!(some, all.into_iter().filter(|one| one.id.as_str().ends_with("7")).collect::<Vec<_>>());
+        packed.each(|id, _| id.ends_with('7'), |one| some.push(one));
+        assert_eq!(some, all.into_iter().filter(|one| one.id.as_str().ends_with('7')).collect::<Vec<_>>());
+        let mut kept = Vec::new();
+        packed.each(|_, keeps_forever| keeps_forever, |one| kept.push(one));
+        assert_eq!(kept.len(), 50);
+        assert!(kept.iter().all(|one| one.tags.contains_key("keepforever")));
     }
 
     #[test]
