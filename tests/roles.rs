@@ -270,6 +270,7 @@ fn the_policies_for_people_allow_what_the_command_line_does_and_nothing_more() {
         ("ec2:DeleteSnapshot", SNAPSHOT.into(), false, false),
         ("s3:GetObject", bucket("runs/a/b/report.json"), true, false),
         ("s3:GetObject", bucket("holds/eu-west-1"), true, false),
+        ("s3:GetObject", bucket("latest.json"), true, false),
         ("s3:GetObject", bucket("claims/a"), false, false),
         ("s3:PutObject", bucket("runs/a"), false, false),
         ("s3:DeleteObject", bucket("holds/eu-west-1"), false, false),

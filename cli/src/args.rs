@@ -2,7 +2,7 @@
 
 mod restore;
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -52,12 +52,54 @@ pub struct Common {
     /// Home region of the stack, or the region to restore in; else AWS_REGION, else the profile's
     #[arg(long, global = true, display_order = 900, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Name of the stack
+    /// Name of the stack, or its ARN
     #[arg(long, global = true, display_order = 900, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
-    pub stack_name: String,
+    pub stack_name: StackName,
     /// A table for people, or JSON for scripts
     #[arg(long, global = true, display_order = 900, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// Which stack is meant: its name, or its ARN, which says the region, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackName {
+    /// As it was given.
+    pub given: String,
+    /// The name.
+    pub name: String,
+    /// The region that an ARN says.
+    pub region: Option<Region>,
+}
+
+impl FromStr for StackName {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        if !given.starts_with("arn:") {
+            return Ok(Self { given: given.into(), name: given.into(), region: None });
+        }
+        let parts: Vec<&str> = given.splitn(6, ':').collect();
+        let refused = || {
+            let allowed = "arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID";
+            format!("{given:?} is not the ARN of a stack: allowed is a name, or {allowed}")
+        };
+        let [_, _, "cloudformation", region, _, stack] = parts[..] else { return Err(refused()) };
+        let name = stack.strip_prefix("stack/").and_then(|rest| rest.split('/').next()).filter(|name| !name.is_empty());
+        let (Some(name), Ok(region)) = (name, region.parse()) else { return Err(refused()) };
+        Ok(Self { given: given.into(), name: name.into(), region: Some(region) })
+    }
+}
+
+impl StackName {
+    /// Why a stack in another region than the one in use cannot be meant.
+    pub fn check(&self, home: &Region) -> Result<(), String> {
+        match &self.region {
+            Some(region) if region != home => Err(format!(
+                "--stack-name is the ARN of a stack in {region}, and the region in use is {home}: say --region {region}"
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How an answer is written.
@@ -72,9 +114,13 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// How old the newest backup of every protected volume is, here and in each destination; what is not protected
-    #[command(after_help = "Exit code 1: a backup is missing or overdue, a volume with backups is unprotected, or no \
-        full run was complete for MaxHoursWithoutRun.")]
+    /// How old the newest backup of every protected volume is, here and in each destination, and when one was last
+    /// proven; what is not protected
+    #[command(
+        after_help = "Exit code 1: a backup is missing or overdue, a drill found one bad and no newer one good, \
+        nothing of a volume was proven for MaxDaysUnverified, a volume with backups is unprotected, or no full run was \
+        complete for MaxHoursWithoutRun."
+    )]
     Status,
     /// What a run would do now; it changes nothing
     #[command(
@@ -263,4 +309,35 @@ pub struct Snapshots {
     /// Of this volume
     #[arg(long, value_name = "ID")]
     pub volume: Option<VolumeId>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_named_by_its_name_or_its_arn() {
+        let read = |given: &str| given.parse::<StackName>();
+        let (name, here) = (read("nightly").unwrap(), "eu-west-1".parse().unwrap());
+        assert_eq!((name.name.as_str(), &name.region, name.check(&here)), ("nightly", &None, Ok(())));
+        let arn = "arn:aws:cloudformation:eu-west-1:111122223333:stack/nightly/6f1c0a70-0000-11ef";
+        let read_arn = read(arn).unwrap();
+        assert_eq!((read_arn.name.as_str(), read_arn.given.as_str()), ("nightly", arn));
+        assert_eq!(read_arn.check(&here), Ok(()));
+        let refused = read_arn.check(&"us-east-1".parse().unwrap()).unwrap_err();
+        assert!(
+            refused.contains("in eu-west-1") && refused.contains("is us-east-1: say --region eu-west-1"),
+            "{refused}"
+        );
+        for given in ["arn:aws:s3:::bucket", "arn:aws:cloudformation:eu-west-1:1:changeSet/x/1", "arn:"] {
+            assert!(read(given).unwrap_err().contains("stack/NAME/ID"), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_arn_that_is_none_of_a_stack_is_refused_before_anything_is_asked() {
+        let refused = Arguments::try_parse_from(["ebs-snapshots", "--stack-name", "arn:aws:s3:::b", "status"]);
+        assert!(refused.unwrap_err().to_string().contains("allowed is a name, or arn:aws:cloudformation"));
+    }
 }

@@ -12,7 +12,7 @@ impl Commands {
     /// With what was given on the command line; what the environment says, it says the next time, too.
     pub fn of(common: &Common) -> Self {
         let from_environment = env::var(STACK_VARIABLE).unwrap_or_else(|_| STACK.into());
-        let stack = Some(common.stack_name.clone()).filter(|name| *name != from_environment);
+        let stack = Some(common.stack_name.given.clone()).filter(|name| *name != from_environment);
         let region = common.region.as_ref().map(ToString::to_string);
         let given = [("--profile", &common.profile), ("--region", &region), ("--stack-name", &stack)];
         let options = given.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));

@@ -52,14 +52,17 @@ async fn signed_in(common: &Common) -> Result<Operator, Trouble> {
 
 async fn connected(common: &Common) -> Result<(Operator, Stack), Trouble> {
     let operator = signed_in(common).await?;
-    let (name, home) = (&common.stack_name, operator.home.clone());
-    let described = operator.stack(name).await?.ok_or_else(|| {
+    let (asked, home) = (&common.stack_name, operator.home.clone());
+    asked.check(&home).map_err(Trouble::Usage)?;
+    // By its ARN, where that was given: a stack of the same name in another account is another one.
+    let described = operator.stack(&asked.given).await?.ok_or_else(|| {
         Trouble::Usage(format!(
-            "there is no stack {name} in {home}: say --stack-name, --region or --profile (`aws cloudformation list-stacks` \
-             shows what there is)"
+            "there is no stack {} in {home}: say --stack-name, --region or --profile (`aws cloudformation list-stacks` \
+             shows what there is)",
+            asked.given
         ))
     })?;
-    let mut stack = Stack::read(name, home, described)?;
+    let mut stack = Stack::read(&asked.name, home, described)?;
     stack.commands = Commands::of(common);
     Ok((operator, stack))
 }

@@ -332,7 +332,8 @@ impl SnapshotTags {
     }
 }
 
-fn parsed<T: std::str::FromStr>(tags: &Tags, key: &str) -> Option<T> {
+/// The value of a tag, if it can be read.
+pub(crate) fn parsed<T: std::str::FromStr>(tags: &Tags, key: &str) -> Option<T> {
     tags.get(key)?.parse().ok()
 }
 
