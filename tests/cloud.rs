@@ -18,12 +18,15 @@ use crate::printed::{self, Printed};
 
 /// The home region of the stack that most stories are about.
 pub const HOME: &str = "eu-west-1";
+/// The region of the stack with drills.
+pub const DRILLED: &str = "us-west-2";
 
 /// The home regions of the stacks, and their parameters.
-const STACKS: [(&str, &str); 4] = [
+const STACKS: [(&str, &str); 5] = [
     (HOME, "AllowedHookDocuments=arn:aws:ssm:eu-west-1:123456789012:document/story-hook"),
     ("us-east-1", "SnapshotConcurrency=7 CopyConcurrency=3"),
     ("eu-central-1", "ExpireRegions=eu-central-1"),
+    (DRILLED, "DrillState=ENABLED DrillConcurrency=50"),
     ("ap-southeast-2", "DestinationKmsKeys=us-east-1=arn:aws:kms:us-east-1:123456789012:key/0a"),
 ];
 
@@ -206,7 +209,7 @@ impl Cloud {
         self.post_aws("_local/reset", &json!({}));
         for stack in self.stacks.values() {
             let bucket = stack.output("ReportBucketName");
-            for prefix in ["holds/", "claims/", "latest.json"] {
+            for prefix in ["holds/", "claims/", "latest.json", "drills/proven.json"] {
                 let listing = self.get(stack, &format!("{}/{bucket}?list-type=2&prefix={prefix}", self.aws));
                 for key in between(&listing, "<Key>", "</Key>") {
                     let request = self.http.delete(format!("{}/{bucket}/{key}", self.aws));
@@ -377,7 +380,11 @@ impl Cloud {
     }
 
     pub fn begin(&self, stack: &Stack, input: &Value) -> String {
-        let body = json!({"stateMachineArn": stack.output("StateMachineArn"), "input": input.to_string()});
+        self.begin_machine(stack, "StateMachineArn", input)
+    }
+
+    fn begin_machine(&self, stack: &Stack, output: &str, input: &Value) -> String {
+        let body = json!({"stateMachineArn": stack.output(output), "input": input.to_string()});
         let answer = self.call(&stack.region, "AWSStepFunctions.StartExecution", &body);
         answer["executionArn"].as_str().unwrap().to_owned()
     }
@@ -426,6 +433,11 @@ impl Cloud {
         self.end_of(stack, self.begin(stack, input))
     }
 
+    /// The same of another state machine, which an output names.
+    pub fn run_machine(&self, stack: &Stack, output: &str, input: &Value) -> Ended {
+        self.end_of(stack, self.begin_machine(stack, output, input))
+    }
+
     /// The Map Runs of an execution.
     pub fn map_runs(&self, stack: &Stack, execution: &str) -> Vec<Value> {
         let body = json!({"executionArn": execution});
@@ -439,12 +451,21 @@ impl Cloud {
 
     /// A file of an execution in the report bucket; empty if there is none.
     pub fn report(&self, stack: &Stack, execution: &Ended, name: &str) -> String {
+        self.file(stack, "runs/", execution, name)
+    }
+
+    /// The same of a drill.
+    pub fn drill_file(&self, stack: &Stack, execution: &Ended, name: &str) -> String {
+        self.file(stack, "drills/", execution, name)
+    }
+
+    fn file(&self, stack: &Stack, prefix: &str, execution: &Ended, name: &str) -> String {
         let bucket = stack.output("ReportBucketName");
         let ending = format!("/{}/{name}", execution.arn.rsplit(':').next().unwrap());
         // A listing ends after 1,000 keys.
         let (mut key, mut after) = (None, String::new());
         while key.is_none() {
-            let page = format!("{}/{bucket}?list-type=2&prefix=runs/&start-after={after}", self.aws);
+            let page = format!("{}/{bucket}?list-type=2&prefix={prefix}&start-after={after}", self.aws);
             let keys = between(&self.get(stack, &page), "<Key>", "</Key>");
             let Some(last) = keys.last().cloned().filter(|last| *last > after) else { break };
             key = keys.into_iter().find(|key| key.ends_with(&ending));

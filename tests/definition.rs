@@ -1,4 +1,4 @@
-//! The state machine's definition, the template and the code agree.
+//! The state machines' definitions, the template and the code agree.
 
 use std::{collections::BTreeSet, fs};
 
@@ -6,9 +6,17 @@ use domain::{claims::FUNCTION_TIMEOUT, error::ErrorName, hooks::documents::SHIPP
 use serde_json::{Value, json};
 
 fn definition() -> (String, Value) {
-    let text = fs::read_to_string("statemachine/backup.asl.json").unwrap();
+    definition_of("backup")
+}
+
+/// That of the backups, and that of the drills.
+const MACHINES: [&str; 2] = ["backup", "drill"];
+
+fn definition_of(name: &str) -> (String, Value) {
+    let text = fs::read_to_string(format!("statemachine/{name}.asl.json")).unwrap();
     // Substitutions for numbers have no quotes.
-    let numbers = ["${SnapshotConcurrency}", "${CopyConcurrency}", "${PollSeconds}", "${RetrySeconds}"];
+    let numbers =
+        ["${SnapshotConcurrency}", "${CopyConcurrency}", "${DrillConcurrency}", "${PollSeconds}", "${RetrySeconds}"];
     let substituted = numbers.iter().fold(text.clone(), |text, number| text.replace(number, "1"));
     let parsed = serde_json::from_str(&substituted).expect("JSON once its numbers are substituted");
     (text, parsed)
@@ -48,8 +56,13 @@ fn successors(state: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn every_next_state_exists_and_every_state_is_reachable() {
-    let (_, whole) = definition();
-    for machine in machines(&whole) {
+    for whole in MACHINES.map(|name| definition_of(name).1) {
+        every_state_is_reachable(&whole);
+    }
+}
+
+fn every_state_is_reachable(whole: &Value) {
+    for machine in machines(whole) {
         let all: BTreeSet<&str> = states(machine).map(|(name, _)| name.as_str()).collect();
         let mut reached = BTreeSet::new();
         let mut next = vec![machine["StartAt"].as_str().unwrap()];
@@ -64,34 +77,38 @@ fn every_next_state_exists_and_every_state_is_reachable() {
 }
 
 #[test]
-fn state_names_are_unique_in_the_whole_definition() {
-    let (_, whole) = definition();
-    let names: Vec<&String> = machines(&whole).into_iter().flat_map(|m| states(m).map(|(name, _)| name)).collect();
+fn state_names_are_unique_in_both_definitions() {
+    let wholes = MACHINES.map(|name| definition_of(name).1);
+    let machines = wholes.iter().flat_map(machines);
+    let names: Vec<&String> = machines.flat_map(|m| states(m).map(|(name, _)| name)).collect();
     assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{names:?}");
 }
 
 #[test]
 fn every_substitution_is_given_by_the_template_and_the_reverse() {
-    let (text, _) = definition();
-    let used: BTreeSet<&str> = text.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
     let template = fs::read_to_string("template.yaml").unwrap();
-    let given: BTreeSet<&str> = template
-        .lines()
-        .skip_while(|line| line.trim() != "DefinitionSubstitutions:")
-        .skip(1)
-        .take_while(|line| line.starts_with("        "))
-        .filter_map(|line| Some(line.trim().split_once(':')?.0))
-        .collect();
-    assert!(!given.is_empty());
-    assert_eq!(used, given);
+    for machine in MACHINES {
+        let (text, _) = definition_of(machine);
+        let used: BTreeSet<&str> = text.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
+        let given: BTreeSet<&str> = template
+            .lines()
+            .skip_while(|line| line.trim() != format!("DefinitionUri: statemachine/{machine}.asl.json"))
+            .skip_while(|line| line.trim() != "DefinitionSubstitutions:")
+            .skip(1)
+            .take_while(|line| line.starts_with("        "))
+            .filter_map(|line| Some(line.trim().split_once(':')?.0))
+            .collect();
+        assert!(!given.is_empty());
+        assert_eq!(used, given, "{machine}");
+    }
 }
 
 #[test]
 fn every_error_name_is_one_that_the_code_has() {
-    let (_, whole) = definition();
+    let wholes = MACHINES.map(|name| definition_of(name).1);
     let known: BTreeSet<&str> = ErrorName::ALL.iter().map(|name| name.as_str()).collect();
     let mut seen = BTreeSet::new();
-    for (_, state) in machines(&whole).into_iter().flat_map(states) {
+    for (_, state) in wholes.iter().flat_map(machines).flat_map(states) {
         let caught = values(state, "ErrorEquals").into_iter().flat_map(|list| list.as_array().unwrap());
         let thrown = state.get("Error").filter(|_| state["Type"] == "Fail");
         seen.extend(caught.chain(thrown).map(|name| name.as_str().unwrap()));
@@ -101,18 +118,18 @@ fn every_error_name_is_one_that_the_code_has() {
     for name in seen.iter().filter(|name| !foreign.iter().any(|prefix| name.starts_with(prefix))) {
         assert!(known.contains(name), "{name} is not in domain::error");
     }
-    assert!(seen.contains("InvalidInput") && seen.contains("BackupIncomplete"), "{seen:?}");
+    let of_ours = ["InvalidInput", "BackupIncomplete", "DrillFailed"];
+    assert!(of_ours.iter().all(|name| seen.contains(name)), "{seen:?}");
 }
 
 #[test]
 fn every_wait_but_for_expiry_and_thawing_ends_at_the_deadline_of_the_run() {
-    let (_, whole) = definition();
-    assert_eq!(
-        whole["TimeoutSeconds"],
-        48 * 3600,
-        "the run's deadline, 30 hours at most, twelve for the sweep, and some"
-    );
-    for (name, state) in machines(&whole).into_iter().flat_map(states) {
+    let wholes = MACHINES.map(|name| definition_of(name).1);
+    for whole in &wholes {
+        let why = "the run's deadline, 30 hours at most, twelve for the sweep, and some";
+        assert_eq!(whole["TimeoutSeconds"], 48 * 3600, "{why}");
+    }
+    for (name, state) in wholes.iter().flat_map(machines).flat_map(states) {
         if let Some(body) = state["Parameters"].get("MessageBody") {
             let deadline = body.get("deadline.$").and_then(Value::as_str);
             let has_none = ["Expire", "PostHook", "Thaw"].contains(&name.as_str());
@@ -126,6 +143,8 @@ fn no_more_than_four_discovers_run_at_once_and_all_regions_copy_at_once() {
     let (_, whole) = definition();
     let concurrency = |name: &str| whole["States"][name]["MaxConcurrency"].clone();
     assert_eq!([concurrency("PlanCopies"), concurrency("ExpireRegions")], [4, 4]);
+    let (_, drill) = definition_of("drill");
+    assert_eq!(drill["States"]["PlanDrill"]["MaxConcurrency"], 4);
     assert_eq!(concurrency("CopyToRegions"), 0, "a region that waits for others would starve each night");
     assert!(
         !states(&whole["States"]["CopyToRegions"]["ItemProcessor"])
@@ -154,9 +173,9 @@ fn a_claim_is_taken_over_after_the_time_out_of_the_functions_that_hold_claims() 
 
 #[test]
 fn every_wait_for_a_worker_has_a_time_out_and_a_heartbeat() {
-    let (_, whole) = definition();
+    let wholes = MACHINES.map(|name| definition_of(name).1);
     let mut waits = 0;
-    for (name, state) in machines(&whole).into_iter().flat_map(states) {
+    for (name, state) in wholes.iter().flat_map(machines).flat_map(states) {
         if state["Resource"].as_str().is_some_and(|resource| resource.ends_with(".waitForTaskToken")) {
             waits += 1;
             let (time_out, heartbeat) = match name.as_str() {
@@ -174,7 +193,25 @@ fn every_wait_for_a_worker_has_a_time_out_and_a_heartbeat() {
             );
         }
     }
-    assert_eq!(waits, 12);
+    assert_eq!(waits, 13);
+}
+
+#[test]
+fn what_goes_wrong_in_a_region_of_a_drill_comes_to_its_report() {
+    let (_, whole) = definition_of("drill");
+    let top = &whole["States"];
+    for (name, failure) in [("PlanDrill", "$.planFailure"), ("VerifyRegions", "$.verifyFailure")] {
+        let caught = json!([{"ErrorEquals": ["States.ALL"], "ResultPath": failure, "Next": "ReportDrill"}]);
+        assert_eq!(top[name]["Catch"], caught, "{name}");
+    }
+    let inner = |map: &str, state: &str| top[map]["ItemProcessor"]["States"][state]["Catch"][0].clone();
+    for (map, state) in [("PlanDrill", "PlanRegion"), ("VerifyRegions", "VerifySnapshots")] {
+        assert_eq!(inner(map, state)["ErrorEquals"], json!(["States.ALL"]), "{state}");
+    }
+    let verify = &top["VerifyRegions"]["ItemProcessor"]["States"]["VerifySnapshots"];
+    assert_eq!(verify["ToleratedFailurePercentage"], 100, "one bad backup stops no other");
+    let proven = json!([{"Variable": "$.report.complete", "BooleanEquals": true, "Next": "DrillSucceeded"}]);
+    assert_eq!((&top["IsProven"]["Choices"], &top["IsProven"]["Default"]), (&proven, &json!("DrillFailed")));
 }
 
 /// The states of the Map over instances with a hook.
@@ -233,7 +270,7 @@ fn the_documents_that_the_code_allows_are_those_of_the_template_and_of_the_hook_
     };
     let shipped: BTreeSet<String> = SHIPPED.iter().map(|name| (*name).to_owned()).collect();
     // The queries of the logs are named like folders.
-    let is_document = |name: &String| name != "backup" && !name.contains('/');
+    let is_document = |name: &String| !MACHINES.contains(&name.as_str()) && !name.contains('/');
     let documents = named("Name: !Sub ").into_iter().filter(is_document).collect();
     assert_eq!(shipped, documents);
     let arn = "- !Sub arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document/";

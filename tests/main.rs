@@ -13,6 +13,7 @@ mod all_faults; // The longest: stories begin in the order of their names.
 mod backup;
 mod cli;
 mod copies;
+mod drill;
 mod exactly_once;
 mod expiry;
 mod hooks;

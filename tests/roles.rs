@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{HOME, cloud, decisions, enforce};
+use crate::cloud::{DRILLED, HOME, cloud, decisions, enforce};
 
 /// Action, resource, context, whether it is allowed.
 type Case = (&'static str, &'static str, Value, bool);
@@ -13,8 +13,12 @@ const ELSEWHERE: &str = "arn:aws:ec2:us-east-1::snapshot/snap-0a";
 const NEW_COPY: &str = "arn:aws:ec2:us-east-1::snapshot/${*}";
 
 fn judge(role: &str, cases: &[Case]) {
+    judge_in(HOME, role, cases);
+}
+
+fn judge_in(region: &str, role: &str, cases: &[Case]) {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME);
+    let stack = cloud.stack(region);
     let asked: Vec<Value> = cases
         .iter()
         .map(|(action, resource, context, _)| json!({"action": action, "resource": resource, "context": context}))
@@ -107,6 +111,41 @@ fn hook_runs_only_allowed_documents_on_tagged_instances_and_writes_only_how_cons
             ("ec2:CreateTags", SNAPSHOT, labels(json!(["Consistency"]), "Manual"), false),
             ("ec2:CreateSnapshots", instance, json!({"aws:ResourceTag/Backup": "Yes"}), false),
             ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+        ],
+    );
+}
+
+#[test]
+fn verify_reads_only_snapshots_of_ours_and_writes_only_its_two_tags() {
+    let ours = || json!({"aws:ResourceTag/Type": "Automated"});
+    let labels = |keys: Value, own: &str| json!({"aws:ResourceTag/Type": own, "aws:TagKeys": keys});
+    let key = "arn:aws:kms:us-east-1:000000000000:key/a";
+    judge_in(
+        DRILLED,
+        "VerifyRole",
+        &[
+            ("ebs:ListSnapshotBlocks", SNAPSHOT, ours(), true),
+            ("ebs:GetSnapshotBlock", SNAPSHOT, ours(), true),
+            ("ebs:GetSnapshotBlock", ELSEWHERE, ours(), true),
+            ("ebs:GetSnapshotBlock", SNAPSHOT, json!({}), false),
+            ("ebs:ListSnapshotBlocks", SNAPSHOT, json!({"aws:ResourceTag/Type": "Manual"}), false),
+            ("ebs:ListChangedBlocks", SNAPSHOT, ours(), false),
+            ("ebs:PutSnapshotBlock", SNAPSHOT, ours(), false),
+            ("ebs:StartSnapshot", SNAPSHOT, ours(), false),
+            ("kms:Decrypt", key, json!({"kms:ViaService": "ec2.us-east-1.amazonaws.com"}), true),
+            ("kms:Decrypt", key, json!({"kms:ViaService": "s3.us-east-1.amazonaws.com"}), false),
+            ("kms:Decrypt", key, json!({}), false),
+            ("kms:GenerateDataKey", key, json!({"kms:ViaService": "ec2.us-east-1.amazonaws.com"}), false),
+            ("ec2:CreateTags", ELSEWHERE, labels(json!(["VerifiedOn", "VerifiedAs"]), "Automated"), true),
+            ("ec2:CreateTags", ELSEWHERE, labels(json!(["VerifiedOn", "DeleteOn"]), "Automated"), false),
+            ("ec2:CreateTags", ELSEWHERE, labels(json!(["KeepForever"]), "Automated"), false),
+            ("ec2:CreateTags", ELSEWHERE, labels(json!(["VerifiedAs"]), "Manual"), false),
+            ("ec2:CreateTags", ELSEWHERE, ours(), false),
+            ("ec2:DeleteSnapshot", SNAPSHOT, ours(), false),
+            ("ec2:CreateVolume", "arn:aws:ec2:eu-west-1:000000000000:volume/vol-0a", json!({}), false),
+            ("ec2:CopySnapshot", NEW_COPY, json!({"aws:RequestTag/Type": "Automated"}), false),
+            ("ec2:ModifySnapshotAttribute", SNAPSHOT, ours(), false),
+            ("ec2:DescribeSnapshots", "*", json!({}), true),
         ],
     );
 }

@@ -83,7 +83,8 @@ impl Stack {
 /// The name of the variable by which the functions get a parameter: `COPY_CONCURRENCY` of `CopyConcurrency`.
 fn variable(parameter: &str) -> String {
     let mut name = String::new();
-    for letter in parameter.chars() {
+    // GiB is one word.
+    for letter in parameter.replace("GiB", "Gib").chars() {
         if letter.is_ascii_uppercase() && !name.is_empty() {
             name.push('_');
         }

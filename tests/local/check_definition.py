@@ -1,4 +1,4 @@
-"""Checks the state machine's definition with statelint, as it is deployed, and its Maps against the report.
+"""Checks the state machines' definitions with statelint, as they are deployed, and their Maps against the report.
 
     python tests/local/check_definition.py
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from template_project import Project
 
-DEFINITION = "statemachine/backup.asl.json"
+DEFINITIONS = ("statemachine/backup.asl.json", "statemachine/drill.asl.json")
 # What the report knows of Map Runs.
 REPORT = "workers/domain/src/report/failures.rs"
 
@@ -51,7 +51,8 @@ def distributed_maps(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
 def maps_have_the_labels_that_the_report_knows(project: Project) -> Iterator[str]:
     """The report tells by its label what a Map Run was about: of one that it does not know, it would know nothing."""
     known = set(re.findall(r'/// The label of .*\n(?:pub )?const \w+: &str = "(\w+)";', project.text(REPORT)))
-    maps = dict(distributed_maps(json.loads(substituted(project.text(DEFINITION)))))
+    machines = [json.loads(substituted(project.text(definition))) for definition in DEFINITIONS]
+    maps = dict(found for machine in machines for found in distributed_maps(machine))
     for name, state in maps.items():
         label = state.get("Label")
         if label is None:
@@ -62,12 +63,12 @@ def maps_have_the_labels_that_the_report_knows(project: Project) -> Iterator[str
         yield f"{REPORT} knows the label {label}, which no distributed Map has."
 
 
-def lint(project: Project) -> Iterator[str]:
+def lint(project: Project, definition: str) -> Iterator[str]:
     """What statelint complains of, its known mistakes left out."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as definition:
-        definition.write(substituted(project.text(DEFINITION)))
-        definition.flush()
-        done = subprocess.run(["statelint", definition.name], capture_output=True, text=True, check=False)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(substituted(project.text(definition)))
+        file.flush()
+        done = subprocess.run(["statelint", file.name], capture_output=True, text=True, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
     messages = [line for line in lines if line and not re.fullmatch(r"\d+ errors?:|One error:", line)]
     if done.returncode != 0 and not messages:
@@ -76,10 +77,11 @@ def lint(project: Project) -> Iterator[str]:
 
 
 def main(project: Project) -> None:
-    found = [*lint(project), *maps_have_the_labels_that_the_report_knows(project)]
+    found = [f"{definition}: {line}" for definition in DEFINITIONS for line in lint(project, definition)]
+    found += maps_have_the_labels_that_the_report_knows(project)
     if found:
-        sys.exit("\n".join([f"{DEFINITION}:", *found]))
-    print(f"{DEFINITION}: no complaints of statelint, and the report knows its Maps")
+        sys.exit("\n".join(found))
+    print(f"{' and '.join(DEFINITIONS)}: no complaints of statelint, and the report knows their Maps")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,22 @@ KEPT = 7
 # Regions that are swept: those that are enabled for every account ("Specify which AWS Regions your account can use").
 SWEPT_REGIONS = 17
 DESTINATIONS = 1
+# Written data of a volume: the list of its blocks has so many pages.
+VOLUME_GIB = 50
 
 # ---- Facts of the code ----
+
+# workers/domain/src/drill.rs: the blocks that are read of a backup, and one more for the end of a partition table.
+PROBED_BLOCKS = sum(
+    int(count)
+    for count in re.findall(
+        r"^pub const (?:FIRST|RANDOM)_BLOCKS: usize = (\d+);$",
+        (ROOT / "workers/domain/src/drill.rs").read_text(),
+        flags=re.MULTILINE,
+    )
+)
+# Of 512 KiB each, 10,000 in a page; and one page more for tokens (the same file: `expected`).
+PROBED_LISTS = -(-VOLUME_GIB * 2048 // 10_000) + 1
 
 # workers/discover/src/expired.rs: BATCH, the snapshots of one Expire task.
 EXPIRE_BATCH = 20
@@ -38,7 +52,11 @@ CHOICES = {
     "AnyCopies": "CopySnapshots",
     "AnyExpired": "ExpireSnapshots",
     "Complete": "BackupComplete",
+    "AnyToVerify": "VerifySnapshots",
+    "IsProven": "DrillSucceeded",
 }
+# What there is only where drills are on.
+OF_DRILLS = "\n    Condition: DrillsAreOn\n"
 
 
 @dataclass(frozen=True)
@@ -68,9 +86,12 @@ def blocks(template: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def read_template(text: str) -> Template:
+def read_template(text: str, of_drills: bool = False) -> Template:
+    """What there is in any case, or what drills add to it."""
     of_type = collections.defaultdict(dict)
     for name, block in blocks(text).items():
+        if (OF_DRILLS in f"\n{block}") != of_drills:
+            continue
         kind = re.search(r"^    Type: (\S+)$", block, flags=re.MULTILINE)
         of_type[kind[1] if kind else ""][name] = block
     shared = text.split("\nGlobals:\n")[1].split("\nResources:\n")[0]
@@ -105,8 +126,8 @@ def default(template: str, parameter: str) -> int:
     return number(template.split(f"\n  {parameter}:\n")[1].split("\n    Description:")[0], r"^    Default: (\d+)$")
 
 
-def metric_series() -> dict[str, int]:
-    """The custom metrics, and how often each is charged: once for each value of its dimensions.
+def metric_series(of_drills: bool = False) -> dict[str, int]:
+    """The custom metrics, and how often each is charged: once for each value of its dimensions. Those of drills are apart.
 
     In the files that print them stands `("Name", value)`; a list of all says `Name: Unit [Scope, Scope],`, where the
     scope BackupRegion is one of each destination, and one of the home region unless the metric is of copies alone.
@@ -118,7 +139,7 @@ def metric_series() -> dict[str, int]:
         for name, scopes in re.findall(r"^ {4}([A-Z]\w+): \w+ \[([\w, ]+)\],$", source, flags=re.MULTILINE):
             of_regions = (("Home" in scopes) + DESTINATIONS) * ("BackupRegion" in scopes)
             found[name] = of_regions + len(set(scopes.split(", ")) - {"BackupRegion"})
-    return found
+    return {name: count for name, count in found.items() if name.startswith("Drill") == of_drills}
 
 
 def read_definition(text: str) -> dict[str, Any]:
@@ -148,6 +169,15 @@ def follow_run(definition: dict[str, Any], instances: int) -> Run:
         # Each day one day's snapshots go, here and in each destination.
         "ExpireSnapshots": (1 + DESTINATIONS) * -(-volumes // EXPIRE_BATCH),
     }
+    run = Run()
+    follow(definition, 1, items, run)
+    return run
+
+
+def follow_drill(definition: dict[str, Any], instances: int) -> Run:
+    """What one drill does that reads the newest backup of every volume in every region."""
+    regions = 1 + DESTINATIONS
+    items = {"PlanDrill": regions, "VerifyRegions": regions, "VerifySnapshots": VOLUMES * instances * regions}
     run = Run()
     follow(definition, 1, items, run)
     return run

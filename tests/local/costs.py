@@ -3,7 +3,7 @@
     python tests/local/costs.py           prints the tables
     python tests/local/costs.py --write   writes them into README.md, between their markers; `make costs` does so
 
-Counts are of a full, fault-free run each day, from the template, the state machine and the code (cost_counts.py), and
+Counts are of a full, fault-free run each day, and of a drill each week, from the template, the state machine and the code (cost_counts.py), and
 rounded up where they are not known: nothing is batched that might be. Prices are in prices.json, dated, with their
 sources. The free tier is shown apart, and never taken off: other parts of the account may use it up.
 """
@@ -19,12 +19,15 @@ from cost_counts import (
     COPY_SECONDS,
     DESTINATIONS,
     KEPT,
+    PROBED_BLOCKS,
+    PROBED_LISTS,
     ROOT,
     SNAPSHOT_SECONDS,
     SWEPT_REGIONS,
     VOLUMES,
     Run,
     Template,
+    follow_drill,
     follow_run,
     looks,
     metric_series,
@@ -58,6 +61,8 @@ REQUESTS_PER_DELIVERY = 3
 
 # A worker makes a few calls of 100 ms, and starts anew now and then.
 WORKER_SECONDS = 0.5
+# Thirty blocks of half a MiB, one after the other, each of which EBS takes some 50 ms for, and some for the lists.
+VERIFY_SECONDS = 5
 # Twenty deletions within EC2's request limit.
 EXPIRE_SECONDS = 10
 # Discover and report: by themselves, and for each 1,000 snapshots that they read.
@@ -76,6 +81,9 @@ REPORT_REQUESTS_PER_QUEUE = 3
 # Custom metrics are charged by the hour, for hours in which they are sent (CloudWatch pricing page, "Metrics"). The
 # report sends each of them once a run; these are sent while copies are made, and wherever EC2 throttles.
 METRICS_OF_EVERY_HOUR = frozenset({"CopySlotsInUse", "Ec2Throttled"})
+# A drill a week, with the defaults; its record is written once and looked at twice.
+DRILLS = DAYS / 7
+DRILL_WRITES_PER_BACKUP, DRILL_READS_PER_BACKUP, DRILL_FILES = 2, 3, 20
 # Mails of a run, and of alarms now and then.
 MAILS_A_DAY = 2
 
@@ -177,6 +185,40 @@ def bill(instances: int, template: Template, definition: dict[str, object]) -> l
     ]
 
 
+def bill_of_drills(instances: int, template: Template, added: Template, definition: dict[str, object]) -> list[Line]:
+    """What a drill each week adds in a month: what there is only for it, and what it uses of the rest."""
+    run = follow_drill(definition, instances)
+    backups = run.messages["Verify"]
+    called = sum(run.invocations.values())
+    listing = LISTING_SECONDS + LISTING_SECONDS_PER_1000 * backups * KEPT / 1000
+    gb_seconds = backups * VERIFY_SECONDS * added.memory["VerifyFunction"] / 1024
+    gb_seconds += called * listing * template.memory["DiscoverFunction"] / 1024
+    series = metric_series(of_drills=True)
+    requests = backups * REQUESTS_PER_DELIVERY * DRILLS
+    polls = added.polled_queues * POLLERS * HOURS * 3600 / POLL_SECONDS
+    log_gb = (called + 2 * backups) * LOG_BYTES_PER_INVOCATION * DRILLS / 1e9
+    return [
+        Line("EBS, blocks", backups * (PROBED_BLOCKS + 1) * DRILLS, "blocks", "ebsBlock"),
+        Line("EBS, lists of blocks", backups * PROBED_LISTS * DRILLS, "lists", "ebsList"),
+        Line("Step Functions", run.transitions * DRILLS, "transitions and starts of children", "transition"),
+        Line("Lambda", (called + backups) * DRILLS, "invocations", "invocation"),
+        Line("its time", gb_seconds * DRILLS, "GB-seconds", "gbSecondArm"),
+        Line("SQS, the work and idle polls", requests + polls, "requests", "queueRequest"),
+        Line(f"CloudWatch, {added.alarms} alarms", added.alarm_metrics, "metrics of alarms", "alarmMetric"),
+        Line(f"CloudWatch, {len(series)} custom metrics", len(series) * DRILLS / HOURS, "months of a metric", "metric"),
+        Line("CloudWatch dashboards", added.dashboards, "in the template", "dashboard"),
+        Line("logs, written", log_gb, "GB", "logGb"),
+        Line("X-Ray", (called + 2 * backups) * DRILLS if template.tracing else 0, "traces at most", "trace"),
+        Line(
+            "S3, writes and lists",
+            (backups * DRILL_WRITES_PER_BACKUP + run.maps * WRITES_PER_MAP + DRILL_FILES) * DRILLS,
+            "requests",
+            "objectWrite",
+        ),
+        Line("S3, reads", (backups * DRILL_READS_PER_BACKUP + DRILL_FILES) * DRILLS, "requests", "objectRead"),
+    ]
+
+
 def dollars(usd: float) -> str:
     return f"{usd:,.2f}" if usd >= 0.005 or usd == 0 else "under 0.01"
 
@@ -206,10 +248,9 @@ def row(what: str, cells: list[str], unit: str) -> str:
     return f"| {what} | {' | '.join(cells)} | {unit} |"
 
 
-def tables(template: Template, definition: dict[str, object]) -> Iterator[str]:
-    """The lines for README."""
-    bills = [bill(instances, template, definition) for instances in FLEETS]
-    yield row("USD a month", [f"{instances:,} instances" for instances in FLEETS], "counted")
+def table(title: str, bills: list[list[Line]]) -> Iterator[str]:
+    """Bills beside each other, with their sums."""
+    yield row(title, [f"{instances:,} instances" for instances in FLEETS], "counted")
     yield row("---", ["---:"] * len(FLEETS), "---").replace(" ", "")
     for lines in zip(*bills, strict=True):
         amounts = [counted(line.amount) for line in lines]
@@ -217,9 +258,19 @@ def tables(template: Template, definition: dict[str, object]) -> Iterator[str]:
         if any(line.amount for line in lines):
             yield row(lines[0].what, [dollars(line.usd()) for line in lines], unit)
     totals = [sum(line.usd() for line in lines) for lines in bills]
-    frees = [free(lines) for lines in bills]
     yield row("**all**", [f"**{dollars(usd)}**" for usd in totals], "")
+
+
+def tables(
+    template: Template, definition: dict[str, object], added: Template, drill: dict[str, object]
+) -> Iterator[str]:
+    """The lines for README."""
+    bills = [bill(instances, template, definition) for instances in FLEETS]
+    yield from table("USD a month", bills)
+    frees = [free(lines) for lines in bills]
     yield row("a free tier that nothing else uses takes off", [dollars(usd) for usd in frees], "never relied on")
+    yield ""
+    yield from table("a drill each week, on top", [bill_of_drills(n, template, added, drill) for n in FLEETS])
     yield ""
     yield f"Prices of {PRICES['asOf']} in {PRICES['region']}, with their sources in `tests/local/prices.json`."
     yield ""
@@ -240,6 +291,12 @@ def read() -> tuple[Template, dict[str, object]]:
     return template, read_definition((ROOT / "statemachine/backup.asl.json").read_text())
 
 
+def read_drills() -> tuple[Template, dict[str, object]]:
+    """The same of drills: what they add to the template, and their state machine."""
+    added = read_template((ROOT / "template.yaml").read_text(), of_drills=True)
+    return added, read_definition((ROOT / "statemachine/drill.asl.json").read_text())
+
+
 def written(readme: str, text: str) -> str:
     """README with this text between its markers."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
@@ -251,7 +308,7 @@ def written(readme: str, text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Prints what the system itself costs in a month.")
     parser.add_argument("--write", action="store_true", help="write the tables into README.md")
-    text = "\n".join(tables(*read()))
+    text = "\n".join(tables(*read(), *read_drills()))
     print(text)
     if parser.parse_args().write:
         README.write_text(written(README.read_text(), text))

@@ -41,7 +41,7 @@ class Shown:
 
 
 def value_of(project: Project, name: str) -> str:
-    """What stands in the place of a name: of a resource what looks like its ARN, URL or name."""
+    """What stands in the place of a name: of a resource what looks like its ARN, URL or name, whatever its condition."""
     if name in PSEUDO:
         return PSEUDO[name]
     if name in project.parameters:
@@ -123,6 +123,7 @@ def read(widget: Json) -> tuple[list[Shown], list[str]]:
 
 def metrics_are_printed_or_of_aws(project: Project) -> Iterator[str]:
     """A chart of a metric that nobody sends is empty for ever, and looks like a quiet night."""
+    all_shown: list[Shown] = []
     try:
         for name, body in dashboards(project):
             every: list[Shown] = []
@@ -146,23 +147,24 @@ def metrics_are_printed_or_of_aws(project: Project) -> Iterator[str]:
             count = len(every) + of_regions * (DESTINATIONS - 1)
             if count > FREE_METRICS:
                 yield f"{name} shows {count} metrics: with more than {FREE_METRICS} it is never free."
-            yield from left_out(project, name, every)
+            all_shown += every
+        yield from left_out(project, all_shown)
     except NotReadable as problem:
         yield f"The dashboard {problem}."
 
 
-def left_out(project: Project, name: str, every: list[Shown]) -> Iterator[str]:
-    """What somebody looks for in vain."""
+def left_out(project: Project, every: list[Shown]) -> Iterator[str]:
+    """What somebody looks for in vain, on all dashboards."""
     shown = {one.metric for one in every if one.namespace == NAMESPACE}
     # It says no more than the runs that Step Functions counts.
-    yield from (f"{name} does not show {metric}." for metric in own_metrics(project).keys() - shown - {"Complete"})
+    yield from (f"No dashboard shows {metric}." for metric in own_metrics(project).keys() - shown - {"Complete"})
     values = {(one.metric, value) for one in every for _, value in one.dimensions}
     for queue in project.queues:
         if ("ApproximateNumberOfMessagesVisible", queue) not in values:
-            yield f"{name} does not show {queue}."
+            yield f"No dashboard shows {queue}."
     for function in project.functions:
         if ("Errors", function) not in values:
-            yield f"{name} does not show the errors of {function}."
+            yield f"No dashboard shows the errors of {function}."
 
 
 def widgets_lie_in_the_grid(project: Project) -> Iterator[str]:

@@ -27,7 +27,7 @@ def read_by(project: Project) -> dict[str, set[str]]:
     for function, body in zip(pieces[1::2], pieces[2::2], strict=True):
         names = set(re.findall(r'\b(?:required|var)\((?:&format!\()?"([^"]+)"', body))
         if "Settings::read(" in body:
-            names |= set(re.findall(r'\(\s*"([A-Z][A-Z0-9_]+)"', code(project, SETTINGS)))
+            names |= set(re.findall(r'\(\s*"([A-Z]+_[A-Z0-9_]+)"', code(project, SETTINGS)))
         read[function] = {name for pattern in names for name in of_each_queue(project, pattern)}
         calls[function] = set(re.findall(r"\b(\w+)\(", body))
     for _ in read:

@@ -37,6 +37,10 @@ PATTERNS = {
             "at(2026-11-22T03:00:00Z)",
         ],
     ),
+    "DrillScheduleExpression": (
+        ["cron(0 12 ? * SUN *)", "rate(7 days)", "at(2026-11-22T12:00:00)"],
+        ["", "weekly", "cron(0 12 * * SUN)", "rate(1 week)"],
+    ),
     "ScheduleTimezone": (
         ["UTC", "Europe/Zurich", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+5"],
         ["", "CEST", "UTC+1", "Zurich", "Europe/", "Europe / Zurich", "+01:00", "utc"],
@@ -178,7 +182,7 @@ def the_readme_lists_the_parameters(project: Project) -> Iterator[str]:
 
 
 def settings(project: Project) -> dict[str, Json]:
-    """What Settings reads: default, least and most of each number; of a text, only what stands for none."""
+    """What Settings reads: default, least and most of each number; the words of a text, or what stands for none."""
     source = code(project, SETTINGS)
     numbers = re.findall(r'\(\s*"([A-Z0-9_]+)",\s*([\d_]+),\s*([\d_]+)\.\.=([\d_]+),?\s*\)', source)
     found = {
@@ -186,7 +190,17 @@ def settings(project: Project) -> dict[str, Json]:
         for name, default, least, most in numbers
     }
     texts = re.findall(r'get\(\s*"([A-Z0-9_]+)"\s*\)\s*\.unwrap_or_default\(\)', source)
-    return {**found, **{name: {"Default": ""} for name in texts}}
+    words = re.findall(r'\bword\("(\w+)",\s*get\("\1"\),\s*\w+::(\w+),\s*"([^"]+)"\)', source)
+    states = re.findall(r'\bstate\("(\w+)",\s*get\("\1"\)\)', source)
+    return {
+        **found,
+        **{name: {"Default": ""} for name in texts},
+        **{
+            name: {"Default": default.lower(), "AllowedValues": re.split(r", | or ", allowed)}
+            for name, default, allowed in words
+        },
+        **{name: {"Default": "DISABLED", "AllowedValues": ["ENABLED", "DISABLED"]} for name in states},
+    }
 
 
 def settings_agree(project: Project) -> Iterator[str]:
@@ -203,7 +217,8 @@ def settings_agree(project: Project) -> Iterator[str]:
             yield f"{variable} could not be found in {where}."
             continue
         name = given[variable]
-        if re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper() != variable:
+        # GiB is one word.
+        if re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("GiB", "Gib")).upper() != variable:
             yield f"{variable} is given {name}."
         for what, value in known[variable].items():
             if project.parameters[name].get(what) != value:

@@ -73,15 +73,29 @@ def merged(common: Any, own: Any) -> Any:
 
 
 def named(value: Any) -> str:
-    """The resource or parameter that a reference, or a text that begins with one, names; empty if it names none."""
+    """The resource or parameter that a reference, or a text that begins with one, names; empty if it names none.
+
+    Of a value that a condition chooses, what it names where the condition is met.
+    """
     if not isinstance(value, dict):
         return ""
+    if "Fn::If" in value:
+        return named(value["Fn::If"][1])
     if "Ref" in value:
         return value["Ref"]
     if "Fn::Sub" in value:
         begins = re.match(r"\$\{(\w+)", value["Fn::Sub"])
         return begins[1] if begins else ""
     return value["Fn::GetAtt"][0]
+
+
+def statements(policy: Json) -> list[Json]:
+    """The statements of a policy, those that a condition adds among them."""
+    found = []
+    for statement in policy["PolicyDocument"]["Statement"]:
+        branches = statement["Fn::If"][1:] if "Fn::If" in statement else [statement]
+        found += [branch for branch in branches if branch != {"Ref": "AWS::NoValue"}]
+    return found
 
 
 def as_list(value: Any) -> list[Any]:

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from template_project import Project, as_list, named, triggers, variables
+from template_project import Project, as_list, named, statements, triggers, variables
 
 
 def may(project: Project, role: str, action: str, resource: str) -> bool:
     """Whether a role is granted an action on a resource of the template, by name or by a wildcard."""
     service = action.split(":")[0]
     for policy in project.of_type("AWS::IAM::Role")[role].get("Policies", []):
-        for statement in policy["PolicyDocument"]["Statement"]:
+        for statement in statements(policy):
             actions = as_list(statement["Action"])
             on = [one if isinstance(one, str) else named(one) for one in as_list(statement["Resource"])]
             granted = {action, f"{service}:*", "*"} & set(actions)

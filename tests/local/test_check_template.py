@@ -7,7 +7,7 @@ from pathlib import Path
 import check_template
 import hook_documents
 from broken import TEMPLATE, CheckTest, broken
-from check_definition import DEFINITION, REPORT, maps_have_the_labels_that_the_report_knows
+from check_definition import DEFINITIONS, REPORT, maps_have_the_labels_that_the_report_knows
 from check_template import the_architecture_is_named_once, the_documents_are_written_from_their_scripts
 from template_project import Project
 
@@ -49,7 +49,7 @@ class Checks(CheckTest):
     def test_labels_that_only_one_side_knows(self):
         self.finds(
             maps_have_the_labels_that_the_report_knows,
-            DEFINITION,
+            DEFINITIONS[0],
             '"Label": "Copies"',
             '"Label": "Copying"',
             f"CopySnapshots has the label Copying, which {REPORT} does not know.",
@@ -57,7 +57,7 @@ class Checks(CheckTest):
         )
         self.finds(
             maps_have_the_labels_that_the_report_knows,
-            DEFINITION,
+            DEFINITIONS[0],
             '      "Label": "Snapshots",\n',
             "",
             "SnapshotInstances is a distributed Map without a Label.",

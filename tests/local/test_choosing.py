@@ -54,6 +54,13 @@ class Choosing(unittest.TestCase):
         copies = [one for one in blocks()[1] if "CopyRole" in one["Principal"]["AWS"]]
         self.assertEqual({action for one in copies for action in as_list(one["Action"])}, asked)
 
+    def test_a_key_allows_what_the_verify_role_asks_for(self):
+        role = Project().of_type("AWS::IAM::Role")["VerifyRole"]
+        statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+        asked = {action for one in statements for action in as_list(one["Action"]) if action.startswith("kms:")}
+        drills = [one for one in blocks()[1] if "VerifyRole" in one["Principal"]["AWS"]]
+        self.assertEqual({action for one in drills for action in as_list(one["Action"])}, asked)
+
     def test_every_source_is_named_once_and_used(self):
         compared, sources = TEXT.split("| | source |")
         used = {int(number) for numbers in re.findall(r"\[(\d+)\](?!\()", compared) for number in [numbers]}

@@ -5,7 +5,16 @@ import unittest
 from dataclasses import replace
 
 import costs
-from cost_counts import ROOT, follow_run, looks, metric_series, read_template
+from cost_counts import (
+    PROBED_BLOCKS,
+    PROBED_LISTS,
+    ROOT,
+    follow_drill,
+    follow_run,
+    looks,
+    metric_series,
+    read_template,
+)
 from template_project import Project, triggers
 
 TEXT = (ROOT / "template.yaml").read_text()
@@ -15,19 +24,29 @@ ALARM = "\n  FailedRunAlarm:\n"
 class Costs(unittest.TestCase):
     def test_readme_has_what_the_program_prints(self):
         readme = costs.README.read_text()
-        text = "\n".join(costs.tables(*costs.read()))
+        text = "\n".join(costs.tables(*costs.read(), *costs.read_drills()))
         lines = difflib.ndiff(readme.splitlines(), costs.written(readme, text).splitlines())
         differences = [line for line in lines if line.startswith(("- ", "+ "))]
         if differences:
             self.fail("\n".join(["README.md has other costs: `make costs` writes them anew.", *differences]))
 
     def test_the_template_is_counted_as_cfn_lint_reads_it(self):
-        project, template = Project(), costs.read()[0]
-        self.assertEqual(template.alarms, len(project.of_type("AWS::CloudWatch::Alarm")))
-        self.assertEqual(template.dashboards, len(project.of_type("AWS::CloudWatch::Dashboard")))
-        self.assertEqual(template.queues, len(project.queues))
-        self.assertEqual(template.polled_queues, len(project.work_queues))
-        self.assertEqual(template.memory, {name: one["MemorySize"] for name, one in project.functions.items()})
+        project, template, added = Project(), costs.read()[0], costs.read_drills()[0]
+        resources = project.template["Resources"]
+
+        def of(kind: str, condition: str | None = None) -> int:
+            """How many there are; in any case, or only where drills are on."""
+            mine = [one for one in resources.values() if one["Type"] == kind]
+            return sum((one.get("Condition") == "DrillsAreOn") == bool(condition) for one in mine)
+
+        for counted, condition in ((template, None), (added, "DrillsAreOn")):
+            self.assertEqual(counted.alarms, of("AWS::CloudWatch::Alarm", condition))
+            self.assertEqual(counted.dashboards, of("AWS::CloudWatch::Dashboard", condition))
+            self.assertEqual(counted.queues, of("AWS::SQS::Queue", condition))
+        self.assertEqual(template.polled_queues + added.polled_queues, len(project.work_queues))
+        memory = {name: one["MemorySize"] for name, one in project.functions.items()}
+        self.assertEqual({**template.memory, **added.memory}, memory)
+        self.assertEqual(list(added.memory), ["VerifyFunction"])
         self.assertEqual(template.tracing, all(one["Tracing"] == "Active" for one in project.functions.values()))
         for parameter, value in {
             "PollSeconds": template.poll_seconds,
@@ -39,7 +58,7 @@ class Costs(unittest.TestCase):
         # An alarm on an expression is charged for each of its metrics.
         metrics = [alarm.get("Metrics", []) for alarm in project.of_type("AWS::CloudWatch::Alarm").values()]
         of_expressions = sum(max(1, sum("MetricStat" in one for one in each)) for each in metrics)
-        self.assertEqual(template.alarm_metrics, of_expressions)
+        self.assertEqual(template.alarm_metrics + added.alarm_metrics, of_expressions)
 
     def test_what_is_polled_all_day_costs_more_with_every_queue(self):
         self.assertTrue(all(len(triggers(function)) <= 1 for function in Project().functions.values()))
@@ -69,6 +88,20 @@ class Costs(unittest.TestCase):
         self.assertEqual(twenty.transitions - ten.transitions, 3 * (10 + 20) + 2 * 2)
         self.assertEqual(ten.messages["Copy"], 20)
         self.assertEqual(ten.invocations["DiscoverExpired"], 17)
+
+    def test_a_drill_is_followed_through_its_state_machine(self):
+        drill = costs.read_drills()[1]
+        ten, twenty = follow_drill(drill, 10), follow_drill(drill, 20)
+        self.assertEqual((ten.messages["Verify"], twenty.messages["Verify"]), (40, 80))
+        self.assertEqual(twenty.transitions - ten.transitions, 2 * 40)
+        self.assertEqual(ten.invocations, {"StartDrill": 1, "PlanRegion": 2, "ReportDrill": 1})
+        self.assertEqual((PROBED_BLOCKS, PROBED_LISTS), (32, 12))
+
+    def test_drills_cost_nothing_while_they_are_off(self):
+        self.assertFalse(any(name.startswith("Drill") for name in metric_series()))
+        self.assertEqual(
+            set(metric_series(of_drills=True)), {"DrillProven", "DrillFailed", "DrillUnproven", "DrillBlocks"}
+        )
 
     def test_states_that_the_program_does_not_know(self):
         definition = costs.read()[1]

@@ -11,8 +11,8 @@ AGES = "'Hours: age of the oldest newest backup, by region'"
 
 class Dashboard(CheckTest):
     def test_it_is_read_with_names_and_parameters_in_their_place(self):
-        (name, body), *more = dashboards(Project())
-        self.assertEqual((name, more), ("Dashboard", []))
+        (name, body), (other, _) = dashboards(Project())
+        self.assertEqual((name, other), ("Dashboard", "DrillDashboard"))
         of_runs = next(one for one in body["widgets"] if one["properties"].get("title") == "Runs")
         self.assertEqual(
             of_runs["properties"]["metrics"][0][:4],
@@ -37,7 +37,7 @@ class Dashboard(CheckTest):
             '["EbsSnapshots", "CopiesMade", "Region"',
             '["EbsSnapshots", "CopiesDone", "Region"',
             "Dashboard: 'Copies of a run' shows EbsSnapshots CopiesDone by Region, which nothing sends.",
-            "Dashboard does not show CopiesMade.",
+            "No dashboard shows CopiesMade.",
         )
         self.finds(
             metrics_are_printed_or_of_aws,
@@ -99,7 +99,7 @@ class Dashboard(CheckTest):
             '"FunctionName", "${CopyFunction}"',
             '"FunctionName", "${!CopyFunction}"',
             "Dashboard: 'Errors of the functions' has a name that is not put in its place.",
-            "Dashboard does not show the errors of CopyFunction.",
+            "No dashboard shows the errors of CopyFunction.",
         )
         self.finds(
             metrics_are_printed_or_of_aws,
@@ -115,7 +115,7 @@ class Dashboard(CheckTest):
             TEMPLATE,
             '"QueueName", "${ScheduleDeadLetterQueue.QueueName}"',
             '"QueueName", "${CopyDeadLetterQueue.QueueName}"',
-            "Dashboard does not show ScheduleDeadLetterQueue.",
+            "No dashboard shows ScheduleDeadLetterQueue.",
         )
         self.finds(
             metrics_are_printed_or_of_aws,

@@ -46,7 +46,7 @@ class Signals(CheckTest):
             METRICS,
             "    Complete: Count [Home],",
             "    Complete: Count [Home],\n    Other: Count [Home],",
-            f"{OPERATIONS} does not say: There are 19, and 2 more for each destination;",
+            f"{OPERATIONS} does not say: There are 23, and 2 more for each destination;",
         )
 
     def test_alarms_on_what_nothing_sends(self):
@@ -110,8 +110,8 @@ class Signals(CheckTest):
         self.finds(
             lines_have_documented_fields,
             DELIVERY,
-            'decide!(info, work, "later", seconds, "later");',
-            'decide!(info, work, "waits", pause = seconds, "later");',
+            'decide!(info, work, "later", seconds, "later"),',
+            'decide!(info, work, "waits", pause = seconds, "later"),',
             f"{DELIVERY} logs the field pause, which {OPERATIONS} does not have.",
             f"{DELIVERY} logs the outcome waits, which {OPERATIONS} does not have.",
             f"{OPERATIONS} has the outcome later, which nothing logs.",
@@ -122,7 +122,7 @@ class Signals(CheckTest):
         self.assertGreater(len(sources), 40)
         self.assertEqual(
             {path.split("/")[1] for path in sources},
-            {"aws", "copy", "discover", "expire", "hook", "report", "snapshot"},
+            {"aws", "copy", "discover", "expire", "hook", "report", "snapshot", "verify"},
         )
 
     def test_queries_that_are_not_those_of_the_runbook(self):

@@ -193,6 +193,7 @@ impl<'a> Reader<'a> {
             completed: None,
             description,
             state_message: None,
+            stored: Default::default(),
             full_size,
             tags,
         })
@@ -222,6 +223,7 @@ mod tests {
             completed: None,
             description: if number.is_multiple_of(2) { String::new() } else { format!("web - i-{}", number / 10) },
             state_message: None,
+            stored: Default::default(),
             full_size: [None, Some(0), Some(number as u64), Some(u64::MAX - 1)][number % 4],
             tags,
         }

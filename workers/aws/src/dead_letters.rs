@@ -21,6 +21,7 @@ const HIDDEN_FOR: i32 = 120;
 
 pub struct DeadLetterQueues {
     pub client: Client,
+    /// Of the queues that the stack has.
     pub urls: BTreeMap<WorkQueue, String>,
 }
 
@@ -35,8 +36,8 @@ impl DeadLetterQueues {
 
 impl DeadLetters for DeadLetterQueues {
     async fn letters(&self, queue: WorkQueue) -> Result<Vec<DeadLetter>, Failure> {
-        let url = &self.urls[&queue];
         let mut letters = Vec::new();
+        let Some(url) = self.urls.get(&queue) else { return Ok(letters) };
         if self.is_empty(url).await? {
             return Ok(letters);
         }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | Done | is deleted | success |
 //! | Later | is sent again with a delay, then deleted, so that waiting does not count as a delivery | heartbeat |
+//! | Onward | the same, with a task that says how far it has come | heartbeat |
 //! | Retry | comes back after a growing visibility time-out; at the last delivery, Retry becomes Fail | heartbeat |
 //! | Fail | goes to the dead-letter queue with the reason and without its token, then is deleted | failure |
 //! | Declined | is deleted: the state machine decides what follows | failure |
@@ -244,6 +245,8 @@ async fn finish<T: Serialize + About>(
         // Not told: the message comes back, and is told again.
         return if log_lost(&delivery.id, ports.fail(token, failure).await) { None } else { again };
     }
+    // What is sent again is the task as far as it has come, or as it came.
+    let onward = if let Outcome::Onward(task, _) = &outcome { Some(task.clone()) } else { None };
     match outcome {
         Outcome::Done(result) => {
             note_done(work, &result);
@@ -254,7 +257,7 @@ async fn finish<T: Serialize + About>(
             // If the answer was lost, the message comes back, the worker finds the task done, and answers again.
             log_lost(&delivery.id, told).then_some(()).map_or(again, |()| None)
         }
-        Outcome::Later(seconds) => {
+        Outcome::Later(seconds) | Outcome::Onward(_, seconds) => {
             let mut token = token;
             if let Some(asked) = token
                 && let Ok(Token::Dead) = ports.heartbeat(asked).await
@@ -265,12 +268,16 @@ async fn finish<T: Serialize + About>(
                 }
                 token = None;
             }
-            decide!(info, work, "later", seconds, "later");
+            match onward {
+                Some(_) => decide!(info, work, "onward", seconds, "a part is done"),
+                None => decide!(info, work, "later", seconds, "later"),
+            }
+            let task = onward.unwrap_or_else(|| json!(message.task));
             let next = json!({
                 "version": MESSAGE_VERSION,
                 "taskToken": token,
                 "run": message.run,
-                "task": message.task,
+                "task": task,
                 "deadline": message.deadline,
                 "sentAt": message.sent_at.unwrap_or(delivery.sent),
             });

@@ -7,6 +7,7 @@
 mod claims;
 mod dead_letters;
 mod delivery;
+mod ebs;
 mod ec2;
 mod executions;
 mod metrics;
@@ -22,6 +23,7 @@ mod storage;
 mod worker_queue;
 
 pub use dead_letters::DeadLetterQueues;
+pub use ebs::EbsClient;
 pub use ec2::Ec2Client;
 pub use executions::StepFunctions;
 pub use metrics::print_metrics;

@@ -26,6 +26,7 @@ use crate::{
     claims::attempt,
     dead_letters::DeadLetterQueues,
     delivery::{Rules, deliver},
+    ebs::EbsClient,
     ec2::Ec2Client,
     executions::StepFunctions,
     metrics::{forget_throttled, print_throttled},
@@ -87,10 +88,19 @@ impl Aws {
         StepFunctions(aws_sdk_sfn::Client::new(&self.config))
     }
 
-    /// The dead-letter queues: `SNAPSHOT_DEAD_LETTER_QUEUE_URL` and so on.
+    /// The blocks of snapshots, in every region.
+    pub fn blocks(&self) -> EbsClient {
+        EbsClient::new(&self.config)
+    }
+
+    /// The dead-letter queues: `SNAPSHOT_DEAD_LETTER_QUEUE_URL` and so on. A stack without drills has none of them.
     pub fn dead_letters(&self) -> Result<DeadLetterQueues, StartError> {
-        let url = |queue| required(&format!("{queue:?}_DEAD_LETTER_QUEUE_URL").to_uppercase()).map(|url| (queue, url));
-        let urls = WorkQueue::ALL.into_iter().map(url).collect::<Result<_, _>>()?;
+        let url = |queue| match required(&format!("{queue:?}_DEAD_LETTER_QUEUE_URL").to_uppercase()) {
+            Ok(url) if queue == WorkQueue::Verify && url.is_empty() => None,
+            Err(_) if queue == WorkQueue::Verify => None,
+            url => Some(url.map(|url| (queue, url))),
+        };
+        let urls = WorkQueue::ALL.into_iter().filter_map(url).collect::<Result<_, _>>()?;
         Ok(DeadLetterQueues { client: aws_sdk_sqs::Client::new(&self.config), urls })
     }
 
@@ -160,7 +170,7 @@ where
     let handle = &handle;
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let text = |path: &str| event.payload.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let (run, step, region) = (text("/run/id"), text("/step"), text("/region"));
+        let (run, step, region) = (text("/run/id").or_else(|| text("/drill/id")), text("/step"), text("/region"));
         let is_dry = ["/run/dryRun", "/input/dryRun"].map(|path| event.payload.pointer(path) == Some(&json!(true)));
         let answer = answer(aws, event.payload, handle).await;
         if is_dry.contains(&true) {

@@ -9,12 +9,15 @@
 //! | `DiscoverCopies` | `copies-REGION.jsonl` | the manifest |
 //! | `ListFleetAgain` | `fleet-again.json` | nothing |
 //! | `DiscoverExpired` | `verdicts-REGION.jsonl`, `left-REGION.jsonl`, `expire-REGION.jsonl`, `holds/REGION` | the manifest, or why the region is stopped |
+//! | `StartDrill` | `scope.json` | the [`Drill`](domain::drill::order::Drill) and its regions, or `InvalidInput` |
+//! | `PlanDrill` | `verify-REGION.jsonl`, `not-read-REGION.json` | the manifest |
 //!
 //! It reads every list to its end: an incomplete list is an error, never a shorter list.
 //! It changes nothing in EC2, so that a second invocation, or one after a crash, gives the same.
 
 mod context;
 mod copies;
+mod drill;
 mod expired;
 mod fleet;
 mod instances;
@@ -65,6 +68,10 @@ pub async fn handle<E: Ec2, S: Storage, C: Claims, X: ExecutionStates>(
             Ok(json!({}))
         }
         DiscoverEvent::DiscoverExpired { run, region } => answer(&expired::discover(&run, &region, context).await?),
+        DiscoverEvent::StartDrill { input, execution, started } => {
+            answer(&drill::start(&input, &execution, started, context).await?)
+        }
+        DiscoverEvent::PlanDrill { drill, region } => answer(&drill::plan(&drill, &region, context).await?),
     }
 }
 

@@ -16,6 +16,8 @@ use serde_json::json;
 
 use super::*;
 
+mod drill;
+
 fn account() -> FakeEc2 {
     let mut ec2 = FakeEc2::new(&["eu-west-1", "us-east-1", "us-west-2"], "2026-11-22T03:00:30Z".parse().unwrap());
     ec2.regions.disabled.insert(region("ap-east-1"));

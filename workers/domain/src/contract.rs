@@ -18,6 +18,15 @@
 //! | `ExpireRegions` / `Expire` | expire | [`ExpireTask`] | what was deleted, and what was kept and why |
 //! | `Report` | report | [`ReportEvent`] | whether the run is complete, and the cause where it is not |
 //!
+//! The second state machine is that of drills:
+//!
+//! | state | worker | gets | answers |
+//! |---|---|---|---|
+//! | `StartDrill` | discover | [`DiscoverEvent::StartDrill`] | [`DrillStarted`] |
+//! | `PlanDrill` / `PlanRegion` | discover | [`DiscoverEvent::PlanDrill`] | [`Manifest`] of [`VerifyTask`](crate::drill::VerifyTask) lines |
+//! | `VerifyRegions` / `Verify` | verify | [`VerifyTask`](crate::drill::VerifyTask) | [`Verified`](crate::drill::Verified) |
+//! | `ReportDrill` | report | [`DrillReportEvent`] | whether all is proven, and the cause where it is not |
+//!
 //! The state machine invokes discover and report directly. The other workers get their task in a
 //! [`Message`](crate::message::Message) from their queue, and answer its token.
 #![warn(missing_docs)]
@@ -27,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    drill::order::Drill,
     error::Failure,
     expiry::Expire,
     fleet::Snapshot,
@@ -61,6 +71,19 @@ pub enum DiscoverEvent {
     DiscoverCopies { run: Run, region: Region },
     /// Write a region's expiry manifest.
     DiscoverExpired { run: Run, region: Region },
+    /// Check the input of a drill, and find the regions that it looks at.
+    StartDrill { input: Value, execution: String, started: DateTime<Utc> },
+    /// Write a region's manifest of what a drill reads there.
+    PlanDrill { drill: Drill, region: Region },
+}
+
+/// The result of `StartDrill`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DrillStarted {
+    pub drill: Drill,
+    /// The regions to look at.
+    pub regions: Vec<Region>,
 }
 
 /// The result of `DiscoverInstances`.
@@ -272,6 +295,46 @@ pub struct ReportEvent {
     /// One per swept region.
     #[serde(default)]
     pub expiries: Vec<RegionResult>,
+}
+
+/// The event of the report worker for a drill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct DrillReportEvent {
+    pub drill: Drill,
+    /// The regions that were to be looked at.
+    pub regions: Vec<Region>,
+    /// Why the Map over the regions to plan failed.
+    #[serde(default)]
+    pub plan_failure: Option<StateError>,
+    /// Why the Map over the regions to read failed.
+    #[serde(default)]
+    pub verify_failure: Option<StateError>,
+    /// One per region.
+    #[serde(default)]
+    pub verified: Vec<RegionResult>,
+}
+
+/// What the report worker is asked for.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Value")]
+#[allow(missing_docs)]
+pub enum ToReport {
+    Run(Box<ReportEvent>),
+    Drill(Box<DrillReportEvent>),
+}
+
+impl TryFrom<Value> for ToReport {
+    type Error = serde_json::Error;
+
+    /// An event with a `drill` is of one. Decided first, so that what is wrong with an event is told.
+    fn try_from(event: Value) -> Result<Self, Self::Error> {
+        match event.get("drill") {
+            Some(_) => serde_json::from_value(event).map(Self::Drill),
+            None => serde_json::from_value(event).map(Self::Run),
+        }
+    }
 }
 
 /// How a Map over instances ended.

@@ -11,11 +11,13 @@ use serde::de::DeserializeOwned;
 use crate::{
     contract::{ExpireTask, HookTask, SnapshotTask, WaitTask},
     copies::{CopyTask, LiveInstances, Owed},
+    drill::VerifyTask,
     fleet::{Snapshot, SnapshotState},
     hooks::Script,
     ids::{InstanceId, Region, SnapshotId},
     message::Message,
     ports::{DeadLetter, WorkQueue},
+    proof::Proof,
     tags::SnapshotTags,
 };
 
@@ -40,18 +42,22 @@ pub struct Observed {
     pub owed: BTreeMap<Region, Owed>,
     /// The snapshots that are not completed, in each region that was read.
     pub unfinished: BTreeMap<Region, BTreeSet<SnapshotId>>,
+    /// All snapshots in each region that was read, and the day on which they were proven.
+    pub proven: BTreeMap<Region, BTreeMap<SnapshotId, Option<NaiveDate>>>,
     /// The regions whose expiry this run has decided.
     pub swept: BTreeSet<Region>,
 }
 
 impl Observed {
-    /// Adds the snapshots of a region that are not completed.
-    pub fn note_unfinished(&mut self, region: &Region, held: &[Snapshot]) {
+    /// Adds all snapshots of a region: which of them are not completed, and which are proven.
+    pub fn note_snapshots(&mut self, region: &Region, held: &[Snapshot]) {
         // A snapshot in error with `KeepForever` stays for ever: nothing waits for it.
         let stays = |s: &Snapshot| s.state == SnapshotState::Error && SnapshotTags::read(&s.tags).keep_forever;
         let is_unfinished = |s: &&Snapshot| s.state != SnapshotState::Completed && !stays(s);
         let unfinished = held.iter().filter(is_unfinished).map(|s| s.id.clone());
         self.unfinished.insert(region.clone(), unfinished.collect());
+        let proven = |s: &Snapshot| Proof::read(&s.tags).filter(|proof| !proof.has_failed()).map(|proof| proof.on);
+        self.proven.insert(region.clone(), held.iter().map(|s| (s.id.clone(), proven(s))).collect());
     }
 
     /// Whether a letter is settled.
@@ -62,6 +68,7 @@ impl Observed {
             WorkQueue::Snapshot => earlier && task(letter).is_some_and(|task| self.is_snapshotted(&task)),
             WorkQueue::Wait => earlier && task(letter).is_some_and(|task| self.is_complete(&task)),
             WorkQueue::Hook => earlier && task(letter).is_some_and(|task| self.is_thawed(&task)),
+            WorkQueue::Verify => earlier && task(letter).is_some_and(|task| self.is_proven(&task, letter.sent)),
             WorkQueue::Expire => earlier && task(letter).is_some_and(|task| self.is_decided_anew(&task)),
         }
     }
@@ -93,6 +100,14 @@ impl Observed {
     fn is_complete(&self, task: &WaitTask) -> bool {
         let unfinished = self.unfinished.get(&task.region);
         unfinished.is_some_and(|unfinished| !task.snapshots.iter().any(|id| unfinished.contains(id)))
+    }
+
+    /// Whether the snapshot is gone, or a later drill has proven it.
+    ///
+    /// A tag has the day only. On the day of the letter it may have been proven before.
+    fn is_proven(&self, task: &VerifyTask, sent: DateTime<Utc>) -> bool {
+        let proven = self.proven.get(&task.region).map(|held| held.get(&task.snapshot));
+        proven.is_some_and(|held| held.is_none_or(|on| on.is_some_and(|on| on > sent.date_naive())))
     }
 
     fn is_decided_anew(&self, task: &ExpireTask) -> bool {

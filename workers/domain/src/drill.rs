@@ -5,16 +5,27 @@
 //! | `VerifySnapshots` / `Verify` | verify | [`VerifyTask`] | [`Verified`] |
 #![warn(missing_docs)]
 
+pub mod order;
+pub mod parameters;
+pub mod plan;
+pub mod report;
+mod sampling;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    blocks::{BLOCK_BYTES, BLOCKS_PER_PAGE},
     error::ErrorName,
     ids::{Region, SnapshotId, VolumeId},
     proof::Level,
 };
 
+pub use sampling::{Seed, keep_sampled};
+
 /// The task of the verify worker: one snapshot or copy to read, and a line of a drill's manifest.
+///
+/// It says everything that the worker goes by: the worker reads no parameter of the drill itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyTask {
@@ -49,9 +60,16 @@ pub struct VerifyTask {
     pub dump: Option<DumpPlace>,
     /// Blocks that may be read of it, at most.
     pub max_blocks: u64,
-    /// Where to go on: a long list of blocks is read by several messages.
+    /// Where to go on; none in a manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+}
+
+impl VerifyTask {
+    /// The key of its record in the report bucket, a [`Verified`].
+    pub fn record_key(&self) -> String {
+        format!("{}/results/{}-{}.json", self.folder, self.region, self.snapshot)
+    }
 }
 
 /// The source of a copy.
@@ -64,26 +82,99 @@ pub struct Source {
 
 /// A dump inside a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DumpPlace {
     /// Its file, within the file system of the volume.
     pub path: String,
     /// The SHA-256 that it has to have, in hexadecimal.
     pub sha256: String,
+    /// A larger one is not read, and not proven; `DrillMaxDumpGiB`.
+    pub max_gib: u32,
 }
 
-/// How far a list of blocks was read, in earlier messages of the same task.
+/// How far a task has come in earlier messages: what is long is read by several of them.
+///
+/// Whoever plans a task leaves it out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Cursor {
-    /// EBS's token of the next page; it is good for seven days.
-    pub next: String,
+    /// EBS's token of the next page of the block list; it is good for an hour (EBS user guide, "FAQ" of the direct
+    /// APIs). None before the first page, and after the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The index from which the list goes on where EBS does not know that token any more: indices only grow (the same
+    /// page).
+    pub from: u32,
+    /// Whether the list was read to its end.
+    pub ended: bool,
     /// Blocks that were listed.
     pub listed: u64,
-    /// Calls that it took.
-    pub calls: u64,
-    /// Of the blocks listed so far, those that are to be read: their indices. So many at most as are probed.
-    #[serde(default)]
+    /// Lists that were asked for, those of single blocks included.
+    pub list_calls: u64,
+    /// How often EBS did not know a token of the list any more.
+    pub lost_tokens: u32,
+    /// The first blocks of the list, and some at random: their indices. At most [`FIRST_BLOCKS`] and [`RANDOM_BLOCKS`].
+    pub first: Vec<u32>,
+    /// See `first`.
     pub sampled: Vec<u32>,
+    /// How many of both were read and are as EBS says.
+    pub probed: usize,
+    /// What was found on it: partition tables and file systems, in words. None before that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Vec<String>>,
+    /// How many of both were the same in the source of a copy.
+    pub compared: usize,
+    /// How far the dump was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpCursor>,
+    /// Blocks that were read.
+    pub blocks_read: u64,
+    /// What is no failure, and worth to be told.
+    pub notes: Vec<String>,
+}
+
+/// How far a dump was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpCursor {
+    /// Where the file system begins that has it, in bytes of the volume.
+    pub file_system: u64,
+    /// Bytes of the file.
+    pub read: u64,
+    /// The state of the SHA-256 of these, in hexadecimal.
+    pub state: String,
+    /// Whether all of it was read, and has the SHA-256 that it has to have.
+    pub proven: bool,
+}
+
+/// Of each snapshot that is probed so many blocks from the beginning of its list are read.
+pub const FIRST_BLOCKS: usize = 4;
+/// And so many at random.
+pub const RANDOM_BLOCKS: usize = 28;
+/// Partitions whose file systems are looked for, at most.
+pub const MAX_PARTITIONS: usize = 16;
+
+/// Calls of EBS, which are charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct Reads {
+    pub list_calls: u64,
+    pub blocks: u64,
+}
+
+/// What reading a snapshot is expected to take, except for its dump: every partition takes one or two calls more.
+pub fn expected(level: Level, full_size: Option<u64>, volume_gib: u32) -> Reads {
+    let bytes = full_size.unwrap_or(u64::from(volume_gib) << 30);
+    let listed = bytes.div_ceil(BLOCK_BYTES);
+    let pages = listed.div_ceil(u64::from(BLOCKS_PER_PAGE)).max(1);
+    let probed = listed.min((FIRST_BLOCKS + RANDOM_BLOCKS) as u64);
+    match level {
+        Level::List => Reads { list_calls: pages, blocks: 0 },
+        // A list of more than one message gives tokens of blocks that have to be asked for again.
+        Level::Probe => Reads { list_calls: pages + 1, blocks: probed + 1 },
+        Level::Copy | Level::Dump => Reads { list_calls: pages + 1 + 2 * probed, blocks: 2 * probed + 1 },
+    }
 }
 
 /// The result of the verify worker, and a record in the report bucket that outlives the snapshot.
@@ -100,6 +191,8 @@ pub struct Verified {
     pub taken: DateTime<Utc>,
     /// When it was read.
     pub at: DateTime<Utc>,
+    /// How much was to be proven.
+    pub asked: Level,
     /// What is proven; none where it has failed.
     pub level: Option<Level>,
     /// Why it has failed.

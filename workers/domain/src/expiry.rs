@@ -14,6 +14,7 @@ use crate::{
     earlier_scripts::{KeptDescriptions, described, named_in},
     fleet::{Dated, Snapshot, SnapshotState, oldest_live},
     ids::{Region, SnapshotId, VolumeId},
+    proof::Proof,
     tags::{self, SnapshotTags},
 };
 
@@ -35,6 +36,15 @@ pub struct Candidate {
     pub description: Option<Box<str>>,
     /// Bytes of its volume, where EC2 tells them.
     pub full_size: Option<u64>,
+    /// What the last drill found that read it.
+    pub proof: Option<Proof>,
+}
+
+impl Candidate {
+    /// Whether a drill found it to be bad.
+    pub fn has_failed(&self) -> bool {
+        self.proof.is_some_and(|proof| proof.has_failed())
+    }
 }
 
 impl Dated for Candidate {
@@ -62,6 +72,7 @@ impl From<&Snapshot> for Candidate {
             run_id: snapshot.tags.get(tags::BACKUP_RUN).map(|id| id.as_str().into()),
             description: unlabelled_copy.then(|| snapshot.description.as_str().into()),
             full_size: snapshot.full_size,
+            proof: Proof::read(&snapshot.tags),
         }
     }
 }
@@ -142,6 +153,8 @@ pub enum Keep {
     VolumeUnknown,
     /// It is one of the newest completed backups of a volume with a floor (`MinimumKept`).
     Newest,
+    /// It is one of the newest of those that no drill found bad, since a drill found newer ones bad.
+    NewestNotFailed,
     /// The run that asks made it.
     OfThisRun,
     /// A copy of it is owed or in doubt. The copy may be wanted for longer than the snapshot.
@@ -177,11 +190,22 @@ impl Verdict {
 
     /// Whether the snapshot is kept although it is due or broken. The report lists these.
     pub fn is_left(&self) -> bool {
-        use Keep::{BrokenForever, CopyOwed, Held, Newest, OfThisRun, SourceKept, SourceUnreadable, VolumeUnknown};
+        use Keep::{
+            BrokenForever, CopyOwed, Held, Newest, NewestNotFailed, OfThisRun, SourceKept, SourceUnreadable,
+            VolumeUnknown,
+        };
         matches!(
             self,
             Self::Keep(
-                Newest | OfThisRun | CopyOwed | Held(_) | SourceKept | SourceUnreadable | VolumeUnknown | BrokenForever
+                Newest
+                    | NewestNotFailed
+                    | OfThisRun
+                    | CopyOwed
+                    | Held(_)
+                    | SourceKept
+                    | SourceUnreadable
+                    | VolumeUnknown
+                    | BrokenForever
             )
         )
     }
@@ -215,6 +239,9 @@ impl fmt::Display for Verdict {
             Self::Keep(Keep::SourceUnreadable) => write!(f, "kept: its source cannot be read"),
             Self::Keep(Keep::VolumeUnknown) => write!(f, "kept: its volume is not known"),
             Self::Keep(Keep::Newest) => write!(f, "kept: newest completed of a volume that exists"),
+            Self::Keep(Keep::NewestNotFailed) => {
+                write!(f, "kept: newest completed that no drill found bad, of a volume that exists")
+            }
             Self::Keep(Keep::OfThisRun) => write!(f, "kept: made by this run"),
             Self::Keep(Keep::CopyOwed) => write!(f, "kept: a copy of it is owed, or in doubt"),
             Self::Keep(Keep::Held(holder)) => write!(f, "kept: held by {holder}"),
@@ -233,7 +260,7 @@ pub fn verdicts(candidates: &[Candidate], scope: &Scope<'_>) -> Vec<Verdict> {
     candidates
         .iter()
         .enumerate()
-        .map(|(index, candidate)| match judge(candidate, scope, newest.contains(&index)) {
+        .map(|(index, candidate)| match judge(candidate, scope, newest.get(&index)) {
             Ok(expire) => Verdict::Expire(expire),
             Err(keep) => Verdict::Keep(keep),
         })
@@ -258,7 +285,7 @@ pub fn keep_what_is_held(candidates: &[Candidate], verdicts: &mut [Verdict], hol
     }
 }
 
-fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expire, Keep> {
+fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: Option<&Keep>) -> Result<Expire, Keep> {
     let tags = &candidate.tags;
     let is_copy = tags.from_region.is_some();
     ownership(candidate, scope.region, scope.home)?;
@@ -288,8 +315,8 @@ fn judge(candidate: &Candidate, scope: &Scope<'_>, newest: bool) -> Result<Expir
     if candidate.volume.is_none() {
         return Err(Keep::VolumeUnknown);
     }
-    if newest {
-        return Err(Keep::Newest);
+    if let Some(keep) = newest {
+        return Err(keep.clone());
     }
     if scope.run_id.is_some() && candidate.run_id.as_deref() == scope.run_id {
         return Err(Keep::OfThisRun);
@@ -321,14 +348,23 @@ fn origin(candidate: &Candidate) -> Option<&str> {
     }
 }
 
-/// The indices of the `minimum_kept` newest completed snapshots of every volume with a floor.
+/// The indices of the `minimum_kept` newest completed snapshots of every volume with a floor, and of the as many newest
+/// ones that no drill found bad.
 ///
+/// Both: the word of a drill only ever adds protection, so that one that is wrong deletes nothing.
+fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeMap<usize, Keep> {
+    let not_failed = newest_of(candidates, scope, |candidate| !candidate.has_failed());
+    let all = newest_of(candidates, scope, |_| true);
+    let kept = |keep: Keep| move |index| (index, keep.clone());
+    not_failed.into_iter().map(kept(Keep::NewestNotFailed)).chain(all.into_iter().map(kept(Keep::Newest))).collect()
+}
+
 /// A snapshot with `KeepForever` fills a place like any other, so that the tag never removes protection from another.
 /// A copy is begun later than its data. Without `CreatedOn` it may be the newest: it is kept, but fills no place.
-fn newest(candidates: &[Candidate], scope: &Scope<'_>) -> BTreeSet<usize> {
+fn newest_of(candidates: &[Candidate], scope: &Scope<'_>, counts: impl Fn(&Candidate) -> bool) -> BTreeSet<usize> {
     let kept = scope.minimum_kept as usize;
     let (mut by_volume, mut newest) = (BTreeMap::<&VolumeId, Vec<(NaiveDate, usize)>>::new(), BTreeSet::new());
-    for (index, candidate) in candidates.iter().enumerate() {
+    for (index, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| counts(candidate)) {
         let Some(volume) = candidate.volume.as_ref().filter(|v| scope.floor.contains(*v)) else { continue };
         if candidate.state == SnapshotState::Completed && is_backup(candidate, scope.region, scope.home) {
             // A copy is sorted by the day of its data, since an old snapshot may be copied late. A day after the copy's own

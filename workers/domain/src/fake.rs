@@ -4,6 +4,7 @@
 //! [`FakeEc2::complete_all`]. Behaviour that depends on a real service is tested on the local cloud.
 
 mod account;
+mod blocks;
 mod claims;
 mod ec2;
 mod services;
@@ -11,6 +12,7 @@ mod ssm;
 mod values;
 
 pub use account::Account;
+pub use blocks::{BlockFault, FakeBlocks};
 pub use claims::{ClaimFault, FakeClaims, FakeExecutionStates};
 pub use ec2::{FakeEc2, Fault};
 pub use services::{FakeServices, FakeStorage};

@@ -167,7 +167,19 @@ pub struct Snapshot {
     pub state_message: Option<String>,
     /// Bytes of all blocks that were written to its volume, not only of those that it stores; where EC2 tells it.
     pub full_size: Option<u64>,
+    pub stored: StoredAs,
     pub tags: Tags,
+}
+
+/// How a snapshot is stored, as far as EC2 tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredAs {
+    /// GiB of a volume that is made from it.
+    pub gib: Option<u32>,
+    /// The ARN of the key that it is encrypted with.
+    pub kms_key: Option<Box<str>>,
+    /// Whether it is in the archive tier: it can be neither read nor restored there.
+    pub archived: bool,
 }
 
 impl Snapshot {
@@ -212,6 +224,7 @@ mod tests {
             state_message: None,
             completed: None,
             full_size: None,
+            stored: StoredAs::default(),
             tags: Tags::new(),
         }
     }

@@ -7,11 +7,14 @@
 //! [`policy`] (what a tagged instance asks for), [`hooks`] (the scripts that run before and after its snapshots),
 //! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
 //! may be deleted), [`survey`] (what is read to decide that), [`coverage`] and [`schedule`] (how old backups are, and
-//! may be), [`cost`] (what they cost at least), [`restore`] (how they come back), [`claims`] (what is being made at this moment), [`report`] and
-//! [`dead_letters`] (how a run ends), [`drill`] and [`proof`] (which backups are read, and what that proves), [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the
+//! may be), [`cost`] (what they cost at least), [`restore`] (how they come back), [`claims`] (what is being made at this
+//! moment), [`report`] and [`dead_letters`] (how a run ends), [`drill`] and [`proof`] (which backups are read, and what
+//! that proves), [`blocks`] and [`disk`] (what they are made of), [`metrics`] (what CloudWatch counts), [`run`],
+//! [`contract`] and [`message`] (the
 //! JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what happens then), [`ports`] and
 //! [`operations`] (what is needed of AWS).
 
+pub mod blocks;
 pub mod breaker;
 pub mod claims;
 pub mod contract;
@@ -20,6 +23,7 @@ pub mod cost;
 pub mod coverage;
 pub mod creating;
 pub mod dead_letters;
+pub mod disk;
 pub mod drill;
 pub mod earlier_scripts;
 pub mod error;

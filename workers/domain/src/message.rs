@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     contract::{Begun, ExpireTask, HookTask, SnapshotTask, StateError},
     copies::CopyTask,
+    drill::VerifyTask,
     error::{ErrorName, Failure},
     hooks::Script,
     ids::{Region, SnapshotId},
@@ -151,6 +152,17 @@ impl About for ExpireTask {
     fn about(&self) -> Vec<(&'static str, String)> {
         let ids: Vec<_> = self.snapshots.iter().map(|s| s.id.clone()).collect();
         vec![("Region", self.region.to_string()), ("Planned", self.planned.to_string()), ("Snapshot", joined(&ids))]
+    }
+}
+
+impl About for VerifyTask {
+    fn about(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (RUN, self.drill_id.clone()),
+            ("Region", self.region.to_string()),
+            ("Snapshot", self.snapshot.to_string()),
+            ("Volume", self.volume.to_string()),
+        ]
     }
 }
 

@@ -123,6 +123,14 @@ metrics! {
     CopySlotsInUse: Count [BackupRegion],
     /// Requests that EC2 refused because there were too many, each attempt counted.
     Ec2Throttled: Count [Home],
+    /// Backups that a drill has proven.
+    DrillProven: Count [Home],
+    /// Backups that it could not read, or found bad.
+    DrillFailed: Count [Home],
+    /// Backups of which it does not know that: without a record, gone, or left out.
+    DrillUnproven: Count [Home],
+    /// Blocks that it has read.
+    DrillBlocks: Count [Home],
 }
 
 /// When something was measured, and of what.

@@ -13,6 +13,8 @@ pub enum Outcome {
     Done(Value),
     /// Not done yet. Try again after this many seconds; that does not count as a delivery.
     Later(u32),
+    /// A part is done. Go on with the changed task after this many seconds; that does not count as a delivery.
+    Onward(Value, u32),
     /// A transient fault, or a lost answer. Try again, a limited number of times.
     Retry(Failure),
     /// The task can never succeed.

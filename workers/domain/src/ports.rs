@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    blocks::{Block, BlockError, BlockPage, ListedBlock, PageStart},
     earlier_scripts,
     error::{Ec2Error, Failure, SsmError},
     expiry::Holders,
@@ -156,6 +157,26 @@ pub trait Ec2 {
     async fn set_tags(&self, region: &Region, snapshots: &[SnapshotId], tags: &Tags) -> Result<(), Ec2Error>;
 }
 
+/// The blocks of snapshots, in every region, read without a volume.
+pub trait SnapshotBlocks {
+    /// A page of the list of the blocks that were written; `most` of them, 100 to 10,000.
+    async fn list_blocks(
+        &self,
+        region: &Region,
+        snapshot: &SnapshotId,
+        start: PageStart<'_>,
+        most: u32,
+    ) -> Result<BlockPage, BlockError>;
+
+    /// Reads a block. Whether it is what its checksum says is for the caller to see.
+    async fn read_block(
+        &self,
+        region: &Region,
+        snapshot: &SnapshotId,
+        block: &ListedBlock,
+    ) -> Result<Block, BlockError>;
+}
+
 /// One `SendCommand`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
@@ -299,11 +320,13 @@ pub enum WorkQueue {
     Expire,
     /// Of `HookTask`.
     Hook,
+    /// Of `VerifyTask`.
+    Verify,
 }
 
 impl WorkQueue {
     /// Every work queue.
-    pub const ALL: [Self; 5] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire, Self::Hook];
+    pub const ALL: [Self; 6] = [Self::Snapshot, Self::Wait, Self::Copy, Self::Expire, Self::Hook, Self::Verify];
 }
 
 /// A message in a dead-letter queue.

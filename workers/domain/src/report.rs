@@ -21,7 +21,9 @@ mod timeline;
 pub use changes::{ChangedVolume, Changes, Listed, ListedInstance, ListedVolume, Moves, Since, moves};
 pub use copies::{CopiesReport, Destination};
 pub use expiries::{ExpiryReport, RegionSweep, Swept};
-pub use failures::{COPIES, EXPIRIES, Failed, HOOKED, Reason, ReportedFailure, SNAPSHOTS, reported_failures};
+pub use failures::{
+    COPIES, EXPIRIES, Failed, HOOKED, Reason, ReportedFailure, SNAPSHOTS, VERIFICATIONS, reported_failures,
+};
 pub use latest::{Before, LATEST, LastKnown, LastReport, Latest, ListIn, Pointed, VERSION};
 pub use names::Names;
 pub use notification::{Notice, NotifyOn, NotifyOnProblem};

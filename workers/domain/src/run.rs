@@ -87,7 +87,7 @@ impl AllowMassExpire {
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(15);
 
 /// The form of a run's id.
-const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
+pub(crate) const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
 
 /// The fields of an input, for the messages.
 const FIELDS: &str = "scheduledTime, phases, dryRun, allowMassExpire";
@@ -167,7 +167,7 @@ impl Run {
 }
 
 /// Reads a time as people write it, or a run's id. Cut to whole seconds, as in the id.
-fn scheduled_time(text: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn scheduled_time(text: &str) -> Option<DateTime<Utc>> {
     text.parse::<DateTime<Utc>>().ok().or_else(|| read_run_id(text))?.with_nanosecond(0)
 }
 

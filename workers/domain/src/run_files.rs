@@ -73,7 +73,16 @@ pub async fn write_lines<T: Serialize>(
     name: &str,
     values: impl IntoIterator<Item = T>,
 ) -> Result<Manifest, Failure> {
-    let (key, mut body, mut count) = (run.key(name), String::new(), 0);
+    write_lines_at(storage, run.key(name), values).await
+}
+
+/// The same, with its key.
+pub async fn write_lines_at<T: Serialize>(
+    storage: &impl Storage,
+    key: String,
+    values: impl IntoIterator<Item = T>,
+) -> Result<Manifest, Failure> {
+    let (mut body, mut count) = (String::new(), 0);
     for value in values {
         body.push_str(&serde_json::to_string(&value).map_err(|e| failed(&key, e))?);
         body.push('\n');
@@ -107,11 +116,26 @@ async fn lines_at<T: DeserializeOwned>(storage: &impl Storage, key: &str) -> Res
     lines.map(|line| serde_json::from_str(line).map_err(|e| failed(key, e))).collect()
 }
 
+/// Writes a value as JSON.
+pub async fn write_json(storage: &impl Storage, key: &str, value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string(value).map_err(|e| failed(key, e))?;
+    storage.write(key, json).await
+}
+
+/// Reads a value that was written as JSON; `None` if there is no such file.
+pub async fn read_json<T: DeserializeOwned>(storage: &impl Storage, key: &str) -> Result<Option<T>, Failure> {
+    let body = storage.read(key).await?;
+    body.map(|body| serde_json::from_str(&body).map_err(|e| failed(key, e))).transpose()
+}
+
+/// The same of a file that has to be there.
+pub async fn read_needed<T: DeserializeOwned>(storage: &impl Storage, key: &str) -> Result<T, Failure> {
+    read_json(storage, key).await?.ok_or_else(|| failed(key, "there is no such file"))
+}
+
 /// Writes the fleet as [`FLEET`] or [`FLEET_AGAIN`].
 pub async fn write_fleet(storage: &impl Storage, run: &Run, name: &str, fleet: &Fleet) -> Result<(), Failure> {
-    let key = run.key(name);
-    let json = serde_json::to_string(fleet).map_err(|e| failed(&key, e))?;
-    storage.write(&key, json).await
+    write_json(storage, &run.key(name), fleet).await
 }
 
 /// Reads the fleet from the first of these files that exists.
@@ -119,9 +143,8 @@ pub async fn write_fleet(storage: &impl Storage, run: &Run, name: &str, fleet: &
 /// If there is none, it is an error: an empty fleet would mean that all volumes are gone.
 pub async fn read_fleet(storage: &impl Storage, run: &Run, names: &[&str]) -> Result<Fleet, Failure> {
     for name in names {
-        let key = run.key(name);
-        if let Some(body) = storage.read(&key).await? {
-            return serde_json::from_str(&body).map_err(|e| failed(&key, e));
+        if let Some(fleet) = read_json(storage, &run.key(name)).await? {
+            return Ok(fleet);
         }
     }
     Err(failed(&run.key(names.last().unwrap_or(&FLEET)), "there is no such file"))

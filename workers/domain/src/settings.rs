@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    drill::parameters::{Parameters, Sample},
     hooks::{HookDocuments, documents},
     ids::Region,
+    proof::Level,
     retention::RetentionDays,
 };
 
@@ -24,14 +26,16 @@ pub struct Settings {
     pub run_hours: u32,
     /// `MinimumKept`: completed snapshots per volume and region that are never deleted; 0 to 1,000.
     pub minimum_kept: u32,
-    /// `MaxDaysUnverified`: days that a volume's backups may go without being read by a drill; 0 to 3,650, 0 is off.
-    pub max_days_unverified: u32,
-    /// `DrillState`: whether drills are on.
-    pub drills_are_on: bool,
     /// `MaxExpirePercent`: the share of a region's backups that may go at once; 1 to 100.
     pub max_expire_percent: u32,
     /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
     pub copy_lookback_days: u32,
+    /// `MaxDaysUnverified`: days that a volume's backups may go without being read by a drill; 0 to 3,650, 0 is off.
+    pub max_days_unverified: u32,
+    /// `DrillState`: whether drills are on.
+    pub drills_are_on: bool,
+    /// The parameters of drills.
+    pub drill: Parameters,
     /// `ExpireRegions`: the regions to sweep. Empty: all enabled regions.
     pub expire_regions: Vec<Region>,
     /// `DestinationKmsKeys`: the key that all copies to a region are encrypted with.
@@ -72,10 +76,16 @@ impl Settings {
             retry_seconds: number("RETRY_SECONDS", 60, 1..=900)?,
             run_hours: number("RUN_HOURS", 20, 1..=30)?,
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
-            max_days_unverified: number("MAX_DAYS_UNVERIFIED", 30, 0..=3650)?,
-            drills_are_on: state("DRILL_STATE", get("DRILL_STATE"))?,
             max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
+            max_days_unverified: number("MAX_DAYS_UNVERIFIED", 30, 0..=3650)?,
+            drills_are_on: state("DRILL_STATE", get("DRILL_STATE"))?,
+            drill: Parameters {
+                level: word("DRILL_LEVEL", get("DRILL_LEVEL"), Level::Probe, "list, probe, copy or dump")?,
+                sample: word("DRILL_SAMPLE", get("DRILL_SAMPLE"), Sample::Newest, "newest, random or all")?,
+                max_blocks: number("DRILL_MAX_BLOCKS", 1_000_000, 1_000..=1_000_000_000)?.into(),
+                max_dump_gib: number("DRILL_MAX_DUMP_GIB", 10, 1..=1000)?,
+            },
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
             destination_kms_keys: keys(&get("DESTINATION_KMS_KEYS").unwrap_or_default())?,
             hook_documents: hook_documents(
@@ -84,6 +94,25 @@ impl Settings {
             )?,
         })
     }
+}
+
+/// Whether something is on; it is off where nothing says so.
+fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
+    match value.as_deref() {
+        Some("ENABLED") => Ok(true),
+        Some("DISABLED") | None => Ok(false),
+        Some(other) => Err(SettingsProblem { name, value: other.into(), allowed: "ENABLED or DISABLED".into() }),
+    }
+}
+
+fn word<T: std::str::FromStr>(
+    name: &'static str,
+    value: Option<String>,
+    default: T,
+    allowed: &str,
+) -> Result<T, SettingsProblem> {
+    let Some(value) = value else { return Ok(default) };
+    value.parse().map_err(|_| SettingsProblem { name, value, allowed: allowed.into() })
 }
 
 fn regions(list: &str) -> Result<Vec<Region>, SettingsProblem> {
@@ -124,16 +153,6 @@ fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {
         .collect()
 }
 
-/// Whether something is on; it is off where nothing says so.
-fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
-    match value {
-        None => Ok(false),
-        Some(value) if value == "ENABLED" => Ok(true),
-        Some(value) if value == "DISABLED" => Ok(false),
-        Some(value) => Err(SettingsProblem { name, value, allowed: "ENABLED or DISABLED".into() }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +179,28 @@ mod tests {
     }
 
     #[test]
+    fn drills_are_on_only_where_it_is_said() {
+        assert!(with("DRILL_STATE", "ENABLED").unwrap().drills_are_on);
+        assert!(!with("DRILL_STATE", "DISABLED").unwrap().drills_are_on);
+        let error = with("DRILL_STATE", "on").unwrap_err().to_string();
+        assert_eq!(error, "DRILL_STATE=\"on\": allowed is ENABLED or DISABLED");
+    }
+
+    #[test]
+    fn a_word_of_the_drills_that_is_none_is_named_with_the_words() {
+        assert_eq!(with("DRILL_LEVEL", "copy").unwrap().drill.level, Level::Copy);
+        assert_eq!(with("DRILL_SAMPLE", "all").unwrap().drill.sample, Sample::All);
+        for (name, value, allowed) in [
+            ("DRILL_LEVEL", "all", "list, probe, copy or dump"),
+            ("DRILL_SAMPLE", "probe", "newest, random or all"),
+            ("DRILL_MAX_BLOCKS", "0", "from 1000 to"),
+        ] {
+            let error = with(name, value).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value) && error.contains(allowed), "{error}");
+        }
+    }
+
+    #[test]
     fn a_key_belongs_to_its_region() {
         let arn = "arn:aws:kms:us-east-1:111122223333:key/abc";
         let good = with("DESTINATION_KMS_KEYS", "us-east-1=arn:aws:kms:us-east-1:111122223333:key/abc, ").unwrap();
@@ -167,13 +208,5 @@ mod tests {
         for bad in ["us-east-1", "us-east-1=abc", "eu-west-1=arn:aws:kms:us-east-1:111122223333:key/abc"] {
             assert!(with("DESTINATION_KMS_KEYS", bad).unwrap_err().to_string().contains("region=key-arn"), "{bad}");
         }
-    }
-
-    #[test]
-    fn drills_are_on_only_where_it_is_said() {
-        assert!(with("DRILL_STATE", "ENABLED").unwrap().drills_are_on);
-        assert!(!with("DRILL_STATE", "DISABLED").unwrap().drills_are_on);
-        let error = with("DRILL_STATE", "on").unwrap_err().to_string();
-        assert_eq!(error, "DRILL_STATE=\"on\": allowed is ENABLED or DISABLED");
     }
 }

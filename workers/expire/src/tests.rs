@@ -151,6 +151,21 @@ async fn the_last_backup_of_a_volume_that_exists_stays_whatever_was_planned() {
 }
 
 #[tokio::test]
+async fn what_a_drill_found_bad_since_it_was_planned_lets_no_good_one_go() {
+    let ec2 = account();
+    ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);
+    let ids = due(&ec2, 2);
+    ec2.now.set("2026-11-22T04:00:00Z".parse().unwrap());
+    let own = [("CreatedOn", "2026-11-22"), ("DeleteOn", "2026-11-29"), ("Type", "Automated")];
+    let newer = ec2.add_snapshot(&home(), Some(&"vol-1".parse().unwrap()), Completed, tags(own));
+    tag(&ec2, &newer, "VerifiedOn", "2026-11-22");
+    tag(&ec2, &newer, "VerifiedAs", "failed");
+    let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
+    assert_eq!((done.deleted, done.kept.len()), (ids[..1].to_vec(), 1));
+    assert_eq!(done.kept[&ids[1]], "kept: newest completed that no drill found bad, of a volume that exists");
+}
+
+#[tokio::test]
 async fn a_newer_backup_outside_of_the_batch_lets_the_batch_go() {
     let ec2 = account();
     ec2.add_instance("i-1", &[("Backup", "Yes")], &["vol-1"]);

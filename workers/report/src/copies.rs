@@ -104,7 +104,7 @@ async fn look_at_destination<E: Ec2, S: Storage, C>(
         }
     }
     let completed = destination.completed(made);
-    observed.note_unfinished(region, &there);
+    observed.note_snapshots(region, &there);
     observed.owed.insert(region.clone(), owed);
     Ok(completed)
 }

@@ -10,10 +10,13 @@
 //! `latest.json`, which points at the last report of a full run, says what is different from it.
 //! It deletes settled dead letters, so that their queue's alarm can report the next one.
 //!
+//! A drill has a report of its own: [`drill::handle`].
+//!
 //! If the state has no result for a region of the run, that is a problem, never a success.
 
 mod context;
 mod copies;
+pub mod drill;
 mod expiries;
 mod latest;
 mod letters;
@@ -104,7 +107,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     observed.living = LiveInstances::of(&fleet.instances);
     observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
-    observed.note_unfinished(home, &sources);
+    observed.note_snapshots(home, &sources);
     let known = Known { event, fleet: &fleet, names: &Names::of_fleet(&fleet), sources: &sources, failed: &failed };
 
     let mut seen = Seen { newest: NewestBackups::new((*home).clone()), unreadable: BTreeSet::new() };

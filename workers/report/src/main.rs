@@ -1,9 +1,10 @@
 use aws::{Aws, StartError, direct};
 use domain::{
+    contract::ToReport,
     error::Failure,
     ports::{DeadLetter, DeadLetters, Executions, MapRun, Notifications, StateTime, WorkQueue},
 };
-use report::{Context, handle};
+use report::{Context, drill, handle};
 
 /// One type for Step Functions, the topic and the dead-letter queues.
 struct Services(aws::StepFunctions, aws::Topic, aws::DeadLetterQueues);
@@ -45,7 +46,11 @@ async fn main() -> Result<(), StartError> {
     let (storage, services) = (&aws.bucket()?, &Services(aws.executions(), aws.topic()?, aws.dead_letters()?));
     let Aws { ec2, settings, home, .. } = &aws;
     direct(&aws, async |event, now| {
-        handle(event, &Context { ec2, storage, services, settings, schedule, notify_on, home, now }).await
+        let context = Context { ec2, storage, services, settings, schedule, notify_on, home, now };
+        match event {
+            ToReport::Run(event) => handle(*event, &context).await,
+            ToReport::Drill(event) => drill::handle(*event, &context).await,
+        }
     })
     .await
 }

@@ -73,6 +73,12 @@ pub(crate) fn print(summary: &Summary, measured: Option<&Measured>) {
     }
 }
 
+/// Prints one line of metrics.
+#[allow(clippy::print_stdout)] // CloudWatch reads metrics from lines of exactly this form.
+pub(crate) fn print_line(measurement: &Measurement<'_>, values: &[(Metric, f64)]) {
+    println!("{}", line(measurement, values));
+}
+
 /// The run's metrics: a line for the run, and one for each region that holds backups.
 ///
 /// What is not known is not printed: neither what belongs to a phase that was not run, nor an age that could not be read.
@@ -117,11 +123,11 @@ fn of_run(summary: &Summary, measured: Option<&Measured>) -> Vec<(Metric, f64)> 
         ]);
     }
     if phases.expire {
-        let floor = Verdict::Keep(Keep::Newest).to_string();
+        let floor = [Keep::Newest, Keep::NewestNotFailed].map(|keep| Verdict::Keep(keep).to_string());
         let kept = summary.expiries.iter().flat_map(|end| &end.kept);
         counted.extend([
             (SnapshotsExpired, summary.expiries.iter().map(|end| end.deleted.len()).sum()),
-            (SnapshotsKeptByFloor, kept.filter(|kept| kept.verdict == floor).count()),
+            (SnapshotsKeptByFloor, kept.filter(|kept| floor.contains(&kept.verdict)).count()),
         ]);
     }
     if summary.is_full_backup() {

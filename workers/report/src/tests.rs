@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod copies;
+mod drill;
 mod expiries;
 mod history;
 mod measures;

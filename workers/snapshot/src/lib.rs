@@ -86,7 +86,9 @@ async fn is_delivered_twice<E, C: Claims>(context: &Context<'_, E, C>, task: &Sn
 fn at_once(outcome: Outcome) -> Outcome {
     let not_now = |why: &dyn std::fmt::Display| Outcome::Declined(Failure::new(ErrorName::SnapshotNotNow, why));
     match outcome {
-        Outcome::Later(_) => not_now(&"EC2 could not begin the snapshots at once, and a frozen instance does not wait"),
+        Outcome::Later(_) | Outcome::Onward(..) => {
+            not_now(&"EC2 could not begin the snapshots at once, and a frozen instance does not wait")
+        }
         Outcome::Retry(failure) => not_now(&failure),
         Outcome::Fail(failure) | Outcome::Declined(failure) => Outcome::Declined(failure),
         Outcome::Done(result) => Outcome::Done(result),

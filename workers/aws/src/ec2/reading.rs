@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types;
 use chrono::{DateTime, Utc};
-use domain::fleet::{Attachment, Instance, InstanceAs, Snapshot, SnapshotState, Tags, Volume};
+use domain::fleet::{Attachment, Instance, InstanceAs, Snapshot, SnapshotState, StoredAs, Tags, Volume};
 
 pub(crate) fn read_tags(list: &[types::Tag]) -> Tags {
     list.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
@@ -28,6 +28,11 @@ pub(crate) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
         description: snapshot.description().unwrap_or_default().to_owned(),
         state_message: snapshot.state_message().map(str::to_owned),
         full_size: snapshot.full_snapshot_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok()),
+        stored: StoredAs {
+            gib: snapshot.volume_size().and_then(|gib| u32::try_from(gib).ok()),
+            kms_key: snapshot.kms_key_id().map(Into::into),
+            archived: snapshot.storage_tier() == Some(&types::StorageTier::Archive),
+        },
         tags: read_tags(snapshot.tags()),
     })
 }

@@ -39,6 +39,7 @@ fn snapshot(id: &str, state: SnapshotState) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: Tags::new(),
     }
 }

@@ -33,6 +33,7 @@ fn source(id: &str, volume: &str, ago: u64) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }
@@ -476,6 +477,7 @@ fn of_two_snapshots_of_a_volume_in_one_run_the_older_one_counts() {
             state_message: None,
             completed: None,
             full_size: None,
+            stored: Default::default(),
             tags: tags::tags([("Type", "Automated"), ("BackupRun", run_id)]),
         }
     };

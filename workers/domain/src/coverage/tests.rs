@@ -33,6 +33,7 @@ fn snapshot(id: &str, volume: &str, started: &str, more: &[(&str, &str)]) -> Sna
         state_message: None,
         completed: None,
         full_size: Some(1 << 30),
+        stored: Default::default(),
         tags: own,
     }
 }

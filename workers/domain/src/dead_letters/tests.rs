@@ -22,6 +22,7 @@ fn snapshot(name: &str, state: SnapshotState, own: Tags) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }
@@ -106,7 +107,7 @@ fn a_wait_is_settled_when_nothing_of_it_is_unfinished() {
         snapshot("snap-c", SnapshotState::Pending, Tags::new()),
         snapshot("snap-f", SnapshotState::Error, tags([("KeepForever", "")])),
     ];
-    observed.note_unfinished(&region("us-east-1"), &held);
+    observed.note_snapshots(&region("us-east-1"), &held);
     for (place, ids, settled) in [
         ("us-east-1", vec!["snap-f"], true), // In error with `KeepForever`: reported, and never deleted.
         ("us-east-1", vec!["snap-a", "snap-9"], true),
@@ -143,7 +144,7 @@ fn a_snapshot_is_settled_by_a_later_run_and_an_expiry_by_a_later_day() {
 #[test]
 fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
     let mut observed = observed();
-    observed.note_unfinished(&region("us-east-1"), &[]);
+    observed.note_snapshots(&region("us-east-1"), &[]);
     let task = json!({"region": "us-east-1", "snapshots": ["snap-a"], "started": "2026-11-22T03:00:00Z"});
     let wait = letter(WorkQueue::Wait, &task);
     assert!(observed.is_settled(&wait));

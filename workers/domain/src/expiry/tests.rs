@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fake::{in_state, region, with, without};
+use crate::proof::Level;
 use crate::tags::tags;
 
 pub(crate) const HOME: &str = "eu-west-1";
@@ -25,6 +26,7 @@ pub(crate) fn snapshot(id: &str, ago: i64) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }
@@ -141,6 +143,28 @@ fn the_newest_of_a_living_volume_stays_in_every_region() {
     assert_eq!(expiring(&[late, copy("snap-b", 8)], "us-east-1", &["vol-1"]), ["snap-a"], "by the day of the data");
     let others = [with(copy("snap-a", 3), "BackupFromRegion", "eu-west-2"), copy("snap-b", 8)];
     assert!(expiring(&others, "us-east-1", &["vol-1"]).is_empty(), "another stack's takes nobody's place");
+}
+
+fn failed(snapshot: Snapshot) -> Snapshot {
+    with(with(snapshot, "VerifiedOn", "2026-11-22"), "VerifiedAs", "failed")
+}
+
+#[test]
+fn a_corrupt_newest_one_does_not_let_the_last_good_one_go() {
+    let here =
+        [failed(snapshot("snap-1", 5)), failed(snapshot("snap-2", 6)), snapshot("snap-3", 7), snapshot("snap-4", 8)];
+    let verdicts: Vec<_> = judged(&here, HOME, &["vol-1"], None).iter().map(ToString::to_string).collect();
+    assert_eq!(verdicts[0], "kept: newest completed of a volume that exists", "a drill may be wrong");
+    assert_eq!(verdicts[1], "expired: due since 2026-11-21");
+    assert_eq!(verdicts[2], "kept: newest completed that no drill found bad, of a volume that exists");
+    assert_eq!(verdicts[3], "expired: due since 2026-11-21");
+    assert_eq!(expiring(&here, HOME, &[]).len(), 4, "the volume is gone");
+    let there = [failed(copy("snap-a", 5)), with(copy("snap-b", 7), "SourceSnapshotId", "snap-4")];
+    assert!(expiring(&there, "us-east-1", &["vol-1"]).is_empty(), "copies alike");
+    let all_bad = here.map(failed);
+    assert_eq!(expiring(&all_bad, HOME, &["vol-1"]), ["snap-2", "snap-3", "snap-4"], "as if nobody had read them");
+    let surplus = [failed(copy("snap-a", 5)), copy("snap-b", 5), with(copy("snap-c", 7), "SourceSnapshotId", "snap-4")];
+    assert_eq!(expiring(&surplus, "us-east-1", &["vol-1"]), ["snap-c"], "the other one of the same backup is good");
 }
 
 #[test]
@@ -295,8 +319,8 @@ fn data_day(candidate: &Candidate) -> Option<NaiveDate> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let one =
-        (0u8..6, 0i64..6, -3i64..6, 0u8..8, 0usize..5, 0u8..8).prop_map(|(volume, ago, due, state, from, odd)| {
+    let one = (0u8..6, 0i64..6, -3i64..6, 0u8..8, 0usize..5, 0u8..8, 0u8..4).prop_map(
+        |(volume, ago, due, state, from, odd, proof)| {
             let from_region = [None, None, Some(HOME), Some(HOME), Some("eu-west-2")][from];
             let states = [SnapshotState::Pending, SnapshotState::Error, SnapshotState::Other];
             Candidate {
@@ -317,8 +341,11 @@ fn case() -> impl Strategy<Value = Case> {
                 run_id: (odd > 5).then(|| "r1".into()),
                 description: (odd == 4).then(|| WEB.into()),
                 full_size: None,
+                proof: [None, None, Some(None), Some(Some(Level::Probe))][usize::from(proof)]
+                    .map(|level| Proof { on: day(0), level }),
             }
-        });
+        },
+    );
     let kept_sources = prop_oneof![
         1 => Just(None),
         1 => Just(Some(kept(&[with(snapshot("snap-5", 3), "KeepForever", "")]))),
@@ -355,11 +382,40 @@ proptest! {
 
     #[test]
     fn a_living_volume_keeps_as_many_backups_as_it_must(case in case()) {
-        prop_assert!(case.minimum_kept > 0 || !case.verdicts().contains(&Verdict::Keep(Keep::Newest)));
+        let newest = [Keep::Newest, Keep::NewestNotFailed].map(Verdict::Keep);
+        prop_assert!(case.minimum_kept > 0 || !case.verdicts().iter().any(|v| newest.contains(v)));
         for volume in &case.living {
             let left = case.backups(volume).filter(|(_, verdict)| !verdict.expires()).count();
             prop_assert!(left >= case.backups(volume).count().min(case.minimum_kept as usize));
         }
+    }
+
+    #[test]
+    fn a_living_volume_keeps_as_many_that_no_drill_found_bad(case in case()) {
+        for volume in &case.living {
+            let good = || case.backups(volume).filter(|(c, _)| !c.has_failed());
+            let left = good().filter(|(_, verdict)| !verdict.expires()).count();
+            prop_assert!(left >= good().count().min(case.minimum_kept as usize));
+        }
+    }
+
+    #[test]
+    fn what_a_drill_found_never_expires_anything(case in case()) {
+        let mut unread = case.clone();
+        unread.candidates.iter_mut().for_each(|c| c.proof = None);
+        for (before, after) in unread.verdicts().into_iter().zip(case.verdicts()) {
+            prop_assert!(before.expires() || !after.expires());
+        }
+    }
+
+    #[test]
+    fn where_all_have_failed_no_more_and_no_less_goes_than_if_nobody_had_read_them(case in case()) {
+        let marked = |proof| {
+            let mut other = case.clone();
+            other.candidates.iter_mut().for_each(|c| c.proof = proof);
+            other.verdicts()
+        };
+        prop_assert_eq!(marked(Some(Proof { on: day(0), level: None })), marked(None));
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl FakeEc2 {
             state_message: None,
             completed: None,
             full_size: None,
+            stored: Default::default(),
             tags: own,
         });
         id

@@ -21,6 +21,7 @@ fn source(own: Tags) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: own,
     }
 }
@@ -59,6 +60,20 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
         assert_eq!(copied.get(key).map(String::as_str), Some(value), "{key}");
     }
     assert!(!copied.keys().any(|k| k.starts_with("aws:") || k.starts_with("Devices") || k == "BackupCrossRegion"));
+}
+
+#[test]
+fn a_copy_never_inherits_what_a_drill_found_of_its_source() {
+    let (home, created) = ("eu-west-1".parse().unwrap(), day("2026-11-22"));
+    for found in ["failed", "probe", "a word of later"] {
+        let own = tags([("VerifiedOn", "2026-11-22"), ("VerifiedAs", found), ("CostCenter", "7")]);
+        let CopyLabels { tags: copied, dropped } = copy_labels(&source(own), &home, "run", created, created);
+        assert!(
+            copied.contains_key("CostCenter") && !copied.keys().any(|key| key.starts_with("Verified")),
+            "{copied:?}"
+        );
+        assert!(dropped.is_empty(), "no room was missing");
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn backup(id: &str, volume: &str, day: u32, state: SnapshotState, more: &[(&str,
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: tags(own.into_iter().chain(more.iter().copied())),
     }
 }

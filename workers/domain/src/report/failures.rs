@@ -23,6 +23,9 @@ pub const COPIES: &str = "Copies";
 /// The label of the Maps over the batches of a region.
 pub const EXPIRIES: &str = "Expiries";
 
+/// The label of the Maps over the backups that a drill reads in a region.
+pub const VERIFICATIONS: &str = "Verifications";
+
 /// Why a task failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {

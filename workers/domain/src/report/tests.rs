@@ -116,6 +116,7 @@ fn snapshot(id: &str, volume: &str, state: SnapshotState) -> Snapshot {
         state_message: None,
         completed: None,
         full_size: None,
+        stored: Default::default(),
         tags: tags(own),
     }
 }

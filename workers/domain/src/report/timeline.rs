@@ -208,6 +208,7 @@ mod tests {
             description: String::new(),
             state_message: None,
             full_size: None,
+            stored: Default::default(),
             tags: Tags::new(),
         }
     }

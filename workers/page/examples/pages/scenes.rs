@@ -187,6 +187,7 @@ fn taken(begun: DateTime<Utc>, seconds: i64) -> Snapshot {
         description: String::new(),
         state_message: None,
         full_size: None,
+        stored: Default::default(),
         tags: Tags::new(),
     }
 }

@@ -60,6 +60,7 @@ fn add_set(fake: &FakeRestoring, day: u32) {
                 completed: None,
                 description: String::new(),
                 state_message: None,
+                stored: Default::default(),
                 full_size: Some(6 << 30),
                 tags: own,
             },

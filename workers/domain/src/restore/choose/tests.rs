@@ -18,6 +18,7 @@ fn stored(id: &str, volume: &str, minute: u32, more: &[(&str, &str)]) -> Stored 
             completed: None,
             description: String::new(),
             state_message: None,
+            stored: Default::default(),
             full_size: None,
             tags: own,
         },

@@ -42,6 +42,7 @@ fn stored(id: &str, volume: &str, gib: u32) -> Stored {
             completed: None,
             description: String::new(),
             state_message: None,
+            stored: Default::default(),
             full_size: Some(50 << 30),
             tags: own,
         },

@@ -1,0 +1,192 @@
+//! What is on the volume: partition tables and file systems, in words.
+
+use domain::{
+    disk::{
+        FileSystem, GPT_HEADER_BYTES, Gpt, GptProblem, Kind, MbrEntry, Partition, SECTOR, WINDOW, extended, gpt_header,
+        gpt_partitions, mbr, recognise,
+    },
+    drill::{Cursor, MAX_PARTITIONS, VerifyTask},
+    ports::SnapshotBlocks,
+};
+
+use crate::{Stop, reader::Reader};
+
+/// A file system, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// `None`: it fills the volume.
+    pub(crate) partition: Option<Partition>,
+    pub(crate) found: FileSystem,
+}
+
+impl Place {
+    /// In bytes of the volume.
+    pub(crate) fn start(&self) -> u64 {
+        self.partition.map_or(0, |partition| partition.start)
+    }
+
+    /// Whether it may hold a file that cannot be read.
+    pub(crate) fn may_hide_files(&self) -> bool {
+        self.found.kind.may_hold_files() && !self.partition.is_some_and(|partition| partition.is_for_boot)
+    }
+
+    fn words(&self) -> String {
+        match self.partition {
+            Some(partition) => format!("partition {}: {}", partition.number, self.found),
+            None => self.found.to_string(),
+        }
+    }
+}
+
+/// What is on the volume.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// The partition table, in words.
+    pub(crate) table: Option<String>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Looks for partition tables and file systems, and takes note of what is there.
+pub(crate) async fn look(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    task: &VerifyTask,
+    cursor: &mut Cursor,
+) -> Result<(), Stop> {
+    let layout = read(reader, u64::from(task.volume_gib) << 30).await?;
+    let mut notes = layout.notes;
+    for place in &layout.places {
+        notes.extend(place.found.errors.clone());
+        if place.found.kind == Kind::Unrecognised {
+            notes.push(place.words());
+        }
+    }
+    cursor.notes.extend(notes);
+    cursor.found = Some(layout.table.into_iter().chain(layout.places.iter().map(Place::words)).collect());
+    Ok(())
+}
+
+/// Reads the layout of a volume of this many bytes.
+pub(crate) async fn read(reader: &mut Reader<'_, impl SnapshotBlocks>, volume: u64) -> Result<Layout, Stop> {
+    let mut layout = Layout::default();
+    let window = reader.bytes(0, WINDOW).await?;
+    let entries = mbr(&window[..512]);
+    let whole = recognise(&window);
+    let is_protective = entries.is_some_and(|entries| entries.iter().flatten().any(MbrEntry::is_protective));
+    let primary = gpt_header(&window[512..1024]);
+    if is_protective || primary.is_ok() {
+        if !is_protective {
+            layout.notes.push("its GPT has no protective MBR".into());
+        }
+        let partitions = gpt(reader, primary, volume, &mut layout).await?;
+        layout.table = Some(format!("GPT with {}", counted(partitions.len())));
+        places(reader, partitions, volume, &mut layout).await?;
+        return Ok(layout);
+    }
+    // Their first sectors are signed as an MBR is, or have nothing where its entries are.
+    let is_boot_sector = matches!(whole.kind, Kind::Fat | Kind::ExFat | Kind::Ntfs | Kind::Xfs | Kind::Luks);
+    match entries {
+        Some(entries) if !is_boot_sector => {
+            let partitions = with_logical(reader, entries, volume, &mut layout).await?;
+            layout.table = Some(format!("MBR with {}", counted(partitions.len())));
+            places(reader, partitions, volume, &mut layout).await?;
+        }
+        _ => layout.places.push(Place { partition: None, found: whole }),
+    }
+    Ok(layout)
+}
+
+fn counted(partitions: usize) -> String {
+    if partitions == 1 { "1 partition".into() } else { format!("{partitions} partitions") }
+}
+
+/// The partitions of the GPT at the beginning, or else of its copy at the end.
+async fn gpt(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    primary: Result<Gpt, GptProblem>,
+    volume: u64,
+    layout: &mut Layout,
+) -> Result<Vec<Partition>, Stop> {
+    for (name, header) in [("GPT", Some(primary)), ("second GPT", None)] {
+        let header = match header {
+            Some(header) => header,
+            None => gpt_header(&reader.bytes(volume.saturating_sub(SECTOR), GPT_HEADER_BYTES).await?),
+        };
+        let partitions = match header {
+            Ok(header) => gpt_partitions(&header, &reader.bytes(header.entries_at, header.entries_bytes).await?),
+            Err(problem) => Err(problem),
+        };
+        match partitions {
+            Ok(partitions) => return Ok(partitions),
+            Err(problem) => layout.notes.push(format!("its {name} {problem}")),
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The partitions of an MBR, the logical ones included.
+async fn with_logical(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    entries: [Option<MbrEntry>; 4],
+    volume: u64,
+    layout: &mut Layout,
+) -> Result<Vec<Partition>, Stop> {
+    let partition = |number, start: u64, entry: &MbrEntry| Partition {
+        number,
+        start: start.saturating_mul(SECTOR),
+        length: entry.sectors.saturating_mul(SECTOR),
+        is_for_boot: entry.kind == 0xef,
+    };
+    let (mut partitions, mut logical) = (Vec::new(), Vec::new());
+    for (number, entry) in (1..).zip(entries) {
+        let Some(entry) = entry else { continue };
+        if !entry.is_extended() {
+            partitions.push(partition(number, entry.start, &entry));
+            continue;
+        }
+        let mut at = entry.start;
+        // Its length is limited, for the case that it goes round in a circle.
+        while logical.len() <= MAX_PARTITIONS {
+            if at.saturating_mul(SECTOR) >= volume {
+                layout.notes.push("its logical partitions lead out of the volume".into());
+                break;
+            }
+            let sector = reader.bytes(at * SECTOR, SECTOR as usize).await?;
+            let Some((found, next)) = extended(&sector) else { break };
+            #[allow(clippy::cast_possible_truncation)] // MAX_PARTITIONS at most.
+            let number = 5 + logical.len() as u32;
+            logical.extend(found.map(|found| partition(number, at.saturating_add(found.start), &found)));
+            match next {
+                Some(next) => at = entry.start.saturating_add(next),
+                None => break,
+            }
+        }
+    }
+    partitions.extend(logical);
+    Ok(partitions)
+}
+
+/// What fills each partition.
+async fn places(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    partitions: Vec<Partition>,
+    volume: u64,
+    layout: &mut Layout,
+) -> Result<(), Stop> {
+    if partitions.len() > MAX_PARTITIONS {
+        layout.notes.push(format!("only the first {MAX_PARTITIONS} partitions were looked into"));
+    }
+    for partition in partitions.into_iter().take(MAX_PARTITIONS) {
+        if partition.start.saturating_add(partition.length) > volume {
+            layout.notes.push(format!("partition {} is not on the volume as a whole", partition.number));
+        }
+        if partition.start >= volume {
+            continue;
+        }
+        let length = partition.length.min(volume - partition.start).min(WINDOW as u64);
+        #[allow(clippy::cast_possible_truncation)] // WINDOW at most.
+        let window = reader.bytes(partition.start, length as usize).await?;
+        layout.places.push(Place { partition: Some(partition), found: recognise(&window) });
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Verify: reads a snapshot or copy block by block, and says what that proves of it.
+//!
+//! Task: [`VerifyTask`]. Result: [`Verified`], which is also an object in the report bucket.
+//!
+//! 1. One `DescribeSnapshots`: it exists, is completed, and is ours.
+//! 2. The block list is read to its end; some blocks of it are remembered to be read.
+//! 3. These blocks are read. Each must have the checksum that EBS keeps of it; of a copy, also that of its source.
+//! 4. Partition tables and file systems are looked for. What is not recognised is told, and no failure.
+//! 5. The dump, where the snapshot has one, is read out of the ext4 file system that it is in.
+//! 6. The record is written, the snapshot gets its two tags, and then the token is answered.
+//!
+//! - Delivered twice: a record of success is answered again. Whatever is read twice reads the same.
+//! - Crashed between two calls: the same. What is written is written again.
+//! - Throttled, or more to read than fits into an invocation: the message goes on with how far it has come.
+//! - Bad input: a task that is no task does not come here; a snapshot that is gone, or not ours, fails and is not marked.
+//!
+//! Only what is certain marks a snapshot as failed. What does not answer is tried again, and then fails unmarked.
+
+mod dump;
+mod layout;
+mod listing;
+mod probe;
+mod reader;
+mod record;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    drill::{Cursor, VerifyTask},
+    error::{ErrorName, Failure},
+    fleet::SnapshotState,
+    outcome::{Outcome, after, spread},
+    ports::{Ec2, SnapshotBlocks, SnapshotFilter, Storage},
+    proof::Level,
+    tags::SnapshotTags,
+};
+use serde_json::json;
+
+use reader::{Reader, Spent};
+
+/// What the worker needs of AWS.
+#[derive(Debug)]
+pub struct Ports<'a, E, B, S> {
+    pub ec2: &'a E,
+    pub blocks: &'a B,
+    pub storage: &'a S,
+}
+
+/// Why reading has stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stop {
+    /// Throttled. Go on after so many seconds.
+    Later(u32),
+    /// The rest is for another invocation.
+    Onward,
+    /// As many blocks were read as may be.
+    Enough,
+    /// It did not answer, or not in a way that says anything of the snapshot.
+    Unanswered(Failure),
+    /// The snapshot is not proven, for certain.
+    Failed(Failure),
+    /// The task can never succeed, which says nothing of the snapshot's data.
+    Impossible(Failure),
+}
+
+/// Answers a batch of messages, one outcome per task. `has_time` says whether there is time for one more call.
+pub async fn handle(
+    ports: &Ports<'_, impl Ec2, impl SnapshotBlocks, impl Storage>,
+    tasks: Vec<VerifyTask>,
+    now: DateTime<Utc>,
+    has_time: impl Fn() -> bool,
+) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for task in tasks {
+        outcomes.push(match has_time() {
+            true => verify(ports, task, now, &has_time).await,
+            false => Outcome::Later(1),
+        });
+    }
+    outcomes
+}
+
+async fn verify(
+    ports: &Ports<'_, impl Ec2, impl SnapshotBlocks, impl Storage>,
+    mut task: VerifyTask,
+    now: DateTime<Utc>,
+    has_time: &impl Fn() -> bool,
+) -> Outcome {
+    match record::of_success(ports.storage, &task).await {
+        Ok(None) => {}
+        Ok(Some(verified)) => return record::finish(ports, &task, verified, now).await,
+        Err(failure) => return Outcome::Retry(failure),
+    }
+    let key = task.snapshot.to_string();
+    match gone(ports.ec2, &task).await {
+        Ok(None) => {}
+        Ok(Some(failure)) => {
+            let cursor = task.cursor.take().unwrap_or_default();
+            let verified = record::failed(&task, cursor, &failure, false, now);
+            return record::fail(ports, &task, verified, failure, now).await;
+        }
+        Err(error) => return after(error, &key, now),
+    }
+    let mut cursor = task.cursor.take().unwrap_or_default();
+    let spent = Spent::of(&cursor, task.max_blocks);
+    let mut reader = Reader::new(ports.blocks, &task.region, &task.snapshot, &spent);
+    let read = read(&mut reader, &task, &mut cursor, has_time).await;
+    spent.note(&mut cursor);
+    let onward = |cursor: Cursor, seconds| {
+        Outcome::Onward(json!(VerifyTask { cursor: Some(cursor), ..task.clone() }), spread(seconds, &key, now))
+    };
+    let (failure, is_certain) = match read {
+        Ok(level) => return record::finish(ports, &task, record::proven(&task, cursor, level, now), now).await,
+        Err(Stop::Enough) => {
+            let level = proven_so_far(&cursor, &task);
+            let words = format!("stopped after {} blocks, as many as may be read of it", cursor.blocks_read);
+            cursor.notes.push(words);
+            return record::finish(ports, &task, record::proven(&task, cursor, level, now), now).await;
+        }
+        Err(Stop::Later(seconds)) => return onward(cursor, seconds),
+        Err(Stop::Onward) => return onward(cursor, 1),
+        Err(Stop::Unanswered(failure)) => {
+            // Whoever looks at the drill's files sees why it is tried again. Should it be the last try, this stays.
+            let verified = record::failed(&task, cursor, &failure, false, now);
+            if let Err(unwritten) = record::write(ports.storage, &task, &verified).await {
+                tracing::warn!(snapshot = key, cause = unwritten.cause, "the record could not be written");
+            }
+            return Outcome::Retry(failure);
+        }
+        Err(Stop::Failed(failure)) => (failure, true),
+        Err(Stop::Impossible(failure)) => (failure, false),
+    };
+    let verified = record::failed(&task, cursor, &failure, is_certain, now);
+    record::fail(ports, &task, verified, failure, now).await
+}
+
+/// Reads as much as the task asks for; the level that this proves.
+async fn read(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    task: &VerifyTask,
+    cursor: &mut Cursor,
+    has_time: &impl Fn() -> bool,
+) -> Result<Level, Stop> {
+    listing::read_list(reader, task, cursor, has_time).await?;
+    if task.level >= Level::Probe {
+        probe::read_blocks(reader, task, cursor, has_time).await?;
+        if cursor.found.is_none() {
+            layout::look(reader, task, cursor).await?;
+        }
+    }
+    if task.level >= Level::Dump {
+        dump::read(reader, task, cursor, has_time).await?;
+    }
+    Ok(proven_so_far(cursor, task))
+}
+
+/// What is proven by what was read.
+///
+/// A dump that is right proves a copy, also where its source could not be read.
+fn proven_so_far(cursor: &Cursor, task: &VerifyTask) -> Level {
+    let all = cursor.first.len() + cursor.sampled.len();
+    if cursor.found.is_none() || cursor.probed < all {
+        return Level::List;
+    }
+    match &cursor.dump {
+        Some(dump) if dump.proven => Level::Dump,
+        _ if task.level >= Level::Copy && task.source.is_some() && cursor.compared == all => Level::Copy,
+        _ => Level::Probe,
+    }
+}
+
+/// Why a snapshot cannot be read any more, if that is so.
+async fn gone(ec2: &impl Ec2, task: &VerifyTask) -> Result<Option<Failure>, domain::error::Ec2Error> {
+    let found = ec2.snapshots(&task.region, &SnapshotFilter::Ids(vec![task.snapshot.clone()])).await?;
+    let (id, region) = (&task.snapshot, &task.region);
+    let why = match found.first() {
+        None => format!("{id} does not exist in {region} any more"),
+        Some(snapshot) if !SnapshotTags::read(&snapshot.tags).automated => {
+            format!("{id} in {region} has no tag Type=Automated any more: it is not one of ours")
+        }
+        Some(snapshot) => match snapshot.state {
+            SnapshotState::Completed => return Ok(None),
+            SnapshotState::Pending => format!("{id} in {region} is not completed"),
+            SnapshotState::Error => format!("{id} in {region} is in error"),
+            SnapshotState::Other => format!("{id} in {region} is in the Recycle Bin"),
+        },
+    };
+    Ok(Some(Failure::new(ErrorName::SnapshotNotFound, why)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Some blocks: each must be what its checksum says, and of a copy, the same as in its source.
+
+use domain::{
+    drill::{Cursor, VerifyTask},
+    error::{ErrorName, Failure},
+    ports::SnapshotBlocks,
+    proof::Level,
+};
+
+use crate::{Stop, reader::Reader};
+
+/// Reads the blocks that were remembered, from where an earlier message has stopped.
+pub(crate) async fn read_blocks(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    task: &VerifyTask,
+    cursor: &mut Cursor,
+    has_time: &impl Fn() -> bool,
+) -> Result<(), Stop> {
+    let source = task.source.as_ref().filter(|_| task.level >= Level::Copy);
+    let mut source = source.map(|source| reader.of_other(&source.region, &source.snapshot));
+    let indices: Vec<u32> = cursor.first.iter().chain(&cursor.sampled).copied().collect();
+    let begun_at = cursor.probed;
+    for (number, index) in indices.into_iter().enumerate().skip(begun_at) {
+        if number > begun_at && !has_time() {
+            return Err(Stop::Onward);
+        }
+        reader.block(index).await?;
+        // All before it were compared; or one could not be, and then none after it is.
+        if let Some(source) = source.as_mut().filter(|_| cursor.compared == number) {
+            match compare(reader, source, index).await {
+                Ok(note) => {
+                    cursor.compared += 1;
+                    note_once(cursor, note);
+                }
+                Err(Uncompared::Source(why)) => note_once(cursor, Some(format!("not compared with its source: {why}"))),
+                Err(Uncompared::Stopped(stop)) => return Err(stop),
+            }
+        }
+        cursor.probed = number + 1;
+    }
+    Ok(())
+}
+
+fn note_once(cursor: &mut Cursor, note: Option<String>) {
+    cursor.notes.extend(note.filter(|note| !cursor.notes.contains(note)));
+}
+
+/// Why a block was not compared.
+enum Uncompared {
+    /// Its source is gone, or does not answer, or is bad itself: that says nothing of the copy.
+    Source(String),
+    Stopped(Stop),
+}
+
+impl From<Stop> for Uncompared {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+/// What stops the reading of a source.
+fn of_source(stop: Stop) -> Uncompared {
+    match stop {
+        Stop::Unanswered(failure) | Stop::Failed(failure) | Stop::Impossible(failure) => {
+            Uncompared::Source(failure.to_string())
+        }
+        stop => Uncompared::Stopped(stop),
+    }
+}
+
+/// Compares a block of a copy with its source, and which blocks near to it were written at all; a note where only the
+/// lists differ.
+///
+/// What was never written reads as zeros, so a block that only one of them has is only wrong if it has something else.
+async fn compare<B: SnapshotBlocks>(
+    copy: &mut Reader<'_, B>,
+    source: &mut Reader<'_, B>,
+    index: u32,
+) -> Result<Option<String>, Uncompared> {
+    let (there, to) = source.written_from(index).await.map_err(of_source)?;
+    let (here, end) = copy.written_from(index).await?;
+    let until = to.min(end);
+    let only_in = |ones: &[u32], others: &[u32]| {
+        ones.iter().copied().find(|one| *one <= until && others.binary_search(one).is_err())
+    };
+    let (only_there, only_here) = (only_in(&there, &here), only_in(&here, &there));
+    for index in [Some(index), only_there, only_here].into_iter().flatten() {
+        let expected = source.block(index).await.map_err(of_source)?;
+        let found = copy.block(index).await?;
+        let is_same = match (&expected, &found) {
+            (Some(expected), Some(found)) => expected == found,
+            (Some(one), None) | (None, Some(one)) => one.iter().all(|byte| *byte == 0),
+            (None, None) => true,
+        };
+        if !is_same {
+            let words = format!(
+                "block {index} of {} in {} is not as in its source {} in {}: expected is {}, found is {}",
+                copy.snapshot,
+                copy.region,
+                source.snapshot,
+                source.region,
+                in_words(expected.as_ref().map(|data| data.as_slice())),
+                in_words(found.as_ref().map(|data| data.as_slice()))
+            );
+            return Err(Uncompared::Stopped(Stop::Failed(Failure::new(ErrorName::SnapshotCorrupt, words))));
+        }
+    }
+    let differ = only_there.is_some() || only_here.is_some();
+    Ok(differ.then(|| "its list of blocks differs from its source's, in blocks of zeros".into()))
+}
+
+fn in_words(data: Option<&[u8]>) -> String {
+    use sha2::Digest;
+    match data {
+        Some(data) => format!("the SHA-256 {}", crate::reader::base64(&sha2::Sha256::digest(data))),
+        None => "a block that was never written".into(),
+    }
+}

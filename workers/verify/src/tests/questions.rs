@@ -1,0 +1,164 @@
+//! Delivered twice, crashed between two calls, throttled, given bad input.
+
+use super::*;
+
+#[tokio::test]
+async fn delivered_twice_it_is_read_once_and_answered_alike() {
+    let scene = Scene::new(Level::Probe, 0..50);
+    let first = scene.verified().await;
+    let calls = scene.blocks.calls.borrow().len();
+    assert_eq!(scene.verified().await, first);
+    assert_eq!(scene.blocks.calls.borrow().len(), calls, "the record is answered again");
+    assert_eq!(scene.proof(), proven("probe"));
+}
+
+#[tokio::test]
+async fn crashed_before_the_record_the_same_blocks_are_read_again() {
+    let scene = Scene::new(Level::Probe, 0..5000);
+    scene.verified().await;
+    let calls = scene.blocks.calls.take();
+    scene.storage.0.borrow_mut().clear();
+    scene.verified().await;
+    assert_eq!(scene.blocks.calls.take(), calls);
+}
+
+#[tokio::test]
+async fn crashed_between_the_record_and_the_tags_these_are_written_by_the_next_delivery() {
+    let scene = Scene::new(Level::Probe, 0..50);
+    scene.ec2.fail_next("CreateTags", Fault::Refused("InternalError"));
+    assert!(matches!(scene.deliver(&scene.task).await, Retry(f) if f.name == ErrorName::Ec2Unavailable));
+    assert_eq!(scene.proof(), None);
+    let calls = scene.blocks.calls.borrow().len();
+    scene.verified().await;
+    assert_eq!((scene.proof(), scene.blocks.calls.borrow().len()), (proven("probe"), calls));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_is_tried_again_and_nothing_is_answered() {
+    let scene = Scene::new(Level::Probe, 0..50);
+    scene.storage.1.borrow_mut().insert(scene.task.record_key());
+    assert!(matches!(scene.deliver(&scene.task).await, Retry(f) if f.name == ErrorName::StorageFailed));
+    assert_eq!(scene.proof(), None, "and nothing is marked");
+}
+
+#[tokio::test]
+async fn throttled_at_any_call_it_goes_on_where_it_was_and_reads_nothing_twice() {
+    let whole = Scene::new(Level::Probe, 0..5000);
+    whole.blocks.per_page.set(1000);
+    let expected = whole.verified().await;
+    let reads = whole.blocks.count("GetSnapshotBlock");
+    for (action, count) in [("ListSnapshotBlocks", 5), ("GetSnapshotBlock", reads)] {
+        for nth in 0..count {
+            let scene = Scene::new(Level::Probe, 0..5000);
+            scene.blocks.per_page.set(1000);
+            (0..nth).for_each(|_| scene.blocks.fail_next(action, BlockFault::Spared));
+            scene.blocks.fail_next(action, BlockFault::Refused("RequestThrottledException", "ACCOUNT_THROTTLED"));
+            let (outcome, deliveries) = scene.to_the_end().await;
+            assert!(matches!(outcome, Done(_)) && deliveries == 2, "{action} {nth}: {outcome:?}");
+            let verified = scene.record().unwrap();
+            assert_eq!((verified.level, verified.blocks_listed), (expected.level, 5000));
+            // What was looked at in memory alone is read again at most: the begin of the volume.
+            assert!(verified.blocks_read <= expected.blocks_read + 1, "{action} {nth}: {verified:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn throttled_by_ec2_it_waits() {
+    let scene = Scene::new(Level::Probe, 0..5);
+    scene.ec2.fail_next("DescribeSnapshots", Fault::Refused("RequestLimitExceeded"));
+    assert!(matches!(scene.deliver(&scene.task).await, Later(_)));
+    scene.ec2.fail_next("CreateTags", Fault::Refused("RequestLimitExceeded"));
+    assert!(matches!(scene.deliver(&scene.task).await, Later(_)));
+    assert_eq!((scene.verified().await.level, scene.proof()), (Some(Level::Probe), proven("probe")));
+}
+
+#[tokio::test]
+async fn without_time_nothing_is_begun_and_with_little_it_goes_on_in_another_message() {
+    let scene = Scene::new(Level::Probe, 0..5000);
+    scene.time.set(0);
+    assert_eq!(scene.deliver(&scene.task).await, Later(1));
+    assert!(scene.ec2.calls.borrow().is_empty());
+    let mut task = scene.task.clone();
+    let mut deliveries = 0;
+    let verified = loop {
+        // For the beginning, and for one page or block more than the first one.
+        scene.time.set(2);
+        deliveries += 1;
+        match scene.deliver(&task).await {
+            Onward(next, _) => task = serde_json::from_value(next).unwrap(),
+            Done(verified) => break serde_json::from_value::<Verified>(verified).unwrap(),
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    assert_eq!(verified.level, Some(Level::Probe));
+    assert!(deliveries > 10, "{deliveries}");
+    let whole = Scene::new(Level::Probe, 0..5000);
+    assert!(verified.blocks_read <= whole.verified().await.blocks_read + 1);
+}
+
+#[tokio::test]
+async fn what_does_not_answer_is_tried_again_and_never_marked() {
+    let scene = Scene::new(Level::Probe, 0..50);
+    scene.blocks.down.borrow_mut().insert(home());
+    assert!(matches!(scene.deliver(&scene.task).await, Retry(f) if f.name == ErrorName::SnapshotUnreadable));
+    assert_eq!(scene.proof(), None);
+    // Should that have been the last delivery, the record says why.
+    let record = scene.record().unwrap();
+    assert_eq!((record.level, record.marked), (None, false));
+    assert_eq!(record.failure.unwrap().error, ErrorName::SnapshotUnreadable);
+    scene.blocks.down.borrow_mut().clear();
+    assert_eq!(scene.verified().await.level, Some(Level::Probe));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_gone_or_not_ours_fails_unmarked() {
+    let vanished = Scene::new(Level::Probe, 0..5);
+    vanished.ec2.snapshots.borrow_mut().clear();
+    assert_eq!(vanished.failure().await.name, ErrorName::SnapshotNotFound);
+
+    for (change, part) in [
+        (|s: &mut domain::fleet::Snapshot| s.tags.clear(), "Type=Automated"),
+        (|s: &mut domain::fleet::Snapshot| s.state = SnapshotState::Other, "Recycle Bin"),
+        (|s: &mut domain::fleet::Snapshot| s.state = SnapshotState::Error, "in error"),
+        (|s: &mut domain::fleet::Snapshot| s.state = SnapshotState::Pending, "not completed"),
+    ] as [(fn(&mut domain::fleet::Snapshot), &str); 4]
+    {
+        let scene = Scene::new(Level::Probe, 0..5);
+        scene.ec2.change(change);
+        let failure = scene.failure().await;
+        assert!(failure.name == ErrorName::SnapshotNotFound && failure.cause.contains(part), "{failure}");
+        assert!(scene.blocks.calls.borrow().is_empty(), "nothing of it is read");
+        assert_eq!(scene.proof(), None);
+    }
+}
+
+#[tokio::test]
+async fn one_that_vanishes_while_it_is_read_fails_unmarked() {
+    for action in ["ListSnapshotBlocks", "GetSnapshotBlock"] {
+        let scene = Scene::new(Level::Probe, 0..50);
+        scene.blocks.fail_next(action, BlockFault::Refused("ResourceNotFoundException", "SNAPSHOT_NOT_FOUND"));
+        assert_eq!(scene.failure().await.name, ErrorName::SnapshotNotFound);
+        assert!(!scene.record().unwrap().marked && scene.proof().is_none());
+    }
+    let scene = Scene::new(Level::Probe, 0..50);
+    scene.ec2.fail_next("CreateTags", Fault::Refused("InvalidSnapshot.NotFound"));
+    assert_eq!(scene.failure().await.name, ErrorName::SnapshotNotFound);
+}
+
+#[tokio::test]
+async fn a_permission_that_is_missing_says_nothing_of_the_snapshot() {
+    let scene = Scene::new(Level::Probe, 0..50);
+    scene.blocks.fail_next("GetSnapshotBlock", BlockFault::Refused("AccessDeniedException", "UNAUTHORIZED_ACCOUNT"));
+    assert_eq!(scene.failure().await.name, ErrorName::AccessDenied);
+    assert!(!scene.record().unwrap().marked && scene.proof().is_none());
+}
+
+#[tokio::test]
+async fn tags_that_are_refused_do_not_take_the_proof_away() {
+    let scene = Scene::new(Level::Probe, 0..5);
+    scene.ec2.fail_next("CreateTags", Fault::Refused("TagLimitExceeded"));
+    let verified = scene.verified().await;
+    assert!(verified.notes.iter().any(|note| note.contains("TagLimitExceeded")), "{verified:?}");
+    assert_eq!(verified.level, Some(Level::Probe));
+}
