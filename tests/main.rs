@@ -22,5 +22,6 @@ mod night_call;
 mod nights;
 mod owed;
 mod protection;
+mod restore;
 mod roles;
 mod scope;

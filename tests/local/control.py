@@ -16,22 +16,23 @@ from moto.core.model_instances import reset_model_data
 from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Response
 
+import ebs_control
 import ec2_holds
+import ec2_images
+import ec2_volume_control
 import ssm_commands
 import ssm_control
 from ec2_resources import (
-    VOLUME_SIZE_GIB,
     TimedSnapshot,
     VolumeStub,
     backend_of,
     detach_everywhere,
     forget,
     iso,
-    new_instance,
-    new_volume,
     set_state,
     terminate_disks,
 )
+from ec2_scene import new_instance, new_volume
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD, checked_settings
 from ssm_documents import Refusal
 
@@ -50,6 +51,7 @@ def answer(environ: WSGIEnvironment, body: bytes) -> Response:
     try:
         given = json.loads(body) if body else {}
         with WORLD.lock:
+            WORLD.settle()
             return reply(act(given if method == "POST" else query))
     except (ValueError, KeyError, TypeError, ServiceException, Refusal) as problem:
         missing = "missing or unknown " if isinstance(problem, KeyError) else ""
@@ -65,6 +67,7 @@ def reset(_: Json) -> Json:
     # moto also keeps a list of everything that it ever made.
     reset_model_data()
     WORLD.forget()
+    ebs_control.forget()
     ssm_commands.forget()
     return {}
 
@@ -79,12 +82,13 @@ def change_settings(given: Json) -> Json:
 
 
 def add_instances(given: Json) -> list[Json]:
+    """Instances, which may have a zone, image, type, architecture, bootMode, ena, subnet, securityGroups, keyName,
+    usageOperation and productCodes; and their volumes, each of which may have a size, type, iops, throughput,
+    deleteOnTermination and tags, and be encrypted with a kmsKeyId."""
     backend = backend_of(given["region"])
     added = []
     for wanted in given["instances"]:
-        instance, volumes = new_instance(
-            backend, wanted.get("tags"), wanted.get("state", "running"), wanted.get("volumes", [])
-        )
+        instance, volumes = new_instance(backend, wanted)
         added.append(
             {
                 "id": instance.id,
@@ -105,7 +109,7 @@ def detach(given: Json) -> Json:
 
 
 def add_volume(given: Json) -> Json:
-    return {"id": new_volume(backend_of(given["region"]), given.get("encrypted", False), given.get("tags")).id}
+    return {"id": new_volume(backend_of(given["region"]), given).id}
 
 
 def give_file(given: Json) -> Json:
@@ -143,7 +147,9 @@ def add_snapshots(given: Json) -> list[str]:
     """Prepared snapshots. One without a volume is a copy, and has the volume id
     that EC2 gives to copies. A pending one lives on as if it had begun now,
     whatever its start time is, and for as many seconds as it says itself, or the
-    settings. All are described at once, but for those that say that they lag."""
+    settings. All are described at once, but for those that say that they lag.
+    What it holds is a `file`, which is not copied, or so many `blocks` without one.
+    Its storageTier may be archive, of which no volume is made."""
     backend, added = backend_of(given["region"]), []
     for wanted in given["snapshots"]:
         state = wanted.get("state", "completed")
@@ -155,12 +161,13 @@ def add_snapshots(given: Json) -> list[str]:
             raise ValueError("only a pending snapshot has seconds")
         if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
             raise ValueError("a snapshot's seconds are a number, and not negative")
+        file, blocks, size = ebs_control.content(wanted)
         started = moment(wanted.get("startTime"))
         # moto keeps its times in UTC and without a zone.
         started = started and started.replace(tzinfo=None)
         snapshot = TimedSnapshot(
             backend,
-            VolumeStub(volume, VOLUME_SIZE_GIB),
+            VolumeStub(volume, size),
             wanted.get("description", ""),
             seconds if state == "pending" else 0,
             encrypted=wanted.get("encrypted", False),
@@ -170,7 +177,9 @@ def add_snapshots(given: Json) -> list[str]:
             start_time=started,
             lags=wanted.get("lag", False),
         )
+        snapshot.file, snapshot.blocks = file, blocks
         snapshot.in_use = wanted.get("inUse", False)
+        snapshot.storage_tier = wanted.get("storageTier", "standard")
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
     return added
@@ -179,7 +188,7 @@ def add_snapshots(given: Json) -> list[str]:
 def add_image(given: Json) -> Json:
     """An image that is made of snapshots, which it holds even while it is disabled."""
     return {
-        "id": ec2_holds.add_image(
+        "id": ec2_images.add_image(
             given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)
         ).id
     }
@@ -263,5 +272,7 @@ ACTS = {
     ("GET", "calls"): list_calls,
     ("POST", "faults"): add_fault,
     ("POST", "chance"): leave_to_chance,
+    **ebs_control.ACTS,
+    **ec2_volume_control.ACTS,
     **ssm_control.ACTS,
 }

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from moto.ec2.models import EC2Backend
 
-from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, iso
+from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, goes_with_instance, iso
 
 # An element of the XML: its children by name.
 Shape = dict[str, Any]
@@ -61,8 +61,8 @@ def snapshot_shape(snapshot: TimedSnapshot) -> Shape:
         "progress": snapshot.progress,
         "ownerId": snapshot.owner_id,
         "volumeSize": snapshot.volume.size,
-        # As of a volume that was written to its end; EC2 tells it of completed ones.
-        "fullSnapshotSizeInBytes": snapshot.volume.size * GIB if snapshot.status == "completed" else None,
+        # EC2 tells it of completed ones.
+        "fullSnapshotSizeInBytes": snapshot.full_bytes if snapshot.status == "completed" else None,
         "description": snapshot.description,
         "encrypted": snapshot.encrypted,
         "kmsKeyId": snapshot.kms_key_id,
@@ -80,6 +80,10 @@ def instance_shape(instance: FleetInstance) -> Shape:
         "launchTime": instance.launch_time,
         "placement": {"availabilityZone": instance.availability_zone, "tenancy": "default"},
         "instanceState": {"code": instance.state_code, "name": instance.state},
+        "virtualizationType": "hvm",
+        "hypervisor": "xen",
+        **getattr(instance, "told", {}),
+        "currentInstanceBootMode": booted_as(instance),
         "rootDeviceName": instance.root_device_name,
         "rootDeviceType": instance.root_device_type,
         "blockDeviceMapping": [
@@ -87,7 +91,7 @@ def instance_shape(instance: FleetInstance) -> Shape:
                 "deviceName": device,
                 "ebs": {
                     "volumeId": block.volume_id,
-                    "status": "attached",
+                    "status": attachment_status(instance, block.volume_id),
                     "attachTime": block.attach_time,
                     "deleteOnTermination": bool(block.delete_on_termination),
                 },
@@ -98,18 +102,33 @@ def instance_shape(instance: FleetInstance) -> Shape:
     }
 
 
+def booted_as(instance: FleetInstance) -> str:
+    """The mode of its image, or else that of its type: EC2 user guide, "Determine the boot mode of an EC2 instance"."""
+    asked = getattr(instance, "told", {}).get("bootMode") or ("uefi" if instance.architecture == "arm64" else "")
+    return "uefi" if asked.startswith("uefi") else "legacy-bios"
+
+
+def attachment_status(instance: FleetInstance, volume: str) -> str:
+    found = instance.ec2_backend.volumes[volume].attached
+    return next((each.status for each in found if each.instance is instance), "attached")
+
+
 def volume_shape(volume: SharedVolume) -> Shape:
     return {
         "volumeId": volume.id,
         "size": volume.size,
         "status": volume.status,
         "volumeType": volume.volume_type,
+        "iops": volume.iops,
+        "throughput": volume.throughput,
+        "volumeInitializationRate": volume.initialization_rate,
         "availabilityZone": volume.availability_zone,
+        "availabilityZoneId": volume.zone.zone_id,
         "createTime": volume.create_time,
         "encrypted": volume.encrypted,
         "kmsKeyId": volume.kms_key_id,
         "snapshotId": volume.snapshot_id or "",
-        "multiAttachEnabled": len(volume.attachments) > 1,
+        "multiAttachEnabled": bool(volume.multi_attach_enabled) or len(volume.attachments) > 1,
         "attachmentSet": [
             {
                 "volumeId": volume.id,
@@ -117,6 +136,7 @@ def volume_shape(volume: SharedVolume) -> Shape:
                 "device": each.device,
                 "status": each.status,
                 "attachTime": each.attach_time,
+                "deleteOnTermination": goes_with_instance(each),
             }
             for each in volume.attachments
         ],

@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from ec2_answers import answer, instance_shape, snapshot_shape, volume_shape
-from ec2_resources import iso
+from ec2_refusal import refusal
+from ec2_resources import SharedVolume, goes_with_instance, iso
 from ec2_state import ACCOUNT, WORLD
 
 # What a filter looks at: the value, or the list of values, that a resource has there.
@@ -22,10 +22,6 @@ MAX_FILTERS = 50
 MAX_FILTER_VALUES = 200
 PAGE = 1000
 SMALLEST_PAGE = 5
-
-
-def refusal(code: str, message: str) -> EC2ClientError:
-    return EC2ClientError(code, message)
 
 
 # --- filters ---
@@ -116,28 +112,35 @@ VOLUME_FIELDS = {
     "status": lambda one: one.status,
     "encrypted": lambda one: str(one.encrypted).lower(),
     "availability-zone": lambda one: one.availability_zone,
+    "availability-zone-id": lambda one: one.zone.zone_id,
+    "create-time": lambda one: iso(one.create_time),
+    "snapshot-id": lambda one: one.snapshot_id,
     "volume-type": lambda one: one.volume_type,
     "size": lambda one: str(one.size),
     "attachment.instance-id": lambda one: [each.instance.id for each in one.attachments],
     "attachment.device": lambda one: [each.device for each in one.attachments],
     "attachment.status": lambda one: [each.status for each in one.attachments],
+    "attachment.delete-on-termination": lambda one: [str(goes_with_instance(each)).lower() for each in one.attachments],
 }
 
 
 # --- pages ---
 
 
-def page(resources: Iterable[Any], size: int | None, token: str | None) -> tuple[list[Any], str | None]:
+def page(
+    resources: Iterable[Any], size: int | None, token: str | None, sizes: tuple[int, int] = (SMALLEST_PAGE, PAGE)
+) -> tuple[list[Any], str | None]:
     """One page of the resources in order of creation, and the next page's token.
 
     A token holds the serial number of the last one shown, not an offset, so that
     what is deleted between two pages shifts nothing.
     """
-    if size is not None and not SMALLEST_PAGE <= size <= PAGE:
+    smallest, largest = sizes
+    if size is not None and not smallest <= size <= largest:
         raise refusal(
             "InvalidParameterValue",
             f"Value ( {size} ) for parameter maxResults is invalid. "
-            f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.",
+            f"Expecting a value between {smallest} and {largest}.",
         )
     after = 0
     if token:
@@ -160,14 +163,16 @@ class DescribeCalls:
                 "InvalidParameterCombination", f"The parameter {name} cannot be used with the parameter maxResults"
             )
 
-    def _page_of(self, resources: Iterable[Any], fields: Fields) -> tuple[list[Any], str | None]:
+    def _page_of(
+        self, resources: Iterable[Any], fields: Fields, sizes: tuple[int, int] = (SMALLEST_PAGE, PAGE)
+    ) -> tuple[list[Any], str | None]:
         """EC2 cuts pages first and filters them then: with a page size, an answer
         may be empty and still have a token."""
         size, token = self._get_param("MaxResults"), self._get_param("NextToken")
         filters = self._get_param("Filters", [])
         if size is None and not token:
             return page(chosen(self.ec2_backend, resources, filters, fields), size, token)
-        shown, more = page(resources, size, token)
+        shown, more = page(resources, size, token, sizes)
         return chosen(self.ec2_backend, shown, filters, fields), more
 
     def describe_snapshots(self) -> str:
@@ -207,14 +212,19 @@ class DescribeCalls:
         ]
         return answer("DescribeInstances", {"reservationSet": reservations, "nextToken": token})
 
+    def _described_volumes(self) -> list[SharedVolume]:
+        """Those that are asked for, or all, as far as eventual consistency shows them."""
+        wanted, known = self._get_param("VolumeIds", []), self.ec2_backend.volumes
+        for identifier in wanted:
+            if identifier not in known or not known[identifier].is_described():
+                raise refusal("InvalidVolume.NotFound", f"The volume '{identifier}' does not exist.")
+        if wanted:
+            return [known[identifier] for identifier in dict.fromkeys(wanted)]
+        return [one for one in known.values() if one.is_described()]
+
     def describe_volumes(self) -> str:
         self.error_on_dryrun()
-        wanted = self._get_param("VolumeIds", [])
-        if wanted:
-            found = [self.ec2_backend.get_volume(identifier) for identifier in dict.fromkeys(wanted)]
-        else:
-            found = list(self.ec2_backend.volumes.values())
-        shown, token = self._page_of(found, VOLUME_FIELDS)
+        shown, token = self._page_of(self._described_volumes(), VOLUME_FIELDS)
         return answer("DescribeVolumes", {"volumeSet": list(map(volume_shape, shown)), "nextToken": token})
 
     def describe_regions(self) -> str:

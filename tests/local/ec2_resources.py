@@ -3,7 +3,6 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +12,12 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends, elastic_block_store
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
-from moto.ec2.models.instances import Instance, Reservation
-from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
+from moto.ec2.models.instances import Instance
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id
 
+from ebs_blocks import BLOCK_BYTES, Image, image_of
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
+from ec2_volume_limits import performance
 
 STATE_CODES = {
     "pending": 0,
@@ -54,6 +55,14 @@ def default_key(region: str) -> str:
     return f"arn:aws:kms:{region}:{ACCOUNT}:key/aws-ebs"
 
 
+def copied(file: Path, owner: str) -> Path:
+    """A copy of a disk image beside it, named after the volume or snapshot whose content it is."""
+    copy = file.with_name(f"{file.name.split('.snap-')[0].split('.vol-')[0]}.{owner}")
+    # A disk image is mostly holes.
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", "--", file, copy], check=True)
+    return copy
+
+
 class TimedSnapshot(Snapshot):
     """A snapshot or a copy that is pending for some seconds and then is done."""
 
@@ -82,8 +91,11 @@ class TimedSnapshot(Snapshot):
         self.status = ends
         self.start_time = start_time or utcnow()
         self.in_use = False
-        # What it holds, where its volume has a file.
+        # What it holds: its volume's file, or so many blocks that were prepared without one.
         self.file: Path | None = None
+        self.blocks: int | None = None
+        # Block -> how it is read otherwise (ebs_control.py).
+        self.corrupt: dict[int, str] = {}
         backend.snapshots[self.id] = self
         self.serial = WORLD.serial(self.id)
         if volume.id == COPY_VOLUME and self.status == "pending":
@@ -118,11 +130,20 @@ class TimedSnapshot(Snapshot):
     def is_in_flight(self) -> bool:
         return self.status == "pending" and self.id in self.ec2_backend.snapshots
 
+    @property
+    def image(self) -> Image:
+        return image_of(self.file, self.blocks)
+
+    @property
+    def full_bytes(self) -> int:
+        """All blocks that were written; where nothing is said of them, as of a volume that was written to its end."""
+        if self.file is None and self.blocks is None:
+            return self.volume.size * 2**30
+        return len(self.image.indices) * BLOCK_BYTES
+
     def hold(self, file: Path) -> None:
         """Keeps what a volume's file has at this moment."""
-        self.file = file.with_name(f"{file.name}.{self.id}")
-        # A disk image is mostly holes.
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", "--", file, self.file], check=True)
+        self.file = copied(file, self.id)
 
     def is_described(self) -> bool:
         """Whether eventual consistency shows it already."""
@@ -130,7 +151,8 @@ class TimedSnapshot(Snapshot):
 
 
 class SharedVolume(Volume):
-    """A volume that knows several attachments (Multi-Attach); moto's knows one."""
+    """A volume that is made in time and initialised, and knows several
+    attachments (Multi-Attach); moto's is there at once and knows one."""
 
     __module__ = MOTO_MODULE
 
@@ -138,8 +160,32 @@ class SharedVolume(Volume):
         self.attached = []
         # What is on it, where a story gives it a disk image.
         self.file: Path | None = None
+        # "creating", "available" or "error" while it is not attached.
+        self.state = "available"
+        self.initialization_rate: int | None = None
+        self.lags = False
         super().__init__(*args, **kwargs)
+        self.iops, self.throughput = performance(self.volume_type, self.size, self.iops, self.throughput)
+        self.born = time.monotonic()
+        # From when on it is initialised from its snapshot: not yet while it is being created.
+        self.ready_at: float | None = self.born
         WORLD.serial(self.id)
+
+    @property
+    def status(self) -> str:
+        return "in-use" if self.attached else self.state
+
+    def is_described(self) -> bool:
+        """Whether eventual consistency shows it already."""
+        return not self.lags or time.monotonic() >= self.born + WORLD.settings["describeLagSeconds"]
+
+    def initialization_left(self) -> float | None:
+        """The seconds until it is initialised, 0 when it is, None of an empty volume."""
+        if not self.snapshot_id or self.state == "error":
+            return None
+        if self.ready_at is None:
+            return WORLD.settings["initializationSeconds"]
+        return max(0.0, self.ready_at + WORLD.settings["initializationSeconds"] - time.monotonic())
 
     @property
     def attachments(self) -> list[Any]:
@@ -162,6 +208,8 @@ class FleetInstance(Instance):
     seconds, and does not run out of the default subnet's addresses."""
 
     __module__ = MOTO_MODULE
+    # What DescribeInstances tells of it besides, by its names in EC2's XML.
+    told: dict[str, Any] = {}
 
     def prep_nics(self, *args: Any, **kwargs: Any) -> None:
         self.nics = {}
@@ -176,60 +224,6 @@ def set_state(instance: Instance, state: str) -> None:
     instance._state.name, instance._state.code = state, STATE_CODES[state]
 
 
-def new_volume(backend: EC2Backend, encrypted: bool = False, tags: dict[str, str] | None = None) -> SharedVolume:
-    volume = SharedVolume(
-        backend,
-        random_volume_id(),
-        VOLUME_SIZE_GIB,
-        backend.get_zone_by_name(backend.region_name + "a"),
-        encrypted=encrypted,
-        kms_key_id=default_key(backend.region_name) if encrypted else None,
-        volume_type="gp3",
-        iops=3000,
-    )
-    backend.volumes[volume.id] = volume
-    if tags:
-        backend.tags[volume.id] = dict(tags)
-    return volume
-
-
-def new_instance(
-    backend: EC2Backend, tags: dict[str, str] | None, state: str, volumes: Iterable[dict[str, Any]]
-) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
-    """An instance and its volumes, the first of which is the boot volume.
-
-    The reservation is named after the instance, so that both are found by name.
-    """
-    instance = FleetInstance(
-        backend,
-        "ami-00000000000000000",
-        None,
-        [],
-        instance_type="t3.micro",
-        region_name=backend.region_name,
-        placement=backend.region_name + "a",
-    )
-    WORLD.serial(instance.id)
-    reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
-    reservation.instances.append(instance)
-    backend.reservations[reservation.id] = reservation
-    backend.tags[instance.id] = dict(tags or {})
-    if not volumes:
-        instance.root_device_type = "instance-store"
-    made = []
-    for index, wanted in enumerate(volumes):
-        volume = new_volume(backend, wanted.get("encrypted", False), wanted.get("tags"))
-        if index == 0:
-            instance.root_device_name = wanted["device"]
-        # As with RunInstances, the boot volume goes with the instance, others stay.
-        backend.attach_volume(volume.id, instance.id, wanted["device"], index == 0)
-        made.append((volume, wanted["device"]))
-    if state == "terminated":
-        terminate_disks(instance)
-    set_state(instance, state)
-    return instance, made
-
-
 def terminate_disks(instance: Instance) -> None:
     backend = instance.ec2_backend
     for device, block in instance.get_block_device_mapping:
@@ -239,6 +233,11 @@ def terminate_disks(instance: Instance) -> None:
             if block.delete_on_termination and not volume.attached:
                 forget(backend, backend.volumes, volume.id)
         del instance.block_device_mapping[device]
+
+
+def goes_with_instance(attachment: Any) -> bool:
+    block = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(block and block.delete_on_termination)
 
 
 def detach_everywhere(volume: SharedVolume) -> None:
@@ -275,6 +274,15 @@ def extend_moto() -> None:
             raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
         return snapshot
 
+    def do_resources_exist(self: EC2Backend, resource_ids: list[str]) -> bool:
+        images = WORLD.images.get(self.region_name, {})
+        for identifier in resource_ids:
+            if identifier.startswith("ami-") and identifier not in images:
+                raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{identifier}]' does not exist")
+        return of_moto(self, [each for each in resource_ids if each not in images])
+
+    of_moto = EC2Backend.do_resources_exist
+    EC2Backend.do_resources_exist = do_resources_exist
     EC2Backend.get_instance = get_instance
     EC2Backend.get_snapshot = get_snapshot
     TaggedEC2Resource.get_tags = get_tags

@@ -9,44 +9,16 @@ from moto.core.utils import utcnow
 
 import ec2_presigned
 from ec2_answers import answer, snapshot_shape, tag_set
-from ec2_describe import refusal
 from ec2_holds import refuse_if_held
+from ec2_keys import is_usable
+from ec2_refusal import refusal
+from ec2_requests import checked_tags
 from ec2_resources import SharedVolume, TimedSnapshot, VolumeStub, backend_of, default_key, forget
 from ec2_state import COPY_VOLUME, WORLD
 
 MAX_EXCLUDED_VOLUMES = 40
-MAX_TAGS = 50
-MAX_TAG_KEY = 128
-MAX_TAG_VALUE = 256
 MAX_DESCRIPTION = 255
 KEY_NOT_ACCESSIBLE = "Given key ID is not accessible"
-
-
-def checked_tags(tags: Iterable[dict[str, str]]) -> dict[str, str]:
-    """A list of Key and Value as a dictionary, refused as EC2 refuses it."""
-    checked = {}
-    for tag in tags:
-        key, value = tag.get("Key", ""), tag.get("Value") or ""
-        if not key or len(key) > MAX_TAG_KEY:
-            raise refusal("InvalidParameterValue", f"Tag keys have 1 to {MAX_TAG_KEY} characters.")
-        if key.lower().startswith("aws:"):
-            raise refusal(
-                "InvalidParameterValue",
-                f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' "
-                "are reserved for internal use",
-            )
-        if len(value) > MAX_TAG_VALUE:
-            raise refusal(
-                "InvalidParameterValue",
-                f"Value ( {value} ) for parameter value is invalid. "
-                f"Tag value exceeds the maximum length of {MAX_TAG_VALUE} characters",
-            )
-        if key in checked:
-            raise refusal("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
-        checked[key] = value
-    if len(checked) > MAX_TAGS:
-        raise refusal("TagLimitExceeded", f"More than {MAX_TAGS} tags specified.")
-    return checked
 
 
 def checked_description(text: str) -> str:
@@ -66,17 +38,6 @@ def checked_description(text: str) -> str:
 
 class SnapshotCalls:
     """Stands before moto's EC2Response and answers these actions in its place."""
-
-    def _snapshot_tags(self) -> dict[str, str]:
-        tags = []
-        for specification in self._get_param("TagSpecifications", []):
-            kind = specification.get("ResourceType")
-            if kind != "snapshot":
-                raise refusal(
-                    "InvalidParameterValue", f"'{kind}' is not a valid taggable resource type for this operation."
-                )
-            tags += specification.get("Tags", [])
-        return checked_tags(tags)
 
     def _description(self) -> str:
         return checked_description(self._get_param("Description") or "")
@@ -119,13 +80,13 @@ class SnapshotCalls:
 
     def create_snapshot(self) -> str:
         self.error_on_dryrun()
-        tags, description = self._snapshot_tags(), self._description()
+        [tags], description = self._specified_tags("snapshot"), self._description()
         volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
         return answer("CreateSnapshot", self._begin([volume], tags, description)[0])
 
     def create_snapshots(self) -> str:
         self.error_on_dryrun()
-        tags, description = self._snapshot_tags(), self._description()
+        [tags], description = self._specified_tags("snapshot"), self._description()
         specification = self._get_param("InstanceSpecification", {})
         identifier = specification.get("InstanceId")
         excluded = specification.get("ExcludeDataVolumeIds", [])
@@ -168,7 +129,7 @@ class SnapshotCalls:
 
     def copy_snapshot(self) -> str:
         self.error_on_dryrun()
-        tags, description = self._snapshot_tags(), self._description()
+        [tags], description = self._specified_tags("snapshot"), self._description()
         destination = self._get_param("DestinationRegion")
         if destination and destination != self.region:
             raise refusal(
@@ -193,19 +154,24 @@ class SnapshotCalls:
                 "ResourceLimitExceeded",
                 f"Too many snapshot copies in progress. The limit is {limit} for this destination region.",
             )
+        key = (key or default_key(self.region)) if encrypted else None
         message = KEY_NOT_ACCESSIBLE if source.encrypted and not ec2_presigned.is_good(presigned) else None
-        if WORLD.copy_fault is not None:
-            message = WORLD.copy_fault.get("stateMessage") or KEY_NOT_ACCESSIBLE
+        if not (is_usable(self.region, key) and is_usable(source.ec2_backend.region_name, source.kms_key_id)):
+            message = KEY_NOT_ACCESSIBLE
+        if fault := WORLD.fault_of_kind("broken-copy"):
+            message = fault.get("stateMessage") or KEY_NOT_ACCESSIBLE
         snapshot = TimedSnapshot(
             self.ec2_backend,
             VolumeStub(COPY_VOLUME, source.volume.size),
             description,
             WORLD.settings["copySeconds"],
             encrypted=encrypted,
-            kms_key_id=(key or default_key(self.region)) if encrypted else None,
+            kms_key_id=key,
             ends="error" if message else "completed",
             state_message=message,
         )
+        # What a snapshot holds never changes, so that its copies need none of their own.
+        snapshot.file, snapshot.blocks = source.file, source.blocks
         self.ec2_backend.tags[snapshot.id] = tags
         return answer("CopySnapshot", {"snapshotId": snapshot.id, "tagSet": tag_set(self.ec2_backend, snapshot.id)})
 

@@ -1,9 +1,12 @@
-"""What the EC2 and SSM endpoint remembers beside moto's models and SSM's commands.
+"""What the endpoint of EC2, SSM and EBS remembers beside moto's models and SSM's commands.
 
 Settings, prepared faults, the log of calls, request buckets and the copies in
 flight live here, behind one lock: a call is carried out while it is held, so
 that every count in the log is exact, however many clients there are, and the
-order of the log is that in which things were done, those of both services.
+order of the log is that in which things were done, those of all services.
+
+What takes time is an act that becomes due: it is done before the first call
+that comes afterwards, so that between two calls nothing moves.
 """
 
 import copy
@@ -11,7 +14,8 @@ import os
 import random
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
@@ -29,18 +33,50 @@ DEFAULTS: Json = {
     "copyLimit": 5,
     "perVolumeSeconds": 0,
     "throttle": False,
+    # How long a new snapshot or volume is not described.
     "describeLagSeconds": 0,
+    # How long a volume is being created, attached or detached, and then initialised from its snapshot.
+    "volumeSeconds": 0.3,
+    "attachSeconds": 0.1,
+    "initializationSeconds": 1,
+    # How long an instance is stopping, or pending as it starts.
+    "instanceSeconds": 0.3,
+    # How long an image that is registered is pending.
+    "imageSeconds": 0.3,
+    # How long a replacement of a root volume waits for its volume, and then takes.
+    "rootTaskSeconds": 0.3,
+    # How many volumes an instance may have; of most types of today it is 27 and more.
+    "attachmentLimit": 27,
+    # For so long nothing is told of a volume's initialisation: up to 5 minutes, says the API of EC2.
+    "initializationLagSeconds": 0,
+    # MiB/s, of all volumes of a region that are being initialised at a rate.
+    "initializationRateLimit": 5000,
     # How long after SendCommand there is no invocation yet, and after a change of its status the old one is shown.
     "invocationLagSeconds": 0,
     "statusLagSeconds": 0,
+    # EBS's request limits, per region (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
+    "blocksPerSecond": 1000,
+    "blockListsPerSecond": 50,
+    # A page of blocks may have fewer than were asked for, or none, and a token still.
+    "blocksPerPage": 10000,
+    "emptyBlockPages": False,
+    "blockTokenSeconds": 7 * 86400,
+    "pageTokenSeconds": 7 * 86400,
     # What SSM's two time-outs are multiplied by, the least of which is 30 s.
     "commandTimeScale": 1,
     "enabledRegions": ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-southeast-2"],
     "disabledRegions": ["ap-east-1"],
+    # Zones that have the state unavailable, and local zones that the account has opted in to (us-west-2-lax-1a).
+    "unavailableZones": [],
+    "localZones": [],
 }
 
-FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "down")
+FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "broken-task", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
+# EBS gives a reason with most errors. A fault may be for one snapshot; "cut" is an answer that ends half-way.
+EBS_ACTIONS = ("ListSnapshotBlocks", "GetSnapshotBlock")
+EBS_FAULT_KINDS = ("refuse", "lost", "cut", "error-after", "slow", "down")
+EBS_FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "reason", "snapshot"}
 # What may become of a command after SendCommand has taken it (ssm_commands.py); a fault of this action alone.
 RUN_SCRIPT = "RunScript"
 SCRIPT_FAULT_KINDS = ("answer", "answer-after", "hang", "hang-after", "silent", "late", "undelivered", "undeliverable")
@@ -52,6 +88,12 @@ BUCKETS = {
     "CreateSnapshots": (100, 5),
     "DeleteSnapshot": (100, 5),
     "CreateTags": (100, 10),
+    "CreateVolume": (100, 5),
+    "DeleteVolume": (100, 5),
+    "AttachVolume": (100, 5),
+    "DetachVolume": (100, 5),
+    "StartInstances": (5, 2),
+    "RunInstances": (5, 2),
 }
 MUTATING_BUCKET = (50, 5)
 DESCRIBE_BUCKET = (100, 20)
@@ -94,14 +136,23 @@ class Bucket:
         return True
 
 
-def fits(fault: Json, action: str, region: str | None, of_script: Json) -> bool:
-    """A fault of scripts meets those of one instance or `command`, if it names them; "*" means calls alone."""
+def fits(fault: Json, action: str, region: str | None, about: Json) -> bool:
+    """A fault that names an instance, a `command` or a snapshot meets what is about that one; "*" means calls alone."""
     actions = (action,) if action == RUN_SCRIPT else ("*", action)
     return (
         fault["action"] in actions
         and fault["region"] in (None, region)
-        and all(fault.get(name) in (None, value) for name, value in of_script.items())
+        and all(fault.get(name) in (None, value) for name, value in about.items())
     )
+
+
+class Due(NamedTuple):
+    """What will be done, when, and with which resource."""
+
+    at: float
+    number: int
+    resource: str
+    act: Callable[[], None]
 
 
 class World:
@@ -126,12 +177,38 @@ class World:
         self.serials: dict[str, int] = {}
         self.images: dict[str, Json] = {}  # region -> image id -> image
         self.locks: dict[str, Json] = {}  # region -> snapshot id -> its lock
-        self.copy_fault: Json | None = None  # the broken-copy fault that the present call has met
+        self.keys: dict[tuple[str, str], str] = {}  # (region, ARN of a KMS key) -> its state; others are enabled
+        self.tokens: dict[tuple[str, str, str], Any] = {}  # (region, action, client token) -> what was asked and made
+        self.due: list[Due] = []
+        self.former_roots: dict[str, list[str]] = {}  # instance -> the volumes that once were its root
+        self.root_tasks: dict[str, Json] = {}  # region -> task id -> the replacement of a root volume
+        self.planned = 0
+        self.fault: Json | None = None  # the fault that the present call has met
 
     def serial(self, identifier: str) -> int:
         """A resource's place in the order of creation; it outlives the resource,
         so that a page token stays good when what it names is deleted."""
         return self.serials.setdefault(identifier, len(self.serials) + 1)
+
+    def later(self, seconds: float, resource: str, act: Callable[[], None]) -> None:
+        """Does this before the first call that comes so many seconds from now."""
+        self.planned += 1
+        self.due.append(Due(time.monotonic() + seconds, self.planned, resource, act))
+
+    def settle(self) -> None:
+        """Does what is due by now, in the order of its time; what that plans waits for the next call."""
+        now = time.monotonic()
+        ready = sorted((each for each in self.due if each.at <= now), key=lambda each: (each.at, each.number))
+        self.due = [each for each in self.due if each.at > now]
+        for each in ready:
+            each.act()
+
+    def hurry(self, resource: str) -> None:
+        """Ends what this resource waits for."""
+        self.due = [each._replace(at=0) if each.resource == resource else each for each in self.due]
+
+    def fault_of_kind(self, kind: str) -> Json | None:
+        return self.fault if self.fault and self.fault["kind"] == kind else None
 
     def is_enabled(self, region: str | None) -> bool:
         return region in self.settings["enabledRegions"]
@@ -160,8 +237,11 @@ class World:
         self.dice, self.chances = random.Random(seed), chances
 
     def checked_fault(self, fault: Json) -> Json:
-        of_script = fault.get("action") == RUN_SCRIPT
-        fields, kinds = (SCRIPT_FAULT_FIELDS, SCRIPT_FAULT_KINDS) if of_script else (FAULT_FIELDS, FAULT_KINDS)
+        fields, kinds = FAULT_FIELDS, FAULT_KINDS
+        if fault.get("action") == RUN_SCRIPT:
+            fields, kinds = SCRIPT_FAULT_FIELDS, SCRIPT_FAULT_KINDS
+        elif fault.get("action") in EBS_ACTIONS:
+            fields, kinds = EBS_FAULT_FIELDS, EBS_FAULT_KINDS
         unknown = set(fault) - fields
         if unknown:
             known = ", ".join(sorted(fields))
@@ -172,16 +252,16 @@ class World:
             raise ValueError("a fault needs an action")
         return {"kind": kinds[0], "region": None, "times": 1, **fault}
 
-    def meet_fault(self, action: str, region: str | None, **of_script: str) -> Json | None:
+    def meet_fault(self, action: str, region: str | None, **about: str) -> Json | None:
         """The first prepared fault that fits this call, used up once; one that
         chance has just prepared comes last."""
         for share, fault in self.chances:
-            if fits(fault, action, region, of_script) and self.dice.random() < share:
+            if fits(fault, action, region, about) and self.dice.random() < share:
                 self.add_fault({**fault, "region": region})
         now = time.monotonic()
         self.faults = [fault for fault in self.faults if fault.get("until", now) >= now]
         for fault in self.faults:
-            if fits(fault, action, region, of_script):
+            if fits(fault, action, region, about):
                 if fault["kind"] != "down":
                     fault["times"] -= 1
                 if fault["times"] <= 0:
@@ -191,16 +271,20 @@ class World:
 
     def may_pass(self, action: str, region: str | None, params: dict[str, str]) -> bool:
         """Whether the request bucket of this action and region has a token left."""
-        if not self.settings["throttle"]:
-            return True
         bounded = "MaxResults" in params or any(key.startswith("Filter.") for key in params)
         if not action.startswith("Describe"):
             size = BUCKETS.get(action, MUTATING_BUCKET)
         else:
             size = DESCRIBE_BUCKET if bounded else UNBOUNDED_DESCRIBE_BUCKET
-        key = (action, region, size)
+        return self.has_token(action, region, *size)
+
+    def has_token(self, action: str, region: str | None, capacity: float, refill: float | None = None) -> bool:
+        """Takes a token of the action's bucket in a region; without a refill it is full again in a second."""
+        if not self.settings["throttle"]:
+            return True
+        key = (action, region, capacity, refill)
         if key not in self.buckets:
-            self.buckets[key] = Bucket(*size)
+            self.buckets[key] = Bucket(capacity, capacity if refill is None else refill)
         return self.buckets[key].take()
 
 

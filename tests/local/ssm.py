@@ -242,6 +242,9 @@ class SsmCall:
 
     service = "ssm"
     target_prefix = "AmazonSSM."
+    fault_code = "InternalError"
+    statuses: dict[str, int] = {}
+    about: dict[str, str] = {}
 
     def __init__(self, target: str, body: bytes) -> None:
         self.action = target.removeprefix(self.target_prefix)
@@ -283,10 +286,10 @@ class SsmCall:
             return self.internal_error()
         return Response(json.dumps(answer), content_type=CONTENT_TYPE)
 
-    def error_code(self, answer: str) -> str | None:
-        return json.loads(answer).get("__type")
+    def error_code(self, response: Response) -> str | None:
+        return json.loads(response.get_data()).get("__type")
 
-    def facts(self, _: str | None, answer: str) -> Json:
+    def facts(self, _: str | None, response: Response) -> Json:
         """What the log says of this call and not of others: the command that it began, if any."""
-        command = json.loads(answer).get("Command", {})
+        command = json.loads(response.get_data()).get("Command", {})
         return {"result": [command["CommandId"]] if command else []}

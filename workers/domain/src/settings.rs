@@ -24,6 +24,10 @@ pub struct Settings {
     pub run_hours: u32,
     /// `MinimumKept`: completed snapshots per volume and region that are never deleted; 0 to 1,000.
     pub minimum_kept: u32,
+    /// `MaxDaysUnverified`: days that a volume's backups may go without being read by a drill; 0 to 3,650, 0 is off.
+    pub max_days_unverified: u32,
+    /// `DrillState`: whether drills are on.
+    pub drills_are_on: bool,
     /// `MaxExpirePercent`: the share of a region's backups that may go at once; 1 to 100.
     pub max_expire_percent: u32,
     /// `CopyLookbackDays`: the age in days up to which an uncopied snapshot is still copied; 1 to 365.
@@ -68,6 +72,8 @@ impl Settings {
             retry_seconds: number("RETRY_SECONDS", 60, 1..=900)?,
             run_hours: number("RUN_HOURS", 20, 1..=30)?,
             minimum_kept: number("MINIMUM_KEPT", 1, 0..=1000)?,
+            max_days_unverified: number("MAX_DAYS_UNVERIFIED", 30, 0..=3650)?,
+            drills_are_on: state("DRILL_STATE", get("DRILL_STATE"))?,
             max_expire_percent: number("MAX_EXPIRE_PERCENT", 50, 1..=100)?,
             copy_lookback_days: number("COPY_LOOKBACK_DAYS", 7, 1..=365)?,
             expire_regions: regions(&get("EXPIRE_REGIONS").unwrap_or_default())?,
@@ -118,6 +124,16 @@ fn keys(list: &str) -> Result<BTreeMap<Region, String>, SettingsProblem> {
         .collect()
 }
 
+/// Whether something is on; it is off where nothing says so.
+fn state(name: &'static str, value: Option<String>) -> Result<bool, SettingsProblem> {
+    match value {
+        None => Ok(false),
+        Some(value) if value == "ENABLED" => Ok(true),
+        Some(value) if value == "DISABLED" => Ok(false),
+        Some(value) => Err(SettingsProblem { name, value, allowed: "ENABLED or DISABLED".into() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +148,7 @@ mod tests {
         assert_eq!(u32::from(settings.default_retention), 7);
         assert_eq!((settings.copy_concurrency, settings.poll_seconds, settings.minimum_kept), (5, 15, 1));
         assert_eq!((settings.max_expire_percent, settings.copy_lookback_days), (50, 7));
+        assert_eq!((settings.max_days_unverified, settings.drills_are_on), (30, false));
     }
 
     #[test]
@@ -150,5 +167,13 @@ mod tests {
         for bad in ["us-east-1", "us-east-1=abc", "eu-west-1=arn:aws:kms:us-east-1:111122223333:key/abc"] {
             assert!(with("DESTINATION_KMS_KEYS", bad).unwrap_err().to_string().contains("region=key-arn"), "{bad}");
         }
+    }
+
+    #[test]
+    fn drills_are_on_only_where_it_is_said() {
+        assert!(with("DRILL_STATE", "ENABLED").unwrap().drills_are_on);
+        assert!(!with("DRILL_STATE", "DISABLED").unwrap().drills_are_on);
+        let error = with("DRILL_STATE", "on").unwrap_err().to_string();
+        assert_eq!(error, "DRILL_STATE=\"on\": allowed is ENABLED or DISABLED");
     }
 }

@@ -52,11 +52,9 @@ fn observed() -> Observed {
         instances: Some([("i-1".parse().unwrap(), true), ("i-2".parse().unwrap(), false)].into()),
         sources: Some(BTreeMap::new()),
         living: LiveInstances::of(&[Instance {
-            id: "i-1".parse().unwrap(),
-            state: "running".into(),
             tags: tags([("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, us-west-2")]),
-            root_device: None,
             volumes: vec![Attachment { device: "/dev/sdf".into(), volume: "vol-1".parse().unwrap() }],
+            ..Instance::new("i-1".parse().unwrap(), "running")
         }]),
         ..Observed::default()
     };
