@@ -10,9 +10,8 @@
 //! may be), [`cost`] (what they cost at least), [`restore`] (how they come back), [`claims`] (what is being made at this
 //! moment), [`report`] and [`dead_letters`] (how a run ends), [`drill`] and [`proof`] (which backups are read, and what
 //! that proves), [`blocks`] and [`disk`] (what they are made of), [`metrics`] (what CloudWatch counts), [`run`],
-//! [`contract`] and [`message`] (the
-//! JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what happens then), [`ports`] and
-//! [`operations`] (what is needed of AWS).
+//! [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what
+//! happens then), [`ports`] and [`operations`] (what is needed of AWS).
 
 pub mod blocks;
 pub mod breaker;

@@ -158,6 +158,33 @@ fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
 }
 
 #[test]
+fn a_letter_of_a_drill_is_settled_when_the_snapshot_is_gone_or_proven_on_a_later_day() {
+    let proven = |on: &str, level: &str| tags([("VerifiedOn", on), ("VerifiedAs", level)]);
+    let held = [
+        snapshot("snap-a", SnapshotState::Completed, proven("2026-11-22", "probe")),
+        snapshot("snap-b", SnapshotState::Completed, proven("2026-11-21", "probe")),
+        snapshot("snap-c", SnapshotState::Completed, proven("2026-11-22", "failed")),
+        snapshot("snap-d", SnapshotState::Completed, Tags::new()),
+    ];
+    let mut observed = observed();
+    observed.note_snapshots(&region("us-east-1"), &held);
+    for (name, place, settled) in [
+        ("snap-9", "us-east-1", true),
+        ("snap-a", "us-east-1", true),
+        ("snap-b", "us-east-1", false), // It may have been proven in the morning, and failed at noon.
+        ("snap-c", "us-east-1", false),
+        ("snap-d", "us-east-1", false),
+        ("snap-9", "us-west-2", false), // Nobody has looked there.
+    ] {
+        let task = json!({"run": "r", "folder": "drills/r/e", "region": place, "snapshot": name, "volume": "vol-1",
+            "taken": "2026-11-21T03:00:00Z", "level": "probe", "volumeGib": 8, "maxBlocks": 9});
+        let letter = letter(WorkQueue::Verify, &task);
+        assert!(self::task::<VerifyTask>(&letter).is_some(), "the letters of this test are tasks");
+        assert_eq!(observed.is_settled(&letter), settled, "{name} in {place}");
+    }
+}
+
+#[test]
 fn a_hooks_letter_is_settled_when_a_later_run_has_thawed_the_instance_or_it_is_gone() {
     let of = |script: &str, instance: &str| {
         let hook = json!({"document": "d", "timeoutSeconds": 60, "onError": "snapshot"});

@@ -316,6 +316,8 @@ pub fn advice(error: &str, otherwise: &str) -> String {
         Some(ErrorName::HookTimedOut) => "See why the script takes so long, or raise BackupHookTimeout",
         Some(ErrorName::DataOnRootVolume) => "Move the data to a volume of its own, or use a dump",
         Some(ErrorName::PreHookFailed | ErrorName::HookNotReady) => "Mend what the script complains of",
+        Some(ErrorName::SnapshotCorrupt) => "Keep the last good backup, and make a new one now",
+        Some(ErrorName::SnapshotUnreadable) => "See whether EBS answers in that region",
         Some(ErrorName::AccessDenied) => "Grant the permission",
         Some(ErrorName::KeyNotAccessible) => "Correct the key's policy, or DestinationKmsKeys",
         Some(ErrorName::RegionNotEnabled) => "Enable the region, or remove it from the tag",
