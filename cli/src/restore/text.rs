@@ -14,16 +14,15 @@ use domain::{
 use super::{Before, words};
 use crate::{
     commands::same_command,
-    show::{ago, counted, name, plain},
+    show::{age, counted, name, plain},
     table::{Style, Tone, cell, table, toned},
 };
 
 /// What is restored, from when, into what, and at what price.
 pub(super) fn plan(plan: &Plan, style: &Style) -> String {
-    let head = [head(plan), from_when(&plan.chosen, plan.age_seconds)].map(|line| style.wrapped(&line, 2));
-    let mut text = format!("{}\n", head.join("\n"));
-    let goes_on = if plan.goes_on { ", which goes on" } else { "" };
-    text.push_str(&format!("plan {}{goes_on}\n\n", plan.id));
+    let lines = [head(plan), from_when(&plan.chosen, plan.age_seconds), from_what(plan)];
+    let mut text = lines.map(|line| style.wrapped(&line, 2)).join("\n");
+    text.push_str("\n\n");
     text.push_str(&volumes(plan, style));
     if let Some(image) = &plan.image {
         let boot = image.boot_mode.as_ref().map_or(String::new(), |mode| format!(", boot mode {}", plain(mode)));
@@ -58,14 +57,19 @@ fn head(plan: &Plan) -> String {
 }
 
 fn from_when(chosen: &Chosen, age_seconds: i64) -> String {
-    let when = words::when(&chosen.moment);
-    let age = match ago(TimeDelta::seconds(age_seconds)) {
-        now if now == "now" => "just now".to_owned(),
-        past => format!("{past} at most"),
+    let age = match age(TimeDelta::seconds(age_seconds)) {
+        now if now == "now" => "less than a minute old".to_owned(),
+        age => format!("{age} old at most"),
     };
-    let run = chosen.run_id.as_ref().map_or(String::new(), |run| format!(", run {}", plain(run)));
-    let copies = chosen.from_region.as_ref().map_or(String::new(), |from| format!(", copies from {}", plain(from)));
-    format!("from {when}, {age}{run}{copies}")
+    format!("from {}, {age}", words::when(&chosen.moment))
+}
+
+fn from_what(plan: &Plan) -> String {
+    let chosen = &plan.chosen;
+    let run = chosen.run_id.as_ref().map(|run| format!("run {}", plain(run)));
+    let copies = chosen.from_region.as_ref().map(|from| format!("copies from {}", plain(from)));
+    let own = format!("plan {}{}", plan.id, if plan.goes_on { ", which goes on" } else { "" });
+    [run, copies, Some(own)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn volumes(plan: &Plan, style: &Style) -> String {
