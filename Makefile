@@ -59,6 +59,11 @@ measure-report: environments build ## Print what the report of up to 10,000 volu
 	$(call say,The report by itself on prepared pages (some 2 minutes))
 	@$(VENVS)/moto/bin/python tests/local/measure_report.py
 
+.PHONY: measure-verify
+measure-verify: environments build ## Print what reading a snapshot of 16 TiB takes, and fail if that is more than 40 MB.
+	$(call say,Verify by itself on prepared pages (some 3 minutes))
+	@$(VENVS)/moto/bin/python tests/local/measure_verify.py --bootstrap $(BINARIES)/verify
+
 .PHONY: measure-pace
 measure-pace: environments build ## Print how fast 1,000 snapshots expire within EC2's request limits.
 	$(call say,1000 due snapshots in one region (some 4 minutes))

@@ -15,20 +15,31 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
     let stack = cloud.stack(HOME);
     let own = json!({"Name": "db", "Retention": "14", "RetentionCrossRegion": "3", "BackupCrossRegion": "us-east-1",
         "KeepForever": "audit", "CostCenter": "7"});
-    let ids = cloud.add_instances(HOME, &json!([tagged(own, 2)]));
+    let mut db = tagged(own, 2);
+    let launched = json!({"type": "m5.large", "bootMode": "uefi-preferred", "subnet": "subnet-1a", "keyName": "night shift",
+        "securityGroups": ["sg-1a", "sg-2b"]});
+    db.as_object_mut().unwrap().extend(launched.as_object().unwrap().clone());
+    db["volumes"][1] = json!({"device": "/dev/sdf", "type": "io2", "iops": 5000, "size": 100});
+    let ids = cloud.add_instances(HOME, &json!([db]));
     let (instance, volumes) = &ids[0];
+    let volumes_as = [format!("{}:gp3:3000:125:8:d", volumes[0]), format!("{}:io2:5000::100", volumes[1])];
+    let instance_as = "image=ami-00000000000000000 type=m5.large zone=eu-west-1a arch=x86_64 boot=uefi subnet=subnet-1a \
+         groups=sg-1a,sg-2b key=night=20shift";
     // Any time of the last day can name the run; the dates in tags come from the clock.
     let ended = cloud.run(&stack, &json!({"scheduledTime": format!("{}T00:00:00Z", day(0))}));
     assert_eq!(ended.status, "SUCCEEDED", "{}", ended.cause);
 
     let (snapshots, run_id) = (cloud.snapshots(HOME), format!("{}T000000Z", day(0).format("%Y%m%d")));
     assert_eq!(snapshots.len(), 2);
-    for (snapshot, device) in snapshots.iter().zip(["/dev/sda1", "/dev/sdf"]) {
+    for snapshot in &snapshots {
+        let which = volumes.iter().position(|volume| snapshot["volume"] == volume.as_str()).unwrap();
+        let device = ["/dev/sda1", "/dev/sdf"][which];
         assert_eq!(snapshot["state"], "completed");
         let expected = json!({
             "BackupCrossRegion": "us-east-1", "BackupRun": run_id, "CreatedOn": day(0), "DeleteOn": day(14),
             "Devices": format!("/dev/sda1={} /dev/sdf={}", volumes[0], volumes[1]), "KeepForever": "audit",
-            "Name": "db", "RetentionCrossRegion": "3", "SourceInstanceId": instance, "Type": "Automated",
+            "InstanceAs": instance_as, "Name": "db", "RetentionCrossRegion": "3", "SourceInstanceId": instance,
+            "Type": "Automated", "Volumes": volumes_as.join(" "),
         });
         assert_eq!(snapshot["tags"], expected);
         let copies = cloud.snapshots("us-east-1");
@@ -37,9 +48,12 @@ fn every_snapshot_and_copy_carries_exactly_its_tags() {
             "BackupFromRegion": HOME, "BackupRun": run_id, "CreatedOn": day(0), "DeleteOn": day(3),
             "KeepForever": "audit", "Name": "db", "RetentionCrossRegion": "3", "SourceDevice": device,
             "SourceInstanceId": instance, "SourceSnapshotId": snapshot["id"], "SourceVolumeId": snapshot["volume"],
-            "Type": "Automated",
+            "SourceRun": run_id, "SourceStarted": copy["tags"]["SourceStarted"], "SourceVolumes": "2",
+            "InstanceAs": instance_as, "Type": "Automated", "Volumes": volumes_as[which],
         });
         assert_eq!(copy["tags"], expected);
+        let second = |time: &Value| time.as_str().map(|text| text[..19].to_owned());
+        assert_eq!(second(&copy["tags"]["SourceStarted"]), second(&snapshot["startTime"]));
         assert_eq!(copy["state"], "completed");
     }
 

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::cloud::{Cloud, HOME, ask, cloud, day, stack_name, tagged, until};
 
 /// What a command wrote, and how it ended.
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl From<Output> for Done {
@@ -26,13 +26,18 @@ impl From<Output> for Done {
 }
 
 /// The program as `make build` has built it, with the environment of the local cloud and no other.
-fn program(cloud: &Cloud, arguments: &[&str]) -> Command {
+pub fn bare(cloud: &Cloud) -> Command {
     let own = env::current_exe().unwrap();
     // Beside the folder of the tests.
     // What runs in the background ignores Ctrl-C, and so would what it starts.
     let mut program = Command::new("/usr/bin/env");
     program.arg("--default-signal=INT").arg(own.parent().unwrap().with_file_name("ebs-snapshots"));
     program.env_clear().envs(cloud.environment()).stdin(Stdio::null());
+    program
+}
+
+fn program(cloud: &Cloud, arguments: &[&str]) -> Command {
+    let mut program = bare(cloud);
     program.args(["--region", HOME, "--stack-name", &stack_name(HOME)]).args(arguments);
     program
 }
@@ -45,9 +50,12 @@ fn at_width(cloud: &Cloud, width: u16, arguments: &[&str]) -> Done {
     program(cloud, arguments).env("COLUMNS", width.to_string()).output().unwrap().into()
 }
 
-/// The data of an answer in JSON, once it is seen to be as documented.
 fn data(cloud: &Cloud, arguments: &[&str]) -> (i32, Value) {
-    let done = run(cloud, &[arguments, &["--output", "json"]].concat());
+    documented(run(cloud, &[arguments, &["--output", "json"]].concat()))
+}
+
+/// Exit code and data of an answer in JSON, once it is seen to be as documented.
+pub fn documented(done: Done) -> (i32, Value) {
     let answer: Value =
         serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {}{}", done.out, done.err));
     assert_eq!(answer["exitCode"], done.code, "{answer}");
@@ -103,7 +111,7 @@ fn masked(text: &str) -> String {
 }
 
 /// Compares with a file below tests/golden; GOLDEN=write writes it anew, to be read before it is committed.
-fn golden(name: &str, text: &str) {
+pub fn golden(name: &str, text: &str) {
     let (path, text) = (format!("tests/golden/{name}.txt"), masked(text));
     if env::var("GOLDEN").is_ok_and(|word| word == "write") {
         fs::write(&path, &text).unwrap();
@@ -548,7 +556,13 @@ fn letters_that_must_not_come_back_are_refused_and_those_that_fail_again_are_tol
 #[test]
 fn help_has_examples_and_every_shell_its_completions() {
     let cloud = cloud();
-    for command in [&["--help"][..], &["run", "--help"], &["dlq", "retry", "--help"], &["completions", "--help"]] {
+    for command in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["dlq", "retry", "--help"],
+        &["restore", "--help"],
+        &["completions", "--help"],
+    ] {
         let done = run(&cloud, command);
         assert!(done.code == 0 && done.out.contains("Examples:"), "{command:?}: {}", done.out);
     }

@@ -266,17 +266,48 @@ impl Cloud {
         let name = between(&answer, "<PhysicalResourceId>", "</PhysicalResourceId>").remove(0);
         let get = format!("Action=GetRolePolicy&RoleName={name}&PolicyName=work&Version=2010-05-08");
         let answer = self.form(&stack.region, "iam", &get);
-        let policy = between(&answer, "<PolicyDocument>", "</PolicyDocument>").remove(0);
-        ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
+        decisions(&between(&answer, "<PolicyDocument>", "</PolicyDocument>").remove(0), cases)
     }
 
     /// What a managed policy of the template says to requests.
     pub fn simulate_policy(&self, stack: &Stack, output: &str, cases: &Value) -> Vec<String> {
-        let arn = stack.output(output);
+        decisions(&self.managed_policy(stack, stack.output(output)), cases)
+    }
+
+    /// All policies of the deployed stack, of roles and for people, by the names of the resources that have them.
+    pub fn policies(&self, stack: &Stack) -> Vec<(String, String)> {
+        let named = format!("StackName={}&Version=2010-05-15", stack_name(&stack.region));
+        let listed = self.form(&stack.region, "cloudformation", &format!("Action=DescribeStackResources&{named}"));
+        let mut policies = Vec::new();
+        for resource in between(&listed, "<member>", "</member>") {
+            let field = |name: &str| between(&resource, &format!("<{name}>"), &format!("</{name}>")).remove(0);
+            let (name, id) = (field("LogicalResourceId"), field("PhysicalResourceId"));
+            match field("ResourceType").as_str() {
+                "AWS::IAM::Role" => {
+                    policies.extend(self.role_policies(stack, &id).into_iter().map(|own| (name.clone(), own)))
+                }
+                "AWS::IAM::ManagedPolicy" => policies.push((name, self.managed_policy(stack, &id))),
+                _ => {}
+            }
+        }
+        policies
+    }
+
+    fn role_policies(&self, stack: &Stack, role: &str) -> Vec<String> {
+        let list = format!("Action=ListRolePolicies&RoleName={role}&Version=2010-05-08");
+        let names = between(&self.form(&stack.region, "iam", &list), "<member>", "</member>");
+        let attached = format!("Action=ListAttachedRolePolicies&RoleName={role}&Version=2010-05-08");
+        let attached = between(&self.form(&stack.region, "iam", &attached), "<PolicyArn>", "</PolicyArn>");
+        let inline = names.iter().map(|name| {
+            let get = format!("Action=GetRolePolicy&RoleName={role}&PolicyName={name}&Version=2010-05-08");
+            between(&self.form(&stack.region, "iam", &get), "<PolicyDocument>", "</PolicyDocument>").remove(0)
+        });
+        inline.chain(attached.iter().map(|arn| self.managed_policy(stack, arn))).collect()
+    }
+
+    fn managed_policy(&self, stack: &Stack, arn: &str) -> String {
         let get = format!("Action=GetPolicyVersion&PolicyArn={arn}&VersionId=v1&Version=2010-05-08");
-        let answer = self.form(&stack.region, "iam", &get);
-        let policy = between(&answer, "<Document>", "</Document>").remove(0);
-        ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
+        between(&self.form(&stack.region, "iam", &get), "<Document>", "</Document>").remove(0)
     }
 
     /// The environment of a program that talks to this cloud, and to no account of AWS.
@@ -286,6 +317,7 @@ impl Cloud {
             ("AWS_ENDPOINT_URL", self.aws.clone()),
             ("AWS_ENDPOINT_URL_EC2", self.ec2.clone()),
             ("AWS_ENDPOINT_URL_EBS", self.ec2.clone()),
+            ("AWS_ENDPOINT_URL_KMS", self.ec2.clone()),
             ("AWS_ACCESS_KEY_ID", own("test")),
             ("AWS_SECRET_ACCESS_KEY", own("test")),
             ("AWS_EC2_METADATA_DISABLED", own("true")),
@@ -328,11 +360,20 @@ impl Cloud {
         .unwrap()
     }
 
+    /// Calls EC2.
+    pub fn ec2(&self, region: &str, body: &str) -> String {
+        self.post_form(&self.ec2, region, "ec2", &format!("{body}&Version=2016-11-15"))
+    }
+
     /// Calls an AWS service that takes a form and answers XML.
     pub fn form(&self, region: &str, service: &str, body: &str) -> String {
+        self.post_form(&self.aws, region, service, body)
+    }
+
+    fn post_form(&self, url: &str, region: &str, service: &str, body: &str) -> String {
         let request = self
             .http
-            .post(&self.aws)
+            .post(url)
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Authorization", authorization(region, service));
         request.send(body).unwrap().body_mut().read_to_string().unwrap()
@@ -538,6 +579,11 @@ impl Cloud {
         let reads = |call: &Value| call["action"].as_str().unwrap().starts_with("Describe");
         self.calls("").into_iter().filter(|call| !reads(call)).collect()
     }
+}
+
+/// What a policy, as IAM answers it, says to requests (tests/local/simulate.py).
+pub fn decisions(policy: &str, cases: &Value) -> Vec<String> {
+    ask("ministack", &["tests/local/simulate.py"], &json!({"policy": policy, "cases": cases}))
 }
 
 /// The answers to requests of deployed roles, from a second local cloud that enforces IAM (tests/local/enforce.py).

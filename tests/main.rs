@@ -23,5 +23,6 @@ mod night_call;
 mod nights;
 mod owed;
 mod protection;
+mod restore;
 mod roles;
 mod scope;

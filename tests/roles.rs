@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{DRILLED, HOME, cloud, enforce};
+use crate::cloud::{DRILLED, HOME, cloud, decisions, enforce};
 
 /// Action, resource, context, whether it is allowed.
 type Case = (&'static str, &'static str, Value, bool);
@@ -308,6 +308,7 @@ fn the_policies_for_people_allow_what_the_command_line_does_and_nothing_more() {
         ("ec2:DeleteSnapshot", SNAPSHOT.into(), false, false),
         ("s3:GetObject", bucket("runs/a/b/report.json"), true, false),
         ("s3:GetObject", bucket("holds/eu-west-1"), true, false),
+        ("s3:GetObject", bucket("latest.json"), true, false),
         ("s3:GetObject", bucket("claims/a"), false, false),
         ("s3:PutObject", bucket("runs/a"), false, false),
         ("s3:DeleteObject", bucket("holds/eu-west-1"), false, false),
@@ -338,5 +339,139 @@ fn the_policies_for_people_allow_what_the_command_line_does_and_nothing_more() {
     assert_eq!((readers.len(), operators.len()), (cases.len(), cases.len()));
     for ((reader, operator), (action, resource, reads, operates)) in readers.iter().zip(&operators).zip(&cases) {
         assert_eq!((reader == "Allow", operator == "Allow"), (*reads, *operates), "{action} on {resource}");
+    }
+}
+
+const VOLUME: &str = "arn:aws:ec2:us-east-1:000000000000:volume/vol-0a";
+const INSTANCE: &str = "arn:aws:ec2:us-east-1:000000000000:instance/i-0a";
+/// An image that is about to be registered has no id yet.
+const IMAGE: &str = "arn:aws:ec2:us-east-1::image/*";
+const ROOT_TASK: &str = "arn:aws:ec2:us-east-1:000000000000:replace-root-volume-task/*";
+const KEY: &str = "arn:aws:kms:us-east-1:000000000000:key/a";
+
+#[test]
+fn the_policy_for_restores_makes_and_attaches_only_what_names_its_plan_and_deletes_nothing() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    let planned = || json!({"aws:RequestTag/RestorePlan": "p-1"});
+    let restored = |keys: Value| json!({"aws:ResourceTag/RestorePlan": "p-1", "aws:TagKeys": keys});
+    let hold = |value: &str, keys: Value| json!({"aws:RequestTag/Backup": value, "aws:TagKeys": keys});
+    let through = |service: &str| json!({"kms:ViaService": service, "kms:GrantIsForAWSResource": "true"});
+    let ec2 = || through("ec2.us-east-1.amazonaws.com");
+    let cases: Vec<Case> = vec![
+        ("ec2:DescribeSnapshots", "*", json!({}), true),
+        ("ec2:DescribeVolumeStatus", "*", json!({}), true),
+        ("ec2:DescribeReplaceRootVolumeTasks", "*", json!({}), true),
+        // A volume without the plan's id would be made a second time by the next try.
+        ("ec2:CreateVolume", VOLUME, planned(), true),
+        ("ec2:CreateVolume", VOLUME, json!({}), false),
+        ("ec2:CreateVolume", ELSEWHERE, json!({}), true),
+        ("ec2:RegisterImage", IMAGE, planned(), true),
+        ("ec2:RegisterImage", IMAGE, json!({}), false),
+        ("ec2:RegisterImage", ELSEWHERE, json!({}), true),
+        ("ec2:CreateReplaceRootVolumeTask", ROOT_TASK, planned(), true),
+        ("ec2:CreateReplaceRootVolumeTask", ROOT_TASK, json!({}), false),
+        ("ec2:CreateReplaceRootVolumeTask", INSTANCE, json!({}), true),
+        ("ec2:CreateReplaceRootVolumeTask", VOLUME, json!({}), true),
+        ("ec2:CreateReplaceRootVolumeTask", ELSEWHERE, json!({}), true),
+        ("ec2:CreateTags", VOLUME, json!({"ec2:CreateAction": "CreateVolume"}), true),
+        ("ec2:CreateTags", IMAGE, json!({"ec2:CreateAction": "RegisterImage"}), true),
+        ("ec2:CreateTags", ROOT_TASK, json!({"ec2:CreateAction": "CreateReplaceRootVolumeTask"}), true),
+        ("ec2:CreateTags", VOLUME, json!({"ec2:CreateAction": "RunInstances"}), false),
+        ("ec2:CreateTags", VOLUME, restored(json!(["RestoredAt"])), true),
+        ("ec2:CreateTags", VOLUME, restored(json!(["InstanceWas"])), true),
+        ("ec2:CreateTags", VOLUME, restored(json!(["RestoredAt", "Name"])), false),
+        ("ec2:CreateTags", VOLUME, json!({"aws:TagKeys": ["RestoredAt"]}), false),
+        ("ec2:CreateTags", VOLUME, hold("Hold", json!(["Backup"])), true),
+        ("ec2:CreateTags", VOLUME, hold("Hold", json!(["Backup", "ReplacedBy"])), true),
+        ("ec2:CreateTags", VOLUME, hold("No", json!(["Backup"])), false),
+        ("ec2:CreateTags", VOLUME, hold("Hold", json!(["Backup", "Name"])), false),
+        ("ec2:CreateTags", INSTANCE, hold("Hold", json!(["Backup"])), false),
+        // Tags of snapshots decide what expires.
+        ("ec2:CreateTags", SNAPSHOT, hold("Hold", json!(["Backup"])), false),
+        ("ec2:CreateTags", SNAPSHOT, restored(json!(["RestoredAt"])), false),
+        ("ec2:AttachVolume", VOLUME, restored(json!([])), true),
+        ("ec2:AttachVolume", VOLUME, json!({}), false),
+        ("ec2:AttachVolume", INSTANCE, json!({}), true),
+        ("ec2:DetachVolume", VOLUME, json!({}), true),
+        ("ec2:DetachVolume", INSTANCE, json!({}), true),
+        ("ec2:StopInstances", INSTANCE, json!({}), true),
+        ("ec2:StartInstances", INSTANCE, json!({}), true),
+        ("ec2:TerminateInstances", INSTANCE, json!({}), false),
+        ("ec2:RunInstances", INSTANCE, planned(), false),
+        ("ec2:ModifyInstanceAttribute", INSTANCE, json!({"ec2:Attribute": "BlockDeviceMapping"}), true),
+        // Who may write it runs commands as root at the next start.
+        ("ec2:ModifyInstanceAttribute", INSTANCE, json!({"ec2:Attribute": "UserData"}), false),
+        ("ec2:ModifyInstanceAttribute", INSTANCE, json!({}), false),
+        ("ec2:DeleteVolume", VOLUME, restored(json!([])), false),
+        ("ec2:DeleteSnapshot", SNAPSHOT, json!({"aws:ResourceTag/Type": "Automated"}), false),
+        ("ec2:DeleteTags", VOLUME, restored(json!(["RestorePlan"])), false),
+        ("ec2:DeregisterImage", IMAGE, json!({}), false),
+        ("kms:DescribeKey", KEY, json!({}), true),
+        ("kms:CreateGrant", KEY, ec2(), true),
+        ("kms:CreateGrant", KEY, json!({"kms:ViaService": "ec2.us-east-1.amazonaws.com"}), false),
+        ("kms:Decrypt", KEY, ec2(), true),
+        ("kms:Decrypt", KEY, through("s3.us-east-1.amazonaws.com"), false),
+        ("kms:Decrypt", KEY, json!({}), false),
+        ("kms:PutKeyPolicy", KEY, ec2(), false),
+        ("s3:GetObject", "arn:aws:s3:::a/runs/a", json!({}), false),
+    ];
+    let asked: Vec<Value> = cases
+        .iter()
+        .map(|(action, resource, context, _)| json!({"action": action, "resource": resource, "context": context}))
+        .collect();
+    let answers = cloud.simulate_policy(&stack, "RestorePolicyArn", &json!(asked));
+    assert_eq!(answers.len(), cases.len());
+    for (answer, (action, resource, context, allowed)) in answers.iter().zip(&cases) {
+        assert_eq!(answer == "Allow", *allowed, "{action} on {resource} with {context}: {answer}");
+    }
+}
+
+#[test]
+fn nothing_in_the_stack_but_the_policy_for_restores_can_create_attach_or_stop() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    // Every condition that a statement could ask for.
+    let context = json!({
+        "aws:RequestTag/Type": "Automated", "aws:RequestTag/RestorePlan": "p-1", "aws:RequestTag/Backup": "Hold",
+        "aws:ResourceTag/Type": "Automated", "aws:ResourceTag/RestorePlan": "p-1", "aws:ResourceTag/Backup": "Hold",
+        "ssm:resourceTag/Backup": "Yes", "ec2:Attribute": "BlockDeviceMapping",
+    });
+    // Action, resource, whether the policy for restores allows it.
+    let cases = [
+        ("ec2:CreateVolume", VOLUME, true),
+        ("ec2:AttachVolume", VOLUME, true),
+        ("ec2:AttachVolume", INSTANCE, true),
+        ("ec2:DetachVolume", VOLUME, true),
+        ("ec2:StopInstances", INSTANCE, true),
+        ("ec2:StartInstances", INSTANCE, true),
+        ("ec2:CreateReplaceRootVolumeTask", INSTANCE, true),
+        ("ec2:RegisterImage", IMAGE, true),
+        ("ec2:RunInstances", INSTANCE, false),
+        ("ec2:RebootInstances", INSTANCE, false),
+        ("ec2:TerminateInstances", INSTANCE, false),
+        ("ec2:ModifyInstanceAttribute", INSTANCE, true),
+        ("ec2:ModifyVolume", VOLUME, false),
+        ("ec2:DeleteVolume", VOLUME, false),
+        ("ec2:DeregisterImage", IMAGE, false),
+        ("ebs:PutSnapshotBlock", SNAPSHOT, false),
+    ];
+    let asked: Vec<Value> = cases
+        .iter()
+        .map(|(action, resource, _)| json!({"action": action, "resource": resource, "context": context}))
+        .collect();
+    let policies = cloud.policies(&stack);
+    // Seven functions, the state machine and its schedule, and three policies for people.
+    assert!(policies.len() >= 12, "{:?}", policies.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    for (name, policy) in policies {
+        let answers = decisions(&policy, &json!(asked));
+        assert_eq!(answers.len(), cases.len());
+        for (answer, (action, resource, restores)) in answers.iter().zip(cases) {
+            assert_eq!(
+                answer == "Allow",
+                restores && name == "RestorePolicy",
+                "{name}: {action} on {resource}: {answer}"
+            );
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! The command line.
 
-use std::fmt;
+mod restore;
+
+use std::{fmt, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use domain::ids::{InstanceId, Region, VolumeId};
+
+pub use restore::{Ending, Restore, Target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,6 +17,7 @@ Examples:
   ebs-snapshots run --watch                             a full run, followed to its end
   ebs-snapshots dlq list                                what failed for good, and what to do about it
   ebs-snapshots snapshots --instance i-0123456789abcdef0
+  ebs-snapshots restore --instance i-0123456789abcdef0 --dry-run
   ebs-snapshots status --output json | jq '.data.volumes[] | select(.state != \"covered\")'
 
 Exit codes:
@@ -42,17 +47,59 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Profile of the AWS configuration; else AWS_PROFILE, else the ordinary credentials
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, display_order = 900, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Home region of the stack; else AWS_REGION, else the profile's
-    #[arg(long, global = true, value_name = "REGION")]
+    /// Home region of the stack, or the region to restore in; else AWS_REGION, else the profile's
+    #[arg(long, global = true, display_order = 900, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Name of the stack
-    #[arg(long, global = true, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
-    pub stack_name: String,
+    /// Name of the stack, or its ARN
+    #[arg(long, global = true, display_order = 900, value_name = "NAME", env = STACK_VARIABLE, default_value = STACK)]
+    pub stack_name: StackName,
     /// A table for people, or JSON for scripts
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, global = true, display_order = 900, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// Which stack is meant: its name, or its ARN, which says the region, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackName {
+    /// As it was given.
+    pub given: String,
+    /// The name.
+    pub name: String,
+    /// The region that an ARN says.
+    pub region: Option<Region>,
+}
+
+impl FromStr for StackName {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        if !given.starts_with("arn:") {
+            return Ok(Self { given: given.into(), name: given.into(), region: None });
+        }
+        let parts: Vec<&str> = given.splitn(6, ':').collect();
+        let refused = || {
+            let allowed = "arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID";
+            format!("{given:?} is not the ARN of a stack: allowed is a name, or {allowed}")
+        };
+        let [_, _, "cloudformation", region, _, stack] = parts[..] else { return Err(refused()) };
+        let name = stack.strip_prefix("stack/").and_then(|rest| rest.split('/').next()).filter(|name| !name.is_empty());
+        let (Some(name), Ok(region)) = (name, region.parse()) else { return Err(refused()) };
+        Ok(Self { given: given.into(), name: name.into(), region: Some(region) })
+    }
+}
+
+impl StackName {
+    /// Why a stack in another region than the one in use cannot be meant.
+    pub fn check(&self, home: &Region) -> Result<(), String> {
+        match &self.region {
+            Some(region) if region != home => Err(format!(
+                "--stack-name is the ARN of a stack in {region}, and the region in use is {home}: say --region {region}"
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How an answer is written.
@@ -67,9 +114,13 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// How old the newest backup of every protected volume is, here and in each destination; what is not protected
-    #[command(after_help = "Exit code 1: a backup is missing or overdue, a volume with backups is unprotected, or no \
-        full run was complete for MaxHoursWithoutRun.")]
+    /// How old the newest backup of every protected volume is, here and in each destination, and when one was last
+    /// proven; what is not protected
+    #[command(
+        after_help = "Exit code 1: a backup is missing or overdue, a drill found one bad and no newer one good, \
+        nothing of a volume was proven for MaxDaysUnverified, a volume with backups is unprotected, or no full run was \
+        complete for MaxHoursWithoutRun."
+    )]
     Status,
     /// What a run would do now; it changes nothing
     #[command(
@@ -92,6 +143,20 @@ With --watch the exit code is the run's: 0 complete, 1 failed or incomplete, 2 a
     Dlq(Dlq),
     /// All snapshots and copies of an instance or a volume, in all regions, each with the reason why it is kept or goes
     Snapshots(Snapshots),
+    /// Bring volumes, or an instance, back from their snapshots or copies; without the stack and its home region
+    #[command(after_help = "\
+Examples:
+  ebs-snapshots restore --volume vol-0123456789abcdef0 --dry-run
+  ebs-snapshots restore --instance i-0123456789abcdef0 --at 2026-11-22 --attach i-0fedcba9876543210
+  ebs-snapshots restore --instance i-0123456789abcdef0 --swap
+  ebs-snapshots restore --volume vol-0123456789abcdef0 --fast 300
+  ebs-snapshots restore --region us-east-1 --instance i-0123456789abcdef0 --register-image
+
+It restores in --region, from the snapshots or copies that are there. It shows what it would do and asks, unless --yes is
+said. After Ctrl-C or a crash the same command goes on where it was: nothing is made twice.
+
+Exit code 1: a key cannot be used, a permission is missing, or what was begun could not be finished.")]
+    Restore(Box<Restore>),
     /// The last executions: how they ended, and what they made
     #[command(after_help = "Exit code 1: the last one that has ended did not succeed.")]
     Executions {
@@ -244,4 +309,35 @@ pub struct Snapshots {
     /// Of this volume
     #[arg(long, value_name = "ID")]
     pub volume: Option<VolumeId>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_named_by_its_name_or_its_arn() {
+        let read = |given: &str| given.parse::<StackName>();
+        let (name, here) = (read("nightly").unwrap(), "eu-west-1".parse().unwrap());
+        assert_eq!((name.name.as_str(), &name.region, name.check(&here)), ("nightly", &None, Ok(())));
+        let arn = "arn:aws:cloudformation:eu-west-1:111122223333:stack/nightly/6f1c0a70-0000-11ef";
+        let read_arn = read(arn).unwrap();
+        assert_eq!((read_arn.name.as_str(), read_arn.given.as_str()), ("nightly", arn));
+        assert_eq!(read_arn.check(&here), Ok(()));
+        let refused = read_arn.check(&"us-east-1".parse().unwrap()).unwrap_err();
+        assert!(
+            refused.contains("in eu-west-1") && refused.contains("is us-east-1: say --region eu-west-1"),
+            "{refused}"
+        );
+        for given in ["arn:aws:s3:::bucket", "arn:aws:cloudformation:eu-west-1:1:changeSet/x/1", "arn:"] {
+            assert!(read(given).unwrap_err().contains("stack/NAME/ID"), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_arn_that_is_none_of_a_stack_is_refused_before_anything_is_asked() {
+        let refused = Arguments::try_parse_from(["ebs-snapshots", "--stack-name", "arn:aws:s3:::b", "status"]);
+        assert!(refused.unwrap_err().to_string().contains("allowed is a name, or arn:aws:cloudformation"));
+    }
 }

@@ -12,7 +12,7 @@ impl Commands {
     /// With what was given on the command line; what the environment says, it says the next time, too.
     pub fn of(common: &Common) -> Self {
         let from_environment = env::var(STACK_VARIABLE).unwrap_or_else(|_| STACK.into());
-        let stack = Some(common.stack_name.clone()).filter(|name| *name != from_environment);
+        let stack = Some(common.stack_name.given.clone()).filter(|name| *name != from_environment);
         let region = common.region.as_ref().map(ToString::to_string);
         let given = [("--profile", &common.profile), ("--region", &region), ("--stack-name", &stack)];
         let options = given.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
@@ -25,8 +25,14 @@ impl Commands {
     }
 }
 
+/// The command line that was given, so that it can be given again.
+pub fn same_command() -> String {
+    let words = env::args().skip(1).map(|word| format!(" {}", quoted(&word)));
+    format!("`ebs-snapshots{}`", words.collect::<String>())
+}
+
 /// As a shell reads it as one word.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+".contains(c);
     match !value.is_empty() && value.chars().all(plain) {
         true => value.to_owned(),

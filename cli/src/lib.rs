@@ -15,6 +15,7 @@ mod fake;
 pub mod once;
 pub mod plan;
 pub mod progress;
+pub mod restore;
 pub mod run;
 pub mod show;
 pub mod snapshots;

@@ -11,7 +11,7 @@ use ebs_snapshots::{
     context::Context,
     dlq, executions, plan,
     progress::Progress,
-    run,
+    restore, run,
     show::{is_terminal, print, write},
     snapshots,
     stack::Stack,
@@ -40,28 +40,46 @@ async fn main() -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-async fn connected(common: &Common) -> Result<(Operator, Stack), Trouble> {
+async fn signed_in(common: &Common) -> Result<Operator, Trouble> {
     let operator = Operator::connect(common.profile.as_deref(), common.region.as_ref()).await;
-    let operator = operator.map_err(|problem| match problem {
+    operator.map_err(|problem| match problem {
         NotConnected::Region(_) => Trouble::Usage(problem.to_string()),
         NotConnected::Credentials(_) => Trouble::Aws(format!(
             "{problem}. Log in (aws sso login), or say --profile or AWS_PROFILE; the AWS CLI's own configuration is used"
         )),
-    })?;
-    let (name, home) = (&common.stack_name, operator.home.clone());
-    let described = operator.stack(name).await?.ok_or_else(|| {
+    })
+}
+
+async fn connected(common: &Common) -> Result<(Operator, Stack), Trouble> {
+    let operator = signed_in(common).await?;
+    let (asked, home) = (&common.stack_name, operator.home.clone());
+    asked.check(&home).map_err(Trouble::Usage)?;
+    // By its ARN, where that was given: a stack of the same name in another account is another one.
+    let described = operator.stack(&asked.given).await?.ok_or_else(|| {
         Trouble::Usage(format!(
-            "there is no stack {name} in {home}: say --stack-name, --region or --profile (`aws cloudformation list-stacks` \
-             shows what there is)"
+            "there is no stack {} in {home}: say --stack-name, --region or --profile (`aws cloudformation list-stacks` \
+             shows what there is)",
+            asked.given
         ))
     })?;
-    let mut stack = Stack::read(name, home, described)?;
+    let mut stack = Stack::read(&asked.name, home, described)?;
     stack.commands = Commands::of(common);
     Ok((operator, stack))
 }
 
 async fn carry_out(common: &Common, command: Command) -> Result<Code, Trouble> {
     let progress = Progress::new();
+    let style = Style::of_output(is_terminal());
+    let output = common.output;
+    if let Command::Restore(asked) = &command {
+        // The stack, and its home region, may be gone.
+        let operator = signed_in(common).await?;
+        let shown =
+            restore::Shown { progress: &progress, style: &style, as_text: output == Output::Table, write: &write };
+        let restored = Box::pin(restore::restore(&operator, &operator.home, asked, &shown)).await?;
+        progress.end();
+        return Ok(print(&restored, output, &style));
+    }
     progress.say("the stack");
     let (operator, stack) = connected(common).await?;
     let own_endpoint = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| env::var_os(name).is_some());
@@ -74,8 +92,6 @@ async fn carry_out(common: &Common, command: Command) -> Result<Code, Trouble> {
         now: Utc::now(),
         progress: &progress,
     };
-    let style = Style::of_output(is_terminal());
-    let output = common.output;
     macro_rules! shown {
         ($look:expr) => {{
             let view = Box::pin($look).await?;
@@ -115,6 +131,6 @@ async fn carry_out(common: &Common, command: Command) -> Result<Code, Trouble> {
         Command::Dlq(Dlq::Show { id }) => shown!(dlq::show(&context, &id)),
         Command::Dlq(Dlq::Retry { letters, timeout }) => shown!(dlq::retry(&context, &letters, timeout)),
         Command::Dlq(Dlq::Drop { letters, yes }) => shown!(dlq::drop_letters(&context, &letters, yes)),
-        Command::Completions { .. } => Ok(Code::Well),
+        Command::Restore(_) | Command::Completions { .. } => Ok(Code::Well),
     }
 }

@@ -3,6 +3,8 @@
 //! A page of a thousand snapshots takes EC2 about a second, whatever the filter: with a page size, it makes the pages
 //! first. What is decided of a region's snapshots needs the home region's and a destination's several times.
 
+mod packed;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +19,12 @@ use domain::{
     ports::{CopyOrder, CreateSet, Created, Ec2, SnapshotFilter},
 };
 
+use packed::Packed;
+
 /// EC2, of which every region's snapshots are read once, and nothing is changed.
 pub struct Once<'a, E> {
     ec2: &'a E,
-    read: RefCell<BTreeMap<Region, Rc<Vec<Snapshot>>>>,
+    read: RefCell<BTreeMap<Region, Rc<Packed>>>,
 }
 
 impl<'a, E: Ec2> Once<'a, E> {
@@ -29,12 +33,14 @@ impl<'a, E: Ec2> Once<'a, E> {
         Self { ec2, read: RefCell::default() }
     }
 
-    /// All snapshots of a region, those of others among them. A region that could not be read to its end is read again the next time.
-    pub async fn all(&self, region: &Region) -> Result<Rc<Vec<Snapshot>>, Ec2Error> {
+    /// All snapshots of a region. One that could not be read to its end is read again the next time.
+    async fn all(&self, region: &Region) -> Result<Rc<Packed>, Ec2Error> {
         if let Some(known) = self.read.borrow().get(region) {
             return Ok(known.clone());
         }
-        let all = Rc::new(self.ec2.snapshots(region, &SnapshotFilter::Own).await?);
+        let mut all = Packed::default();
+        self.ec2.each_snapshot(region, &SnapshotFilter::Own, &mut |snapshot| all.push(&snapshot)).await?;
+        let all = Rc::new(all);
         self.read.borrow_mut().insert(region.clone(), all.clone());
         Ok(all)
     }
@@ -71,10 +77,18 @@ impl<E: Ec2> Ec2 for Once<'_, E> {
         match which {
             // Of many ids each would be compared with each.
             SnapshotFilter::Ids(ids) => {
-                let wanted: BTreeSet<&SnapshotId> = ids.iter().collect();
-                all.iter().filter(|one| wanted.contains(&one.id)).cloned().for_each(visit);
+                let wanted: BTreeSet<&str> = ids.iter().map(SnapshotId::as_str).collect();
+                all.each(|id, _| wanted.contains(id), visit);
             }
-            _ => all.iter().filter(|one| which.matches(one)).cloned().for_each(visit),
+            SnapshotFilter::KeptForever => all.each(|_, keeps_forever| keeps_forever, visit),
+            _ => {
+                let mut if_matching = |one: Snapshot| {
+                    if which.matches(&one) {
+                        visit(one);
+                    }
+                };
+                all.each(|_, _| true, &mut if_matching);
+            }
         }
         Ok(())
     }

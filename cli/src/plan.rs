@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    copies::{self, CopyRules, CopyTask, LiveInstances},
+    copies::{self, CopyRules, LiveInstances, Source, Wanted, is_source},
     error::Failure,
     expiry::Verdict,
-    fleet::{Fleet, Snapshot},
+    fleet::Fleet,
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::{self, InstancePlan, Rejection, volumes_to},
-    ports::{Ec2, Storage},
-    protection::without_word,
+    ports::{Ec2, SnapshotFilter, Storage},
+    protection::{volumes_without_word, without_word},
     survey,
 };
 use serde::Serialize;
@@ -148,7 +148,18 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     let (plans, mut rejected) = policy::plan(&fleet, settings.default_retention, &settings.hook_documents);
     progress.say(format!("snapshots in {home}"));
     let (destinations, elsewhere) = survey::copy_regions(*ec2, &fleet, &plans).await?;
-    let sources = ec2.all(home).await?;
+    // An account may have a hundred thousand: no more of them is kept than decides.
+    let (wordless, mut sources, mut of_wordless) = (volumes_without_word(&fleet), Vec::new(), Vec::new());
+    ec2.each_snapshot(home, &SnapshotFilter::Automated, &mut |snapshot| {
+        let source = Source::from(&snapshot);
+        if is_source(&source.tags) {
+            sources.push(source);
+        }
+        if snapshot.volume.as_ref().is_some_and(|volume| wordless.contains(volume)) {
+            of_wordless.push(snapshot);
+        }
+    })
+    .await?;
     let (left_out, _) = survey::left_out(*ec2, &fleet.regions, settings).await;
     rejected.extend(elsewhere.into_iter().chain(left_out));
 
@@ -158,10 +169,13 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     let rules = CopyRules::new(home, &run, settings, *now);
     let destinations: Vec<Region> = destinations.into_iter().collect();
     let (copies, mut unreadable) = each_region(&destinations, progress, async |region: Region| {
-        let there = ec2.all(&region).await?;
+        let mut there = copies::Copies::default();
+        let which = SnapshotFilter::CopiesFrom(home.clone());
+        ec2.each_snapshot(&region, &which, &mut |copy| there.note(&copy, home)).await?;
         Ok::<_, Failure>(copies_to(region, &plans, &sources, &there, &living, &rules))
     })
     .await;
+    drop(sources);
 
     progress.say("what has expired");
     let swept = survey::expire_regions(&fleet.regions, settings);
@@ -178,7 +192,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
         now: *now,
         instances,
         rejected,
-        unprotected: without_word(&fleet, sources.iter()).0.into_iter().map(Unprotected::from).collect(),
+        unprotected: without_word(&fleet, &of_wordless).0.into_iter().map(Unprotected::from).collect(),
         copies: copies.into_iter().filter(|copies| !copies.is_empty()).collect(),
         expiries: expiries.into_iter().filter(|expiry| !expiry.is_empty()).collect(),
         unreadable,
@@ -220,12 +234,12 @@ impl Expiry {
 fn copies_to(
     region: Region,
     plans: &[InstancePlan],
-    sources: &[Snapshot],
-    there: &[Snapshot],
+    sources: &[Source],
+    there: &copies::Copies,
     living: &LiveInstances,
     rules: &CopyRules<'_>,
 ) -> Copies {
-    let owed = copies::owed(sources, there, living, &region, rules);
+    let owed = copies::decide(sources, there, living, &region, rules);
     let mut found = Copies {
         of_new_snapshots: volumes_to(plans, &region),
         region,
@@ -235,10 +249,10 @@ fn copies_to(
         doubtful: owed.doubtful.into_iter().map(|d| Doubtful { snapshot: d.source, reason: d.reason }).collect(),
         keep_forever: Vec::new(),
     };
-    for task in owed.tasks {
-        match task {
-            CopyTask::Copy { snapshot, .. } => found.owed.push(snapshot),
-            CopyTask::Retag { snapshot, .. } => found.keep_forever.push(snapshot),
+    for wanted in owed.wanted {
+        match wanted {
+            Wanted::Copy { at, .. } => found.owed.push(sources[at].id.clone()),
+            Wanted::Retag { copy, .. } => found.keep_forever.push(copy),
         }
     }
     found

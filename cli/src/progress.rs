@@ -39,6 +39,17 @@ impl Progress {
         self.0.inc(1);
     }
 
+    /// Says what is waited for, with a bar where it is known how far it is.
+    pub fn share(&self, what: impl Into<String>, percent: Option<u64>) {
+        let template = if percent.is_some() { "{spinner} {bar:20} {pos} %  {msg}" } else { "{spinner} {msg}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.0.set_style(style);
+        }
+        self.0.set_length(100);
+        self.0.set_position(percent.unwrap_or(0));
+        self.0.set_message(what.into());
+    }
+
     /// Writes something above it.
     pub fn above(&self, write: impl FnOnce()) {
         self.0.suspend(write);

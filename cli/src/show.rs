@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal as _, Write as _};
 use chrono::TimeDelta;
 use domain::error::cut;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::{args::Output, table::Style, trouble::Code};
 
@@ -36,11 +35,21 @@ pub fn print<V: View>(view: &V, output: Output, style: &Style) -> Code {
     view.code()
 }
 
+/// What every command writes as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a, V> {
+    version: u32,
+    command: &'a str,
+    exit_code: u8,
+    data: &'a V,
+}
+
 /// The JSON of an answer.
 pub fn json_text<V: View>(view: &V) -> String {
-    let code = view.code() as u8;
-    let whole = json!({"version": VERSION, "command": V::COMMAND, "exitCode": code, "data": view});
-    format!("{whole:#}\n")
+    let whole = Answer { version: VERSION, command: V::COMMAND, exit_code: view.code() as u8, data: view };
+    let text = serde_json::to_string_pretty(&whole).unwrap_or_else(|error| unreachable!("an answer is data: {error}"));
+    text + "\n"
 }
 
 /// Writes to standard output. That nobody reads it any more (`| head`) is no fault.

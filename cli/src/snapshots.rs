@@ -9,6 +9,7 @@ use domain::{
     fleet::{Fleet, SnapshotState, Tags},
     ids::{Region, SnapshotId, VolumeId},
     ports::{Ec2, SnapshotFilter, Storage},
+    proof::Proof,
     survey::{self, Judged},
 };
 use serde::Serialize;
@@ -18,7 +19,7 @@ use crate::{
     context::{Context, Unreadable, each_region, unreadable_lines},
     expiry::{judged, stopped},
     show::{View, age, counted, gib, plain},
-    table::{Style, Tone, cell, table, toned},
+    table::{Cell, Style, Tone, cell, table, toned},
     trouble::{Code, Trouble},
 };
 
@@ -60,6 +61,8 @@ pub struct Found {
     pub verdict: String,
     /// Bytes of its full size, where EC2 tells it.
     pub bytes: Option<u64>,
+    /// What the last drill found that read it; none where nobody has read it.
+    pub proof: Option<Proof>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -145,6 +148,7 @@ async fn in_region<E: Ec2, S: Storage, O>(
                         None => verdict.to_string(),
                     },
                     bytes: snapshot.full_size,
+                    proof: Proof::read(&snapshot.tags),
                     snapshot: snapshot.id,
                     tags: snapshot.tags,
                 });
@@ -177,6 +181,8 @@ impl View for Snapshots {
     fn text(&self, style: &Style) -> String {
         let mut text =
             format!("{}: {}\n", self.of, counted(self.snapshots.len(), "snapshot or copy", "snapshots and copies"));
+        // Where nobody has read any there is nothing to show of each.
+        let shows_proofs = self.snapshots.iter().any(|one| one.proof.is_some());
         let row = |one: &Found| {
             let state = match one.state {
                 SnapshotState::Completed => toned("completed", Tone::Good),
@@ -194,18 +200,33 @@ impl View for Snapshots {
                 ]);
             }
             let tone = if one.expires { Tone::Warn } else { Tone::Plain };
-            row.extend([state, toned(plain(&one.verdict), tone)]);
+            row.push(state);
+            if shows_proofs {
+                row.push(read(one.proof.as_ref()));
+            }
+            row.push(toned(plain(&one.verdict), tone));
             row
         };
-        let heads: &[&str] = match style.is_wide() {
-            true => &["day", "region", "snapshot", "volume", "begun", "full size", "state", "verdict"],
-            false => &["day", "region", "snapshot", "state", "verdict"],
+        let mut heads: Vec<&str> = match style.is_wide() {
+            true => vec!["day", "region", "snapshot", "volume", "begun", "full size", "state"],
+            false => vec!["day", "region", "snapshot", "state"],
         };
-        text.push_str(&table(style, heads, self.snapshots.iter().map(row).collect()));
+        heads.extend(shows_proofs.then_some("read"));
+        heads.push("verdict");
+        text.push_str(&table(style, &heads, self.snapshots.iter().map(row).collect()));
         if !self.snapshots.is_empty() {
             text.push_str("\nTags: --output json shows them.\n");
         }
         text.push_str(&unreadable_lines(&self.unreadable));
         text
+    }
+}
+
+/// When a snapshot was last read, and what was found.
+fn read(proof: Option<&Proof>) -> Cell {
+    match proof {
+        None => cell("never"),
+        Some(Proof { on, level: Some(level) }) => toned(format!("{on} {level}"), Tone::Good),
+        Some(Proof { on, level: None }) => toned(format!("{on} BAD"), Tone::Bad),
     }
 }

@@ -8,14 +8,16 @@ use std::{cell::RefCell, collections::BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     cost,
-    coverage::{NewestBackups, State, allowed_age, coverage},
+    coverage::{
+        DrillRules, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage, proof_counts,
+    },
     fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
     policy::{self, Rejection},
     ports::{Ec2, SnapshotFilter, Storage},
     protection::{self, instances_without_word, volumes_without_word, without_word},
-    report::Named,
+    report::{LATEST, LastKnown, LastReport, Named},
     survey,
     tags::backup_word,
 };
@@ -51,8 +53,12 @@ pub struct Status {
     pub scheduled: bool,
     /// Hours that the newest backup may be old; none where the schedule does not say it.
     pub allowed_hours: Option<i64>,
+    /// What is expected of drills.
+    pub drills: DrillRules,
     /// Every volume that is to be backed up, the worst first.
     pub volumes: Vec<Volume>,
+    /// Why it is not known what the last report knew of proofs that are gone with their snapshots.
+    pub forgotten_proofs: Option<String>,
     /// Volumes that have backups, and of which no tag says whether they are backed up.
     pub unprotected: Vec<Unprotected>,
     /// Volumes that are attached to nothing.
@@ -130,6 +136,11 @@ impl Status {
         !self.volumes.is_empty() && self.allowed_hours.is_none() && self.runs.max_hours.is_none()
     }
 
+    /// The volumes by what is proven of them.
+    pub fn proofs(&self) -> ProofCounts {
+        proof_counts(&self.volumes)
+    }
+
     /// Volumes of which a backup is missing or overdue.
     pub fn behind(&self) -> usize {
         self.volumes.iter().filter(|volume| volume.state <= State::Overdue).count()
@@ -170,7 +181,14 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
     let newest = newest.into_inner();
     let allowed = allowed_age(&stack.schedule, &stack.settings, now.date_naive());
     let closed: BTreeSet<Region> = unreadable.iter().map(|one| one.region.clone()).collect();
-    let covered = coverage(&plans, &newest, &closed, allowed, *now);
+    let drills = DrillRules::from(&stack.settings);
+    let (remembered, forgotten_proofs) = match drills.on {
+        // While they are off nothing is overdue, however long ago the last proof was.
+        false => Default::default(),
+        true => remembered(context).await.map_or_else(|why| (Remembered::default(), Some(why)), |known| (known, None)),
+    };
+    let rules = ProofRules { drills, remembered: &remembered };
+    let covered = coverage(&plans, &newest, &closed, allowed, rules, *now);
     Ok(Status {
         stack: stack.name.clone(),
         home: stack.home.clone(),
@@ -179,6 +197,8 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
         scheduled: stack.is_scheduled,
         allowed_hours: allowed.map(|allowed| allowed.num_hours()),
         cost: cost::of(&covered),
+        drills,
+        forgotten_proofs,
         volumes: covered.into_iter().map(Volume::from).collect(),
         unprotected: without_word(&fleet, &of_wordless).0.into_iter().map(Unprotected::from).collect(),
         detached: detached(&fleet, &newest, &stack.home),
@@ -188,6 +208,19 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
         unreadable,
         commands: stack.commands.clone(),
     })
+}
+
+/// What the last report knew of proofs; an error says why it is not known.
+async fn remembered<E, S: Storage, O>(Context { storage, .. }: &Context<'_, E, S, O>) -> Result<Remembered, String> {
+    let pointer = storage.read(LATEST).await.map_err(|failure| failure.to_string())?;
+    let list = match LastReport::read(pointer.as_deref()) {
+        LastReport::Nothing => None,
+        LastReport::Unknown(why) => return Err(why),
+        LastReport::Pointer(latest) => latest.last.list,
+    };
+    let Some(list) = list else { return Ok(Remembered::default()) };
+    let report = storage.read(&list.key).await.map_err(|failure| failure.to_string())?;
+    Ok(LastKnown::read(report.as_deref())?.proofs)
 }
 
 fn detached(fleet: &Fleet, newest: &NewestBackups, home: &Region) -> Vec<Detached> {
@@ -211,7 +244,7 @@ impl View for Status {
         match self.unreadable.is_empty() {
             true => {
                 let is_behind = self.behind() > 0 || !self.unprotected.is_empty() || self.runs.overdue;
-                Code::owed_if(is_behind || self.is_unjudged())
+                Code::owed_if(is_behind || self.is_unjudged() || !self.proofs().is_well())
             }
             false => Code::Aws,
         }

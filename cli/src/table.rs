@@ -41,10 +41,10 @@ impl Style {
 
     /// A paragraph that fits.
     pub fn wrapped(&self, text: &str, indent: usize) -> String {
-        let width = usize::from(self.width.unwrap_or(u16::MAX)).max(20);
+        let room = usize::from(self.width.unwrap_or(u16::MAX)).saturating_sub(indent).max(20);
         let (mut lines, mut line) = (Vec::new(), String::new());
         for word in words(text) {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width - indent.min(10) {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
                 lines.push(std::mem::take(&mut line));
             }
             if !line.is_empty() {

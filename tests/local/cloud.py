@@ -1,9 +1,9 @@
-"""The local cloud: MiniStack for AWS (aws.py), and our EC2, SSM and EBS endpoint (ec2.py), on the loopback interface.
+"""The local cloud: MiniStack for AWS (aws.py), and our endpoint of EC2, SSM, EBS and KMS (ec2.py), on loopback.
 
     python tests/local/cloud.py --ministack-python PATH --log-dir DIR [--settings JSON] [--enforce-iam]
 
 Run it with the moto environment's Python; PATH is the MiniStack environment's.
-When both answer it prints one line of JSON, {"aws": URL, "ec2": URL, "ssm": URL, "ebs": URL},
+When both answer it prints one line of JSON, {"aws": URL, "ec2": URL, "ssm": URL, "ebs": URL, "kms": URL},
 and then runs until its standard input ends or it gets SIGTERM or SIGINT. Whatever ends
 it, MiniStack and the Lambda functions that MiniStack started end with it
 (leash.py says how). MiniStack's output goes to DIR/ministack.log, what the
@@ -56,7 +56,7 @@ def main() -> None:
     try:
         group = leash.stdout.readline()
         wait_until_healthy(leash, aws_port, log)
-        own = dict.fromkeys(("ec2", "ssm", "ebs"), url(ec2_port))
+        own = dict.fromkeys(("ec2", "ssm", "ebs", "kms"), url(ec2_port))
         print(json.dumps({"aws": url(aws_port), **own}), flush=True)
         run_until_told_to_stop(leash, log)
     finally:
@@ -110,6 +110,7 @@ def ministack_environment(
         AWS_ENDPOINT_URL_EC2=url(ec2_port),
         AWS_ENDPOINT_URL_SSM=url(ec2_port),
         AWS_ENDPOINT_URL_EBS=url(ec2_port),
+        AWS_ENDPOINT_URL_KMS=url(ec2_port),
         AWS_ACCESS_KEY_ID="test",
         # Without signatures to verify it may be anything: that it is in no log is tested by looking for it.
         AWS_SECRET_ACCESS_KEY="test" if enforce_iam else "the-secret-of-the-functions",

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response
 
 import ebs_control
 import ec2_holds
+import ec2_images
 import ec2_volume_control
 import ssm_commands
 import ssm_control
@@ -28,11 +29,10 @@ from ec2_resources import (
     detach_everywhere,
     forget,
     iso,
-    new_instance,
-    new_volume,
     set_state,
     terminate_disks,
 )
+from ec2_scene import new_instance, new_volume
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD, checked_settings
 from ssm_documents import Refusal
 
@@ -82,18 +82,13 @@ def change_settings(given: Json) -> Json:
 
 
 def add_instances(given: Json) -> list[Json]:
-    """Instances with volumes, each of which may have a size, a type, iops, a throughput, deleteOnTermination,
-    tags, and be encrypted with a kmsKeyId."""
+    """Instances, which may have a zone, image, type, architecture, bootMode, ena, subnet, securityGroups, keyName,
+    usageOperation and productCodes; and their volumes, each of which may have a size, type, iops, throughput,
+    deleteOnTermination and tags, and be encrypted with a kmsKeyId."""
     backend = backend_of(given["region"])
     added = []
     for wanted in given["instances"]:
-        instance, volumes = new_instance(
-            backend,
-            wanted.get("tags"),
-            wanted.get("state", "running"),
-            wanted.get("volumes", []),
-            wanted.get("zone"),
-        )
+        instance, volumes = new_instance(backend, wanted)
         added.append(
             {
                 "id": instance.id,
@@ -153,7 +148,8 @@ def add_snapshots(given: Json) -> list[str]:
     that EC2 gives to copies. A pending one lives on as if it had begun now,
     whatever its start time is, and for as many seconds as it says itself, or the
     settings. All are described at once, but for those that say that they lag.
-    What it holds is a `file`, which is not copied, or so many `blocks` without one."""
+    What it holds is a `file`, which is not copied, or so many `blocks` without one.
+    Its storageTier may be archive, of which no volume is made."""
     backend, added = backend_of(given["region"]), []
     for wanted in given["snapshots"]:
         state = wanted.get("state", "completed")
@@ -183,6 +179,7 @@ def add_snapshots(given: Json) -> list[str]:
         )
         snapshot.file, snapshot.blocks = file, blocks
         snapshot.in_use = wanted.get("inUse", False)
+        snapshot.storage_tier = wanted.get("storageTier", "standard")
         backend.tags[snapshot.id] = dict(wanted.get("tags") or {})
         added.append(snapshot.id)
     return added
@@ -191,7 +188,7 @@ def add_snapshots(given: Json) -> list[str]:
 def add_image(given: Json) -> Json:
     """An image that is made of snapshots, which it holds even while it is disabled."""
     return {
-        "id": ec2_holds.add_image(
+        "id": ec2_images.add_image(
             given["region"], given["snapshots"], given.get("name"), given.get("disabled", False)
         ).id
     }

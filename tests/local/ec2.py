@@ -1,21 +1,28 @@
-"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; SSM; and the EBS direct APIs.
+"""The EC2 endpoint: moto's EC2 with EBS's behaviour in time, limits and faults; SSM, the EBS direct APIs and KMS.
 
-    ec2_state.py      settings, faults, the call log, counts
-    ec2_resources.py  volumes, instances and snapshots
-    ec2_snapshots.py  creating, copying, tagging and deleting snapshots
-    ec2_presigned.py  the pre-signed URL of a copy
-    ec2_holds.py      images and locks, for which snapshots cannot be deleted
-    ec2_keys.py       KMS keys as EBS meets them
-    ec2_requests.py   tags on what a call makes, and client tokens
-    ec2_volumes.py    creating and deleting volumes; ec2_volume_limits.py says of which size and speed
+    ec2_state.py          settings, faults, the call log, counts
+    ec2_resources.py      volumes, instances and snapshots
+    ec2_scene.py          instances and volumes as stories put them there
+    ec2_snapshots.py      creating, copying, tagging and deleting snapshots
+    ec2_presigned.py      the pre-signed URL of a copy
+    ec2_holds.py          locks, and that snapshots cannot be deleted for them and for images
+    ec2_images.py         images, and registering them from snapshots
+    ec2_keys.py           KMS keys as EBS meets them
+    ec2_requests.py       tags on what a call makes, and client tokens
+    ec2_volumes.py        creating and deleting volumes; ec2_volume_limits.py says of which size and speed
     ec2_volume_status.py  how much of a volume is initialised
-    ec2_attachments.py  attaching and detaching volumes
-    ec2_describe.py   filters, pages and the Describe calls
-    ec2_answers.py    EC2's XML
-    ssm.py            SSM's documents and Run Command, on the same port, with one log of calls
-    ebs.py            the EBS direct APIs, likewise
-    control.py        the control API that stories set the scene with
-    ec2.py            one call from the socket to the log, and the server
+    ec2_attachments.py    attaching and detaching volumes
+    ec2_instances.py      stopping and starting instances
+    ec2_launch.py         instances from images that were registered here
+    ec2_zones.py          availability zones
+    ec2_root.py           replacing the root volume of a running instance
+    ec2_describe.py       filters, pages and the Describe calls
+    ec2_answers.py        EC2's XML
+    ssm.py                SSM's documents and Run Command, on the same port, with one log of calls
+    ebs.py                the EBS direct APIs, likewise
+    kms.py                DescribeKey of KMS, likewise
+    control.py            the control API that stories set the scene with
+    ec2.py                one call from the socket to the log, and the server
 
 Each call is carried out with the world locked, is met by at most one prepared
 fault, and leaves one entry in the call log.
@@ -46,12 +53,18 @@ from ec2_answers import error_body
 from ec2_attachments import AttachmentCalls
 from ec2_describe import DescribeCalls
 from ec2_holds import HoldCalls
+from ec2_images import ImageCalls
+from ec2_instances import InstanceCalls
+from ec2_launch import LaunchCalls
 from ec2_requests import RequestCalls
 from ec2_resources import backend_of
+from ec2_root import RootVolumeCalls
 from ec2_snapshots import SnapshotCalls
 from ec2_state import WORLD
 from ec2_volume_status import VolumeStatusCalls
 from ec2_volumes import VolumeCalls
+from ec2_zones import ZoneCalls
+from kms import KmsCall
 from ssm import SsmCall
 
 LOG = logging.getLogger("ec2")
@@ -61,6 +74,9 @@ MAKES = {
     "CreateSnapshot": SNAPSHOT,
     "CreateSnapshots": SNAPSHOT,
     "CopySnapshot": SNAPSHOT,
+    "RunInstances": r"<instanceId>(i-[0-9a-f]+)<",
+    "RegisterImage": r"<imageId>(ami-[0-9a-f]+)<",
+    "CreateReplaceRootVolumeTask": r"<replaceRootVolumeTaskId>(replacevol-[0-9a-f]+)<",
     "CreateVolume": r"<volumeId>(vol-[0-9a-f]+)</volumeId>",
 }
 UNLOGGED_PARAMS = ("Action", "Version", "PresignedUrl")
@@ -71,6 +87,11 @@ class LocalEC2Response(
     VolumeCalls,
     VolumeStatusCalls,
     AttachmentCalls,
+    InstanceCalls,
+    RootVolumeCalls,
+    ImageCalls,
+    LaunchCalls,
+    ZoneCalls,
     HoldCalls,
     RequestCalls,
     DescribeCalls,
@@ -152,11 +173,11 @@ class Ec2Call:
         return facts | (ec2_presigned.facts(self.params) if self.action == "CopySnapshot" else {})
 
 
-Call = Ec2Call | SsmCall | EbsCall
+Call = Ec2Call | SsmCall | EbsCall | KmsCall
 
 
 class Endpoint:
-    """The WSGI application: the control API, SSM, EBS, and EC2 for everything else."""
+    """The WSGI application: the control API, SSM, EBS, KMS, and EC2 for everything else."""
 
     def __init__(self) -> None:
         urls.url_paths = {"{0}/": LocalEC2Response.dispatch}
@@ -187,6 +208,8 @@ class Endpoint:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target.startswith(SsmCall.target_prefix):
             return SsmCall(target, body)
+        if target.startswith(KmsCall.target_prefix):
+            return KmsCall(target, body)
         if environ["PATH_INFO"].startswith(EbsCall.path_prefix):
             return EbsCall(environ)
         return Ec2Call(self.moto, environ, body)

@@ -80,6 +80,10 @@ def instance_shape(instance: FleetInstance) -> Shape:
         "launchTime": instance.launch_time,
         "placement": {"availabilityZone": instance.availability_zone, "tenancy": "default"},
         "instanceState": {"code": instance.state_code, "name": instance.state},
+        "virtualizationType": "hvm",
+        "hypervisor": "xen",
+        **getattr(instance, "told", {}),
+        "currentInstanceBootMode": booted_as(instance),
         "rootDeviceName": instance.root_device_name,
         "rootDeviceType": instance.root_device_type,
         "blockDeviceMapping": [
@@ -87,7 +91,7 @@ def instance_shape(instance: FleetInstance) -> Shape:
                 "deviceName": device,
                 "ebs": {
                     "volumeId": block.volume_id,
-                    "status": "attached",
+                    "status": attachment_status(instance, block.volume_id),
                     "attachTime": block.attach_time,
                     "deleteOnTermination": bool(block.delete_on_termination),
                 },
@@ -96,6 +100,17 @@ def instance_shape(instance: FleetInstance) -> Shape:
         ],
         "tagSet": tag_set(instance.ec2_backend, instance.id),
     }
+
+
+def booted_as(instance: FleetInstance) -> str:
+    """The mode of its image, or else that of its type: EC2 user guide, "Determine the boot mode of an EC2 instance"."""
+    asked = getattr(instance, "told", {}).get("bootMode") or ("uefi" if instance.architecture == "arm64" else "")
+    return "uefi" if asked.startswith("uefi") else "legacy-bios"
+
+
+def attachment_status(instance: FleetInstance, volume: str) -> str:
+    found = instance.ec2_backend.volumes[volume].attached
+    return next((each.status for each in found if each.instance is instance), "attached")
 
 
 def volume_shape(volume: SharedVolume) -> Shape:

@@ -127,17 +127,20 @@ VOLUME_FIELDS = {
 # --- pages ---
 
 
-def page(resources: Iterable[Any], size: int | None, token: str | None) -> tuple[list[Any], str | None]:
+def page(
+    resources: Iterable[Any], size: int | None, token: str | None, sizes: tuple[int, int] = (SMALLEST_PAGE, PAGE)
+) -> tuple[list[Any], str | None]:
     """One page of the resources in order of creation, and the next page's token.
 
     A token holds the serial number of the last one shown, not an offset, so that
     what is deleted between two pages shifts nothing.
     """
-    if size is not None and not SMALLEST_PAGE <= size <= PAGE:
+    smallest, largest = sizes
+    if size is not None and not smallest <= size <= largest:
         raise refusal(
             "InvalidParameterValue",
             f"Value ( {size} ) for parameter maxResults is invalid. "
-            f"Expecting a value between {SMALLEST_PAGE} and {PAGE}.",
+            f"Expecting a value between {smallest} and {largest}.",
         )
     after = 0
     if token:
@@ -160,14 +163,16 @@ class DescribeCalls:
                 "InvalidParameterCombination", f"The parameter {name} cannot be used with the parameter maxResults"
             )
 
-    def _page_of(self, resources: Iterable[Any], fields: Fields) -> tuple[list[Any], str | None]:
+    def _page_of(
+        self, resources: Iterable[Any], fields: Fields, sizes: tuple[int, int] = (SMALLEST_PAGE, PAGE)
+    ) -> tuple[list[Any], str | None]:
         """EC2 cuts pages first and filters them then: with a page size, an answer
         may be empty and still have a token."""
         size, token = self._get_param("MaxResults"), self._get_param("NextToken")
         filters = self._get_param("Filters", [])
         if size is None and not token:
             return page(chosen(self.ec2_backend, resources, filters, fields), size, token)
-        shown, more = page(resources, size, token)
+        shown, more = page(resources, size, token, sizes)
         return chosen(self.ec2_backend, shown, filters, fields), more
 
     def describe_snapshots(self) -> str:

@@ -4,8 +4,9 @@ import re
 
 from ec2_state import ACCOUNT, WORLD
 
-# "denied" is a key whose policy, or whose grant that was revoked, no longer lets anybody use it.
-STATES = ("enabled", "disabled", "pendingDeletion", "denied", "missing")
+# "denied" is a key whose policy lets nobody look at it or use it, "withoutGrant" one that KMS tells as enabled and that
+# EBS cannot use, since the caller may not give it a grant.
+STATES = ("enabled", "withoutGrant", "disabled", "pendingDeletion", "denied", "missing")
 
 
 def key_arn(region: str, key: str) -> str:
@@ -22,7 +23,7 @@ def key_id(alias: str) -> str:
 def state_of(region: str, key: str) -> str:
     """A key of another region is none here."""
     arn = key_arn(region, key)
-    if arn.split(":")[3] != region:
+    if not arn.startswith(f"arn:aws:kms:{region}:"):
         return "missing"
     return WORLD.keys.get((region, arn), "enabled")
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +12,8 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends, elastic_block_store
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
-from moto.ec2.models.instances import Instance, Reservation
-from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id, random_volume_id
+from moto.ec2.models.instances import Instance
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix, random_snapshot_id
 
 from ebs_blocks import BLOCK_BYTES, Image, image_of
 from ec2_state import ACCOUNT, COPY_VOLUME, WORLD
@@ -164,12 +163,12 @@ class SharedVolume(Volume):
         # "creating", "available" or "error" while it is not attached.
         self.state = "available"
         self.initialization_rate: int | None = None
-        # From when on it is initialised from its snapshot; an empty volume never is.
-        self.ready_at: float | None = None
         self.lags = False
         super().__init__(*args, **kwargs)
         self.iops, self.throughput = performance(self.volume_type, self.size, self.iops, self.throughput)
         self.born = time.monotonic()
+        # From when on it is initialised from its snapshot: not yet while it is being created.
+        self.ready_at: float | None = self.born
         WORLD.serial(self.id)
 
     @property
@@ -209,6 +208,8 @@ class FleetInstance(Instance):
     seconds, and does not run out of the default subnet's addresses."""
 
     __module__ = MOTO_MODULE
+    # What DescribeInstances tells of it besides, by its names in EC2's XML.
+    told: dict[str, Any] = {}
 
     def prep_nics(self, *args: Any, **kwargs: Any) -> None:
         self.nics = {}
@@ -221,68 +222,6 @@ def set_state(instance: Instance, state: str) -> None:
     if state not in STATE_CODES:
         raise ValueError(f"an instance's state is one of {', '.join(STATE_CODES)}")
     instance._state.name, instance._state.code = state, STATE_CODES[state]
-
-
-def new_volume(backend: EC2Backend, wanted: dict[str, Any]) -> SharedVolume:
-    """A volume as a story wants it: gp3 with 8 GiB in the region's first zone, unless it says otherwise."""
-    encrypted = wanted.get("encrypted", False)
-    volume = SharedVolume(
-        backend,
-        random_volume_id(),
-        wanted.get("size", VOLUME_SIZE_GIB),
-        backend.get_zone_by_name(wanted.get("zone", backend.region_name + "a")),
-        encrypted=encrypted,
-        kms_key_id=wanted.get("kmsKeyId", default_key(backend.region_name)) if encrypted else None,
-        volume_type=wanted.get("type", "gp3"),
-        iops=wanted.get("iops"),
-        throughput=wanted.get("throughput"),
-    )
-    backend.volumes[volume.id] = volume
-    if wanted.get("tags"):
-        backend.tags[volume.id] = dict(wanted["tags"])
-    return volume
-
-
-def new_instance(
-    backend: EC2Backend,
-    tags: dict[str, str] | None,
-    state: str,
-    volumes: Iterable[dict[str, Any]],
-    zone: str | None = None,
-) -> tuple[FleetInstance, list[tuple[SharedVolume, str]]]:
-    """An instance and its volumes, the first of which is the boot volume.
-
-    The reservation is named after the instance, so that both are found by name.
-    """
-    instance = FleetInstance(
-        backend,
-        "ami-00000000000000000",
-        None,
-        [],
-        instance_type="t3.micro",
-        region_name=backend.region_name,
-        placement=zone or backend.region_name + "a",
-    )
-    WORLD.serial(instance.id)
-    reservation = Reservation("r-" + instance.id[2:], ACCOUNT)
-    reservation.instances.append(instance)
-    backend.reservations[reservation.id] = reservation
-    backend.tags[instance.id] = dict(tags or {})
-    if not volumes:
-        instance.root_device_type = "instance-store"
-    made = []
-    for index, wanted in enumerate(volumes):
-        volume = new_volume(backend, {"zone": instance.availability_zone, **wanted})
-        if index == 0:
-            instance.root_device_name = wanted["device"]
-        # As with RunInstances, the boot volume goes with the instance, others stay.
-        goes = wanted.get("deleteOnTermination", index == 0)
-        backend.attach_volume(volume.id, instance.id, wanted["device"], goes)
-        made.append((volume, wanted["device"]))
-    if state == "terminated":
-        terminate_disks(instance)
-    set_state(instance, state)
-    return instance, made
 
 
 def terminate_disks(instance: Instance) -> None:
@@ -335,6 +274,15 @@ def extend_moto() -> None:
             raise EC2ClientError("InvalidSnapshot.NotFound", f"The snapshot '{snapshot_id}' does not exist.")
         return snapshot
 
+    def do_resources_exist(self: EC2Backend, resource_ids: list[str]) -> bool:
+        images = WORLD.images.get(self.region_name, {})
+        for identifier in resource_ids:
+            if identifier.startswith("ami-") and identifier not in images:
+                raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{identifier}]' does not exist")
+        return of_moto(self, [each for each in resource_ids if each not in images])
+
+    of_moto = EC2Backend.do_resources_exist
+    EC2Backend.do_resources_exist = do_resources_exist
     EC2Backend.get_instance = get_instance
     EC2Backend.get_snapshot = get_snapshot
     TaggedEC2Resource.get_tags = get_tags

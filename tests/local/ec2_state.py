@@ -39,6 +39,14 @@ DEFAULTS: Json = {
     "volumeSeconds": 0.3,
     "attachSeconds": 0.1,
     "initializationSeconds": 1,
+    # How long an instance is stopping, or pending as it starts.
+    "instanceSeconds": 0.3,
+    # How long an image that is registered is pending.
+    "imageSeconds": 0.3,
+    # How long a replacement of a root volume waits for its volume, and then takes.
+    "rootTaskSeconds": 0.3,
+    # How many volumes an instance may have; of most types of today it is 27 and more.
+    "attachmentLimit": 27,
     # For so long nothing is told of a volume's initialisation: up to 5 minutes, says the API of EC2.
     "initializationLagSeconds": 0,
     # MiB/s, of all volumes of a region that are being initialised at a rate.
@@ -58,9 +66,12 @@ DEFAULTS: Json = {
     "commandTimeScale": 1,
     "enabledRegions": ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-southeast-2"],
     "disabledRegions": ["ap-east-1"],
+    # Zones that have the state unavailable, and local zones that the account has opted in to (us-west-2-lax-1a).
+    "unavailableZones": [],
+    "localZones": [],
 }
 
-FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "down")
+FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "broken-task", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
 # EBS gives a reason with most errors. A fault may be for one snapshot; "cut" is an answer that ends half-way.
 EBS_ACTIONS = ("ListSnapshotBlocks", "GetSnapshotBlock")
@@ -81,6 +92,8 @@ BUCKETS = {
     "DeleteVolume": (100, 5),
     "AttachVolume": (100, 5),
     "DetachVolume": (100, 5),
+    "StartInstances": (5, 2),
+    "RunInstances": (5, 2),
 }
 MUTATING_BUCKET = (50, 5)
 DESCRIBE_BUCKET = (100, 20)
@@ -167,6 +180,8 @@ class World:
         self.keys: dict[tuple[str, str], str] = {}  # (region, ARN of a KMS key) -> its state; others are enabled
         self.tokens: dict[tuple[str, str, str], Any] = {}  # (region, action, client token) -> what was asked and made
         self.due: list[Due] = []
+        self.former_roots: dict[str, list[str]] = {}  # instance -> the volumes that once were its root
+        self.root_tasks: dict[str, Json] = {}  # region -> task id -> the replacement of a root volume
         self.planned = 0
         self.fault: Json | None = None  # the fault that the present call has met
 

@@ -9,6 +9,8 @@ import time
 from typing import Any
 
 from moto.core.responses import EmptyResult
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.availability_zones_and_regions import Zone
 from moto.ec2.utils import random_volume_id
 
 from ec2_answers import answer, volume_shape
@@ -17,6 +19,7 @@ from ec2_refusal import refusal
 from ec2_resources import SharedVolume, TimedSnapshot, copied, default_key, forget
 from ec2_state import WORLD
 from ec2_volume_limits import DEFAULT_TYPE, MULTI_ATTACH_TYPES, check
+from ec2_zones import find_zone, is_local
 
 # MiB/s.
 MIN_RATE, MAX_RATE = 100, 300
@@ -31,6 +34,64 @@ def finish_creating(volume: SharedVolume, keys: list[tuple[str, str]]) -> None:
         forget(backend, backend.volumes, volume.id)
     elif volume.state == "creating":
         volume.state, volume.ready_at = "available", time.monotonic()
+
+
+def new_from(
+    backend: EC2Backend, zone: Any, size: int, kind: str, snapshot: TimedSnapshot | None = None, **more: Any
+) -> SharedVolume:
+    """A volume with what its snapshot has."""
+    volume = SharedVolume(
+        backend,
+        random_volume_id(),
+        size,
+        zone,
+        snapshot_id=snapshot.id if snapshot else None,
+        volume_type=kind,
+        **more,
+    )
+    if snapshot and snapshot.file:
+        volume.file = copied(snapshot.file, volume.id)
+    backend.volumes[volume.id] = volume
+    return volume
+
+
+def begin(
+    backend: EC2Backend, zone: Any, size: int, kind: str, snapshot: TimedSnapshot | None = None, **more: Any
+) -> SharedVolume:
+    """One that is being created."""
+    volume = new_from(backend, zone, size, kind, snapshot, **more)
+    volume.state, volume.lags = "error" if WORLD.fault_of_kind("broken-volume") else "creating", True
+    volume.ready_at = None
+    region = backend.region_name
+    keys = [(region, key) for key in (volume.kms_key_id, snapshot.kms_key_id if snapshot else None) if key]
+    WORLD.later(WORLD.settings["volumeSeconds"], volume.id, lambda: finish_creating(volume, keys))
+    return volume
+
+
+def completed_snapshot(backend: EC2Backend, identifier: str) -> TimedSnapshot:
+    snapshot = backend.get_snapshot(identifier)
+    if snapshot.storage_tier == "archive":
+        raise refusal("IncorrectState", f"Snapshot {identifier} is archived. Restore it before you use it.")
+    if snapshot.status != "completed":
+        raise refusal("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")
+    return snapshot
+
+
+def check_rate(backend: EC2Backend, rate: int) -> int:
+    """Refuses a rate that EBS refuses: EBS user guide, "Initialize Amazon EBS volumes", which names no codes."""
+    limit = WORLD.settings["initializationRateLimit"]
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise refusal(
+            "InvalidParameterValue",
+            f"Volume initialization rate of {rate} is invalid; it is from {MIN_RATE} to {MAX_RATE} MiBps.",
+        )
+    busy = sum(one.initialization_rate or 0 for one in backend.volumes.values() if one.initialization_left())
+    if busy + rate > limit:
+        raise refusal(
+            "VolumeInitializationRateLimitExceeded",
+            f"The cumulative volume initialization rate of {busy + rate} MiBps exceeds the limit of {limit} MiBps.",
+        )
+    return rate
 
 
 class VolumeCalls:
@@ -55,7 +116,8 @@ class VolumeCalls:
         return answer("CreateVolume", {**shape, "status": "creating", "attachmentSet": None})
 
     def _create_volume(self, tags: dict[str, str]) -> SharedVolume:
-        backend, snapshot = self.ec2_backend, self._source_snapshot()
+        backend, source = self.ec2_backend, self._get_param("SnapshotId")
+        snapshot = completed_snapshot(backend, source) if source else None
         kind = self._get_param("VolumeType") or DEFAULT_TYPE
         iops, throughput = self._get_param("Iops"), self._get_param("Throughput")
         zone, size = self._zone(), self._size(snapshot)
@@ -64,41 +126,24 @@ class VolumeCalls:
         if shared and kind not in MULTI_ATTACH_TYPES:
             raise refusal("InvalidParameterCombination", f"Multi-Attach is not supported for {kind} volumes.")
         encrypted, key = self._encryption(snapshot)
-        rate = self._initialization_rate(snapshot)
-        volume = SharedVolume(
+        rate = self._initialization_rate(snapshot, zone)
+        volume = begin(
             backend,
-            random_volume_id(),
-            size,
             zone,
-            snapshot_id=snapshot.id if snapshot else None,
-            encrypted=encrypted,
-            kms_key_id=key,
-            volume_type=kind,
+            size,
+            kind,
+            snapshot,
             iops=iops,
             throughput=throughput,
+            encrypted=encrypted,
+            kms_key_id=key,
             multi_attach_enabled=shared,
         )
-        volume.state, volume.lags, volume.initialization_rate = "creating", True, rate
-        if WORLD.fault_of_kind("broken-volume"):
-            volume.state = "error"
-        if snapshot and snapshot.file:
-            volume.file = copied(snapshot.file, volume.id)
-        backend.volumes[volume.id] = volume
+        volume.initialization_rate = rate
         backend.tags[volume.id] = tags
-        keys = [(self.region, each) for each in (key, snapshot.kms_key_id if snapshot else None) if each]
-        WORLD.later(WORLD.settings["volumeSeconds"], volume.id, lambda: finish_creating(volume, keys))
         return volume
 
-    def _source_snapshot(self) -> TimedSnapshot | None:
-        identifier = self._get_param("SnapshotId")
-        if not identifier:
-            return None
-        snapshot = self.ec2_backend.get_snapshot(identifier)
-        if snapshot.status != "completed":
-            raise refusal("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")
-        return snapshot
-
-    def _zone(self) -> Any:
+    def _zone(self) -> Zone:
         name, identifier = self._get_param("AvailabilityZone"), self._get_param("AvailabilityZoneId")
         if not name and not identifier:
             raise refusal("MissingParameter", "The request must contain the parameter zone")
@@ -107,10 +152,7 @@ class VolumeCalls:
                 "InvalidParameterCombination",
                 "Either AvailabilityZone or AvailabilityZoneId must be specified, but not both.",
             )
-        for zone in self.ec2_backend.describe_availability_zones():
-            if zone.name == name or zone.zone_id == identifier:
-                return zone
-        raise refusal("InvalidZone.NotFound", f"The zone '{name or identifier}' does not exist.")
+        return find_zone(self.ec2_backend, name, identifier)
 
     def _size(self, snapshot: TimedSnapshot | None) -> int:
         size = self._get_param("Size")
@@ -144,30 +186,19 @@ class VolumeCalls:
             return True, snapshot.kms_key_id
         return asked, default_key(self.region) if asked else None
 
-    def _initialization_rate(self, snapshot: TimedSnapshot | None) -> int | None:
-        rate, limit = self._get_param("VolumeInitializationRate"), WORLD.settings["initializationRateLimit"]
-        if rate is None:
-            return None
-        # That this is refused is documented (EBS user guide, "Initialize Amazon EBS volumes"), not with which codes.
-        if snapshot is None:
+    def _initialization_rate(self, snapshot: TimedSnapshot | None, zone: Zone) -> int | None:
+        rate = self._get_param("VolumeInitializationRate")
+        if rate is not None and snapshot is None:
             raise refusal(
                 "InvalidParameterCombination",
                 "The parameter VolumeInitializationRate is supported only for volumes created from snapshots.",
             )
-        if not MIN_RATE <= rate <= MAX_RATE:
+        if rate is not None and is_local(zone):
             raise refusal(
-                "InvalidParameterValue",
-                f"Volume initialization rate of {rate} is invalid; it is from {MIN_RATE} to {MAX_RATE} MiBps.",
+                "InvalidParameterCombination",
+                "The parameter VolumeInitializationRate is not supported for volumes in Local Zones.",
             )
-        busy = sum(
-            one.initialization_rate or 0 for one in self.ec2_backend.volumes.values() if one.initialization_left()
-        )
-        if busy + rate > limit:
-            raise refusal(
-                "VolumeInitializationRateLimitExceeded",
-                f"The cumulative volume initialization rate of {busy + rate} MiBps exceeds the limit of {limit} MiBps.",
-            )
-        return rate
+        return None if rate is None else check_rate(self.ec2_backend, rate)
 
     def delete_volume(self) -> EmptyResult:
         self.error_on_dryrun()

@@ -2,6 +2,7 @@
 
 /2018-06-01/…   the Lambda Runtime API, which hands out one event
 /               EC2: answers that were prepared as bytes, so that serving them costs next to nothing
+/snapshots/…    the EBS direct APIs: answers that the caller makes
 /BUCKET/KEY     S3: objects, put whole or in parts
 """
 
@@ -24,6 +25,8 @@ from urllib.parse import parse_qsl, urlsplit
 Answer = tuple[int, dict[str, str], bytes]
 # The parameters of a call and its region -> the answer's bytes.
 Ec2 = Callable[[dict[str, str], str], bytes]
+# A path below /snapshots/ and its query -> the answer.
+Ebs = Callable[[str, dict[str, str]], Answer]
 RUNTIME = "/2018-06-01/runtime/"
 BUCKET = "reports"
 S3_XML = '<{0} xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>{1}</Bucket><Key>{2}</Key>{3}</{0}>'
@@ -32,10 +35,13 @@ S3_XML = '<{0} xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>{1}</Buck
 class Surroundings:
     """What one invocation is given, and what it left behind."""
 
-    def __init__(self, event: Any, ec2: Ec2) -> None:
+    def __init__(self, event: Any, ec2: Ec2, ebs: Ebs | None = None) -> None:
         self.event = json.dumps(event).encode()
         self.ec2 = ec2
+        self.ebs = ebs
         self.calls = 0
+        # What was sent to Step Functions and SQS: the call, and its parameters.
+        self.sent: list[tuple[str, dict[str, Any]]] = []
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.started: float | None = None
@@ -48,7 +54,9 @@ class Surroundings:
         if path.startswith(RUNTIME):
             return self.runtime(method, path.removeprefix(RUNTIME), body)
         if target_of_call := headers.get("X-Amz-Target"):
-            return self.others(target_of_call)
+            return self.others(target_of_call.split(".")[1], body)
+        if self.ebs and path.startswith("/snapshots/"):
+            return self.ebs(path.removeprefix("/snapshots/"), query)
         if path == "/":
             self.calls += 1
             region = re.search(r"Credential=[^/]+/\d+/([^/]+)/", headers["Authorization"])[1]
@@ -78,14 +86,11 @@ class Surroundings:
             self.answered.set()
         return 202, {}, b""
 
-    def others(self, call: str) -> Answer:
+    def others(self, call: str, body: bytes) -> Answer:
         """Step Functions and SQS, in which there is nothing."""
+        self.sent.append((call, json.loads(body)))
         answers = {"ListMapRuns": {"mapRuns": []}, "GetExecutionHistory": {"events": []}}
-        return (
-            200,
-            {"Content-Type": "application/x-amz-json-1.0"},
-            json.dumps(answers.get(call.split(".")[1], {})).encode(),
-        )
+        return 200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(answers.get(call, {})).encode()
 
     def s3(self, method: str, key: str, query: dict[str, str], body: bytes) -> Answer:
         if method == "GET":
@@ -172,9 +177,10 @@ def run(
     most_seconds: float = 900,
     objects: dict[str, bytes] | None = None,
     variables: dict[str, str] | None = None,
+    ebs: Ebs | None = None,
 ) -> tuple[Surroundings, float, float]:
     """Runs the function on one event in a process of its own; answers what it left behind, and what it took."""
-    surroundings = Surroundings(event, ec2)
+    surroundings = Surroundings(event, ec2, ebs)
     surroundings.objects.update(objects or {})
     server = Server(("127.0.0.1", 0), Handler)
     server.surroundings = surroundings

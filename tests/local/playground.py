@@ -83,6 +83,7 @@ def environment(stack: Stack, commands: Path) -> str:
         "AWS_ENDPOINT_URL_EC2": stack.urls["ec2"],
         "AWS_ENDPOINT_URL_SSM": stack.urls["ssm"],
         "AWS_ENDPOINT_URL_EBS": stack.urls["ebs"],
+        "AWS_ENDPOINT_URL_KMS": stack.urls["kms"],
         "AWS_REGION": stack.region,
         "AWS_DEFAULT_REGION": stack.region,
         "AWS_ACCESS_KEY_ID": "test",

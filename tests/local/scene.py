@@ -14,7 +14,7 @@ import ec2
 
 HOME, AWAY = "eu-west-1", "us-east-1"
 SECONDS = 0.2
-SERVER = ec2.serve(settings={"snapshotSeconds": SECONDS, "copySeconds": SECONDS})
+SERVER = ec2.serve(settings={"snapshotSeconds": SECONDS, "copySeconds": SECONDS, "attachSeconds": 0})
 URL = f"http://127.0.0.1:{SERVER.port}"
 CLIENTS = {}
 

@@ -1,6 +1,6 @@
 """Volumes are described, and how far they are initialised, as EC2 does it. Run in the moto environment."""
 
-from scene import HOME, client, instance, local, snapshots
+from scene import AWAY, HOME, client, instance, local, snapshots
 from volume_scene import VolumeScene, create, described, volumes
 
 
@@ -108,3 +108,42 @@ class Initialising(VolumeScene):
 
         self.assertEqual((found("volume-status.status", "ok"), found("availability-zone", HOME + "b")), ([made], []))
         self.refused("InvalidParameterValue", found, "colour", "red")
+
+
+class Zones(VolumeScene):
+    def names(self, *filters, region=HOME, **more):
+        filters = [{"Name": name, "Values": [value]} for name, value in filters]
+        zones = client(region).describe_availability_zones(Filters=filters, **more)["AvailabilityZones"]
+        return [one["ZoneName"] for one in zones]
+
+    def test_they_are_those_of_the_region(self):
+        self.assertEqual(self.names(), [HOME + letter for letter in "abc"])
+        self.assertEqual(len(self.names(region=AWAY)), 6)
+        [one] = client().describe_availability_zones(ZoneNames=[HOME + "b"])["AvailabilityZones"]
+        self.assertEqual(
+            (one["ZoneId"], one["State"], one["OptInStatus"], one["ZoneType"], one["GroupName"]),
+            ("euw1-az1", "available", "opt-in-not-required", "availability-zone", "eu-west-1-zg-1"),
+        )
+        self.refused("InvalidParameterValue", self.names, ZoneNames=[AWAY + "a"])
+        self.refused("InvalidParameterValue", self.names, ZoneIds=["use1-az1"])
+        self.refused("InvalidParameterValue", self.names, ("colour", "red"))
+
+    def test_some_are_not_available_or_local(self):
+        lax = "us-west-2-lax-1a"
+        local("settings", {"unavailableZones": [HOME + "a"], "localZones": [lax]})
+        self.assertEqual(self.names(("state", "available")), [HOME + "b", HOME + "c"])
+        west = self.names(region="us-west-2")
+        self.assertIn(lax, west)
+        regional = self.names(("zone-type", "availability-zone"), region="us-west-2")
+        self.assertEqual(set(west) - set(regional), {lax})
+        self.assertEqual(self.names(("opt-in-status", "opted-in"), region="us-west-2"), [lax])
+        [snapshot] = snapshots({"volume": "vol-1"}, region="us-west-2")
+        create("us-west-2", SnapshotId=snapshot, AvailabilityZone=lax)
+        self.refused(
+            "InvalidParameterCombination",
+            create,
+            "us-west-2",
+            SnapshotId=snapshot,
+            AvailabilityZone=lax,
+            VolumeInitializationRate=100,
+        )

@@ -52,3 +52,50 @@ class VolumeScene(Scene):
         self.assertEqual(described(volume)["State"], "creating")
         local("hurry", {"id": volume})
         self.refused("InvalidVolume.NotFound", described, volume)
+
+
+def attach(volume, to, device="/dev/sdf", region=HOME, **more):
+    return client(region).attach_volume(VolumeId=volume, InstanceId=to, Device=device, **more)
+
+
+def detach(volume, **more):
+    return client().detach_volume(VolumeId=volume, **more)
+
+
+def shown(identifier):
+    return client().describe_instances(InstanceIds=[identifier])["Reservations"][0]["Instances"][0]
+
+
+def disks(identifier):
+    """Device -> volume and how it is attached, as DescribeInstances tells it."""
+    return {
+        one["DeviceName"]: (one["Ebs"]["VolumeId"], one["Ebs"]["Status"])
+        for one in shown(identifier)["BlockDeviceMappings"]
+    }
+
+
+def state(identifier):
+    return shown(identifier)["State"]["Name"]
+
+
+def hurry(*identifiers):
+    for identifier in identifiers:
+        local("hurry", {"id": identifier})
+
+
+class AttachmentScene(VolumeScene):
+    def setUp(self):
+        super().setUp()
+        local("settings", {"instanceSeconds": 600})
+        self.instance = instance()
+        self.id = self.instance["id"]
+        self.root, self.data = (one["id"] for one in self.instance["volumes"])
+
+    def new(self, **wanted):
+        made = create(**{"Size": 8, **wanted})["VolumeId"]
+        return self.available(made)["VolumeId"]
+
+    def stopped(self, identifier):
+        client().stop_instances(InstanceIds=[identifier])
+        hurry(identifier)
+        self.assertEqual(state(identifier), "stopped")

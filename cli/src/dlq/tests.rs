@@ -81,6 +81,30 @@ async fn reading_shows_every_letter_again_and_no_token() {
 }
 
 #[tokio::test]
+async fn a_letter_is_shown_whole_and_fits_the_width() {
+    let operations = FakeOperations::default();
+    let attributes = [
+        ("Error", "KeyNotAccessible"),
+        (
+            "Cause",
+            "EC2 refused CopySnapshot in us-east-1 with InvalidParameterValue: the key cannot be used by the function's role",
+        ),
+        ("Destination", "us-east-1"),
+        ("Instance", "i-0123456789abcdef0"),
+        ("Snapshot", "snap-0123456789abcdef0"),
+        ("Volume", "vol-0123456789abcdef0"),
+        ("Run", "20261122T030000Z"),
+    ];
+    let letters = vec![letter("5f3c1b22-0000-4000-8000-000000000000", &copy(), &attributes)];
+    operations.letters.borrow_mut().insert("https://Copy-dead".into(), letters);
+    let shown = with(&operations, async |context| show(context, "5f3c1b22").await.unwrap()).await;
+    let text = shown.text(&Style { width: Some(80), colour: false });
+    assert!(text.lines().all(|line| line.chars().count() <= 80 || line.contains('`')), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+    crate::fake::golden("dlq-show", &shown);
+}
+
+#[tokio::test]
 async fn an_id_may_be_cut_where_it_is_clear_which_is_meant() {
     let operations = operations();
     let asked = async |id: &str| with(&operations, async |context| show(context, id).await).await;

@@ -1,5 +1,5 @@
 use chrono::TimeDelta;
-use domain::coverage::State;
+use domain::coverage::{ProofState, State};
 
 use super::{InRegion, Status, Volume, last_run::Ended};
 use crate::{
@@ -10,6 +10,8 @@ use crate::{
 
 /// Instances whose cost is shown.
 const MAX_COSTS: usize = 10;
+/// Bad backups that are told one by one, and volumes that are not proven; the JSON has all of them.
+const MAX_UNPROVEN: usize = 20;
 
 pub(super) fn text(status: &Status, style: &Style) -> String {
     let mut text = format!("{} in {}, {}\n", status.stack, status.home, moment(status.now));
@@ -17,6 +19,8 @@ pub(super) fn text(status: &Status, style: &Style) -> String {
     text.push_str(&runs(status, style));
     text.push_str(&unreadable_lines(&status.unreadable));
     section(&mut text, "", volumes(status, style));
+    section(&mut text, "Bad: a drill could not read them", bad(status, style));
+    section(&mut text, "Not proven for too long", unproven(status, style));
     section(
         &mut text,
         "Unprotected: they have backups, and no tag says whether they are backed up",
@@ -60,11 +64,15 @@ fn verdict(status: &Status, style: &Style) -> String {
             let wrong = counted(status.rejected.len(), "tag or setting", "tags and settings");
             format!("covered: {} {of}, but {wrong} cannot be used: see below", counted(all, "volume", "volumes"))
         }
+        (_, 0) if !status.proofs().is_well() => {
+            format!("covered: {} {of}, but not all is proven: see below", counted(all, "volume", "volumes"))
+        }
         (_, 0) => format!("covered: {} {of}", counted(all, "volume", "volumes")),
         _ => format!("NOT COVERED: {behind} of {} {of}", counted(all, "volume", "volumes")),
     };
     let tone = match (all, behind, status.unreadable.is_empty()) {
         (0, ..) => Tone::Warn,
+        _ if !status.proofs().is_well() => Tone::Bad,
         (_, 0, _) if !status.rejected.is_empty() || status.allowed_hours.is_none() => Tone::Warn,
         (_, 0, true) => Tone::Good,
         _ => Tone::Bad,
@@ -79,12 +87,25 @@ fn verdict(status: &Status, style: &Style) -> String {
         let why = format!("A backup may be {hours} h old: the longest pause of {}, and RunHours.", status.schedule);
         text.push_str(&format!("{}\n", style.wrapped(&why, 0)));
     }
+    text.push_str(&proofs(status, style));
     if !status.scheduled {
         text.push_str("The schedule is DISABLED.\n");
     }
     if status.instances.without_word > 0 {
         let many = counted(status.instances.without_word, "instance has", "instances have");
         text.push_str(&format!("{many} no tag Backup with an allowed value.\n"));
+    }
+    text
+}
+
+fn proofs(status: &Status, style: &Style) -> String {
+    let counts = status.proofs();
+    let Some(line) = counts.line(status.drills) else { return String::new() };
+    let tone = if counts.is_well() { Tone::Plain } else { Tone::Bad };
+    let mut text = format!("{}\n", style.paint(&style.wrapped(&format!("{line}."), 0), tone));
+    if let Some(why) = &status.forgotten_proofs {
+        let line = format!("Proofs of snapshots that are gone are not known: {}", plain(why));
+        text.push_str(&format!("{}\n", style.paint(&style.wrapped(&line, 0), Tone::Warn)));
     }
     text
 }
@@ -106,10 +127,15 @@ fn runs(status: &Status, style: &Style) -> String {
 
 fn volumes(status: &Status, style: &Style) -> String {
     let wide = style.is_wide();
-    let heads: &[&str] = match wide {
-        true => &["name", "instance", "device", "volume", "here", "copies", "newest snapshot"],
-        false => &["name", "volume", "here", "copies"],
+    let mut heads: Vec<&str> = match wide {
+        true => vec!["name", "instance", "device", "volume", "here", "copies", "newest snapshot"],
+        false => vec!["name", "volume", "here", "copies"],
     };
+    // Where nobody reads them there is nothing to show of each.
+    let shows_proofs = status.drills.on || status.proofs().read > 0;
+    if shows_proofs {
+        heads.push("proven");
+    }
     let row = |volume: &Volume| {
         let (here, copies) = (&volume.regions[0], &volume.regions[1..]);
         let worst = copies.iter().map(|copy| copy.state).min().unwrap_or(State::Covered);
@@ -118,7 +144,7 @@ fn volumes(status: &Status, style: &Style) -> String {
         let (here_cell, copies) = (toned(how_old(here), tone(here.state)), toned(copies, tone(worst)));
         let volume_cell = cell(volume.volume.to_string());
         let newest = here.snapshot.as_ref().map_or(String::new(), ToString::to_string);
-        match wide {
+        let mut row = match wide {
             true => vec![
                 cell(name(&volume.name)),
                 cell(volume.instance.to_string()),
@@ -129,9 +155,83 @@ fn volumes(status: &Status, style: &Style) -> String {
                 cell(newest),
             ],
             false => vec![cell(name(&volume.name)), volume_cell, here_cell, copies],
+        };
+        if shows_proofs {
+            row.push(proven(volume, status));
         }
+        row
     };
-    table(style, heads, status.volumes.iter().map(row).collect())
+    table(style, &heads, status.volumes.iter().map(row).collect())
+}
+
+/// When a volume was last proven, and how: in each region, or once where it is the same everywhere.
+fn proven(volume: &Volume, status: &Status) -> Cell {
+    let told: Vec<String> = volume.regions.iter().map(|region| how_proven(region, status)).collect();
+    let (here, copies) = (&volume.regions[0], &volume.regions[1..]);
+    let each = copies.iter().zip(&told[1..]).map(|(copy, told)| format!("{} {told}", copy.region));
+    let text = std::iter::once(told[0].clone()).chain(each).filter(|told| !told.is_empty()).collect::<Vec<_>>();
+    let worst = std::iter::once(here).chain(copies).filter_map(|region| region.proofs.state).min();
+    let tone = match worst {
+        Some(ProofState::Bad | ProofState::Overdue) => Tone::Bad,
+        Some(ProofState::Never) | None => Tone::Plain,
+        Some(ProofState::Proven) => Tone::Good,
+    };
+    toned(text.join(", "), tone)
+}
+
+fn how_proven(region: &InRegion, status: &Status) -> String {
+    let proofs = &region.proofs;
+    let ago = |days: i64| if days == 0 { "today".to_owned() } else { format!("{days} d") };
+    let today = status.now.date_naive();
+    match (proofs.state, &proofs.last) {
+        (None, _) => String::new(),
+        (Some(ProofState::Bad), _) => "BAD".into(),
+        (Some(state), Some(last)) => {
+            let overdue = if state == ProofState::Overdue { " OVERDUE" } else { "" };
+            format!("{} {}{overdue}", ago((today - last.on).num_days()), last.level)
+        }
+        (Some(ProofState::Overdue), None) => "never OVERDUE".into(),
+        (Some(_), None) => "never".into(),
+    }
+}
+
+fn bad(status: &Status, style: &Style) -> String {
+    let told = status
+        .volumes
+        .iter()
+        .flat_map(|volume| volume.regions.iter().filter_map(move |region| Some((volume, region, region.bad_told()?))));
+    let lines: Vec<String> = told
+        .map(|(volume, region, told)| format!("{} {} in {}: {told}", name(&volume.name), volume.volume, region.region))
+        .collect();
+    listed(&lines, style)
+}
+
+fn unproven(status: &Status, style: &Style) -> String {
+    let today = status.now.date_naive();
+    let mut lines = Vec::new();
+    for volume in &status.volumes {
+        let overdue = volume.regions.iter().filter(|region| region.proofs.state == Some(ProofState::Overdue));
+        for region in overdue {
+            let days = region.proofs.days(today).map_or_else(String::new, |days| format!(" for {days} days"));
+            let what = match &region.proofs.last {
+                Some(last) => format!("not proven{days}, since {} as {}", last.on, last.level),
+                None => format!("never proven{days}"),
+            };
+            lines.push(format!("{} {} in {}: {what}", name(&volume.name), volume.volume, region.region));
+        }
+    }
+    listed(&lines, style)
+}
+
+/// Lines, as many as somebody reads.
+fn listed(lines: &[String], style: &Style) -> String {
+    let mut text: String =
+        lines.iter().take(MAX_UNPROVEN).map(|line| format!("  {}\n", style.wrapped(line, 4))).collect();
+    match lines.len().saturating_sub(MAX_UNPROVEN) {
+        0 => {}
+        more => text.push_str(&format!("  and {more} more, which --output json names\n")),
+    }
+    text
 }
 
 fn how_old(region: &InRegion) -> String {

@@ -1,8 +1,8 @@
 //! EC2 through the SDK.
 
-mod errors;
-mod filters;
-mod reading;
+pub(crate) mod errors;
+pub(crate) mod filters;
+pub(crate) mod reading;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +48,7 @@ impl Ec2Client {
         Self { home, config: config.clone(), clients: Mutex::default() }
     }
 
-    fn client(&self, region: &Region) -> Client {
+    pub(crate) fn client(&self, region: &Region) -> Client {
         // A poisoned lock only means that another thread panicked during a lookup.
         let mut clients = self.clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let new = || {
@@ -95,11 +95,11 @@ impl Ec2Client {
 }
 
 /// For the calls without a client token: a retry by the SDK would make a second snapshot or copy.
-fn never_repeated() -> config::Builder {
+pub(crate) fn never_repeated() -> config::Builder {
     config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
-fn tag_list(own: &Tags) -> Vec<types::Tag> {
+pub(crate) fn tag_list(own: &Tags) -> Vec<types::Tag> {
     own.iter().map(|(key, value)| types::Tag::builder().key(key).value(value).build()).collect()
 }
 

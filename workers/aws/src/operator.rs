@@ -1,6 +1,7 @@
 //! AWS for a person at a command line: the ordinary credentials, the stack's own description, executions and letters.
 
 mod letters;
+mod restore;
 mod runs;
 
 use std::{fmt, time::Duration};
@@ -9,7 +10,7 @@ use aws_config::{
     BehaviorVersion, Region as SdkRegion, SdkConfig, profile::ProfileFileCredentialsProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_cloudformation::error::ProvideErrorMetadata;
+use aws_sdk_cloudformation::{error::ProvideErrorMetadata, types};
 use domain::{error::Failure, ids::Region, operations::StackDescription};
 
 use crate::{
@@ -79,7 +80,7 @@ impl Operator {
         Ok(Self { ec2: Ec2Client::new(&config, home.clone()), home, sfn, sqs, config })
     }
 
-    /// A stack of the region; none if there is none of this name.
+    /// A stack of the region, by its name or ARN; none if there is none.
     pub async fn stack(&self, name: &str) -> Result<Option<StackDescription>, Failure> {
         let client = aws_sdk_cloudformation::Client::new(&self.config);
         let answer = match client.describe_stacks().stack_name(name).send().await {
@@ -88,7 +89,9 @@ impl Operator {
             Err(error) if error.as_service_error().is_some_and(is_missing) => return Ok(None),
             Err(error) => return Err(failed("DescribeStacks", error)),
         };
-        let Some(stack) = answer.stacks().first() else { return Ok(None) };
+        // By its ARN one is described that was deleted, too (`DescribeStacks` documentation).
+        let is_there = |stack: &&types::Stack| stack.stack_status() != Some(&types::StackStatus::DeleteComplete);
+        let Some(stack) = answer.stacks().iter().find(is_there) else { return Ok(None) };
         let outputs = stack.outputs().iter().filter_map(|o| Some((o.output_key()?.into(), o.output_value()?.into())));
         let parameters = stack.parameters().iter();
         let parameters = parameters.filter_map(|p| Some((p.parameter_key()?.into(), p.parameter_value()?.into())));

@@ -5,20 +5,25 @@
 //! A copy is a snapshot with the home region in `BackupFromRegion`, whatever its `Type`.
 //! A pending copy is owed too: the copy worker finds it and waits for it, unless it is stuck.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    earlier_scripts::{LegacyCopy, LegacyKeys, UnlabelledCopies},
-    fleet::{Instance, Snapshot, SnapshotState, Tags, oldest_live},
+    fleet::{Instance, Snapshot, SnapshotState, Tags},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     labels::{copy_labels, printable},
     retention::RetentionDays,
     settings::Settings,
-    tags::{self, InstanceTags, SnapshotTags},
+    tags::{self, InstanceTags, parsed},
 };
+
+use kept::{CopyState, legacy_keys, surplus};
+
+pub use kept::{Copies, Source, is_source};
 
 /// A line of a copies manifest, and the task of the copy worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,17 +148,33 @@ impl LiveInstances {
         living
     }
 
-    fn instance_of(&self, snapshot: &Snapshot, read: &SnapshotTags) -> Option<&InstanceTags> {
-        let named = read.source_instance.as_ref().and_then(|id| self.by_id.get(id));
-        named.or_else(|| self.by_id.get(self.by_volume.get(snapshot.volume.as_ref()?)?))
+    fn instance_of(&self, named: Option<&InstanceId>, volume: Option<&VolumeId>) -> Option<&InstanceTags> {
+        let named = named.and_then(|id| self.by_id.get(id));
+        named.or_else(|| self.by_id.get(self.by_volume.get(volume?)?))
     }
 
     /// The regions that a source is to be copied to: from the tag of its living instance, or else from its own.
     pub fn copy_regions(&self, source: &Snapshot) -> Vec<Region> {
-        let read = SnapshotTags::read(&source.tags);
-        match self.instance_of(source, &read) {
+        let named: Option<InstanceId> = parsed(&source.tags, tags::SOURCE_INSTANCE_ID);
+        match self.instance_of(named.as_ref(), source.volume.as_ref()) {
             Some(instance) => instance.copy_regions.clone(),
             None => promised(source),
+        }
+    }
+
+    /// The same of what is kept of a source.
+    pub fn regions_of(&self, source: &Source) -> Vec<Region> {
+        match self.instance_of(source.tags.source_instance.as_ref(), source.volume.as_ref()) {
+            Some(instance) => instance.copy_regions.clone(),
+            None => source.promised(),
+        }
+    }
+
+    /// Whether a source is to be copied to a region.
+    fn asks_for(&self, source: &Source, region: &Region) -> bool {
+        match self.instance_of(source.tags.source_instance.as_ref(), source.volume.as_ref()) {
+            Some(instance) => instance.copy_regions.contains(region),
+            None => source.promised().contains(region),
         }
     }
 
@@ -161,16 +182,10 @@ impl LiveInstances {
     ///
     /// It follows from `RetentionCrossRegion` of the source, or else of its living instance; without these, the copy is
     /// kept as long as the source. It is never less than [`MIN_COPY_DAYS`].
-    fn copy_delete_on(
-        &self,
-        source: &Snapshot,
-        read: &SnapshotTags,
-        created_on: NaiveDate,
-        rules: &CopyRules<'_>,
-    ) -> Option<NaiveDate> {
-        let days = source.tags.get(tags::RETENTION_CROSS_REGION).and_then(|days| days.parse::<RetentionDays>().ok());
-        let days = days.or_else(|| self.instance_of(source, read)?.retention_cross_region);
-        let asked = match (days, read.delete_on) {
+    fn copy_delete_on(&self, source: &Source, created_on: NaiveDate, rules: &CopyRules<'_>) -> Option<NaiveDate> {
+        let instance = || self.instance_of(source.tags.source_instance.as_ref(), source.volume.as_ref());
+        let days = source.retention_cross_region.or_else(|| instance()?.retention_cross_region);
+        let asked = match (days, source.tags.delete_on) {
             (Some(days), _) => days.delete_on(created_on),
             // Somebody has set the source to expire on its first day.
             (None, Some(day)) if day <= created_on => return None,
@@ -186,12 +201,43 @@ pub fn promised(source: &Snapshot) -> Vec<Region> {
     tags::regions(source.tags.get(tags::BACKUP_CROSS_REGION).map_or("", String::as_str)).0
 }
 
-/// Whether a snapshot of the home region can be owed copies: it is automated, and not a copy itself.
-pub fn is_source(read: &SnapshotTags) -> bool {
-    read.automated && read.from_region.is_none()
+/// What is decided of the copies of a region, before the tags of those that are to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// As in [`Owed`], by the place of the source in its list.
+    pub wanted: Vec<Wanted>,
+    /// As in [`Owed`].
+    pub stuck: Vec<Stuck>,
+    /// As in [`Owed`].
+    pub forgotten: Vec<SnapshotId>,
+    /// As in [`Owed`].
+    pub doubtful: Vec<Doubt>,
+    /// As in [`Owed`].
+    pub surplus: Vec<SnapshotId>,
 }
 
-/// Decides which copies `region` is owed.
+/// Something that a copy task does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A copy of the source at this place.
+    Copy { at: usize, created_on: NaiveDate, delete_on: NaiveDate },
+    /// `KeepForever` on a copy.
+    Retag { copy: SnapshotId, keep_forever: Box<str> },
+}
+
+impl Decided {
+    /// The sources whose copy is owed, forgotten or in doubt.
+    pub fn sources<'a>(&'a self, sources: &'a [Source]) -> BTreeSet<&'a SnapshotId> {
+        let owed = self.wanted.iter().filter_map(|wanted| match wanted {
+            Wanted::Copy { at, .. } => Some(&sources[*at].id),
+            Wanted::Retag { .. } => None,
+        });
+        let stuck = self.stuck.iter().map(|stuck| &stuck.source);
+        owed.chain(stuck).chain(&self.forgotten).chain(self.doubtful.iter().map(|doubt| &doubt.source)).collect()
+    }
+}
+
+/// Decides which copies `region` is owed, and with which tags.
 ///
 /// `sources` are the home region's automated snapshots, `there` the destination's. Copies of other stacks, and
 /// snapshots that were made there, are ignored.
@@ -202,35 +248,67 @@ pub fn owed(
     region: &Region,
     rules: &CopyRules<'_>,
 ) -> Owed {
-    let copies = Copies::of(there, rules.home);
-    let (keys, surplus) = (legacy_keys(sources), surplus_snapshots(sources));
-    let mut owed = Owed { surplus: copies.surplus(), ..Owed::default() };
-    let mut ranked: Vec<(usize, CopyTask)> = Vec::new();
+    let kept: Vec<Source> = sources.iter().map(Source::from).collect();
+    let decided = decide(&kept, &Copies::of(there, rules.home), living, region, rules);
+    let mut dropped_tags = BTreeMap::new();
+    let task = |wanted| match wanted {
+        Wanted::Copy { at, created_on, delete_on } => {
+            let source = &sources[at];
+            let labels = copy_labels(source, rules.home, rules.run_id, created_on, delete_on);
+            if !labels.dropped.is_empty() {
+                dropped_tags.insert(source.id.clone(), labels.dropped);
+            }
+            let (snapshot, description) = (source.id.clone(), printable(&source.description));
+            CopyTask::Copy { region: region.clone(), snapshot, description, tags: labels.tags }
+        }
+        Wanted::Retag { copy, keep_forever } => {
+            CopyTask::Retag { region: region.clone(), snapshot: copy, keep_forever: keep_forever.into() }
+        }
+    };
+    let tasks = decided.wanted.into_iter().map(task).collect();
+    let Decided { stuck, forgotten, doubtful, surplus, .. } = decided;
+    Owed { tasks, stuck, forgotten, doubtful, surplus, dropped_tags }
+}
+
+/// Decides which copies `region` is owed, by what is kept of the sources and of the region's copies.
+pub fn decide(
+    sources: &[Source],
+    copies: &Copies,
+    living: &LiveInstances,
+    region: &Region,
+    rules: &CopyRules<'_>,
+) -> Decided {
+    let (keys, surplus) = (legacy_keys(sources), surplus(sources));
+    let mut decided = Decided { surplus: copies.surplus(), ..Decided::default() };
+    let mut ranked: Vec<(usize, Wanted)> = Vec::new();
     let mut rank_of_volume: BTreeMap<Option<&VolumeId>, usize> = BTreeMap::new();
 
-    let mut newest_first: Vec<(&Snapshot, SnapshotTags)> =
-        sources.iter().map(|s| (s, SnapshotTags::read(&s.tags))).filter(|(_, read)| is_source(read)).collect();
-    newest_first.sort_by(|(a, _), (b, _)| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
+    let mut newest_first: Vec<(usize, &Source)> =
+        sources.iter().enumerate().filter(|(_, source)| is_source(&source.tags)).collect();
+    newest_first.sort_by(|(_, a), (_, b)| b.started.cmp(&a.started).then_with(|| a.id.cmp(&b.id)));
 
-    for (source, read) in newest_first {
-        let sharing = keys.sharing(source);
-        if let Some(value) = tags::keep_forever(&source.tags) {
-            ranked.extend(copies.retags(source, &read, value, region, sharing).map(|retag| (0, retag)));
+    for (at, source) in newest_first {
+        let sharing = keys.sharing(source.tags.created_on, &source.description);
+        if let Some(keep_forever) = &source.keep_forever {
+            let lacking = copies.without_keep_forever(source, sharing);
+            ranked.extend(
+                lacking.into_iter().map(|copy| (0, Wanted::Retag { copy, keep_forever: keep_forever.clone() })),
+            );
         }
         let rank = rank_of_volume.entry(source.volume.as_ref()).or_default();
         *rank += 1;
         if source.state != SnapshotState::Completed || surplus.contains(&source.id) {
             continue;
         }
-        if !living.copy_regions(source).contains(region) {
+        if !living.asks_for(source, region) {
             continue;
         }
         let doubt = |reason: String| Doubt { source: source.id.clone(), reason };
-        let Some(created_on) = read.created_on else {
-            owed.doubtful.push(doubt("CreatedOn cannot be read: it is not copied".into()));
+        let Some(created_on) = source.tags.created_on else {
+            decided.doubtful.push(doubt("CreatedOn cannot be read: it is not copied".into()));
             continue;
         };
-        let Some(delete_on) = living.copy_delete_on(source, &read, created_on, rules) else { continue };
+        let Some(delete_on) = living.copy_delete_on(source, created_on, rules) else { continue };
         // EC2 cannot tell an expired copy from one that was never made; a run's manifest tells it of its own copies.
         if delete_on <= rules.today() {
             continue;
@@ -239,144 +317,42 @@ pub fn owed(
         let lookback = i64::from(rules.lookback_days);
         let in_lookback = age <= lookback;
         // A source that has left the look-back is reported for as many days again, if its own tag promised the copy.
-        let just_left = age <= 2 * lookback && promised(source).contains(region);
+        let just_left = age <= 2 * lookback && source.promised().contains(region);
         if !(in_lookback || just_left) {
             continue;
         }
         match copies.state_of(source, created_on, sharing) {
             CopyState::Completed => {}
-            CopyState::Doubtful => owed.doubtful.push(doubt(format!(
+            CopyState::Doubtful => decided.doubtful.push(doubt(format!(
                 "{region} has copies of {created_on} by the earlier scripts, and one may be its copy: it is not copied"
             ))),
-            CopyState::Absent | CopyState::Pending(_) if !in_lookback => owed.forgotten.push(source.id.clone()),
+            CopyState::Absent | CopyState::Pending(_) if !in_lookback => decided.forgotten.push(source.id.clone()),
             CopyState::Pending(copy) if rules.now - copy.started > STUCK_AFTER => {
-                owed.stuck.push(Stuck { source: source.id.clone(), copy: copy.id.clone(), since: copy.started })
+                decided.stuck.push(Stuck { source: source.id.clone(), copy: copy.id.clone(), since: copy.started })
             }
             CopyState::Absent | CopyState::Pending(_) => {
-                let labels = copy_labels(source, rules.home, rules.run_id, created_on, delete_on);
-                if !labels.dropped.is_empty() {
-                    owed.dropped_tags.insert(source.id.clone(), labels.dropped);
-                }
-                let task = CopyTask::Copy {
-                    region: region.clone(),
-                    snapshot: source.id.clone(),
-                    description: printable(&source.description),
-                    tags: labels.tags,
-                };
-                ranked.push((*rank, task));
+                ranked.push((*rank, Wanted::Copy { at, created_on, delete_on }));
             }
         }
     }
     ranked.sort_by_key(|(rank, _)| *rank); // Stable: within a rank the newest stays first.
-    owed.tasks = ranked.into_iter().map(|(_, task)| task).collect();
-    owed
+    decided.wanted = ranked.into_iter().map(|(_, wanted)| wanted).collect();
+    decided
 }
 
 /// The sources without a completed copy in a destination.
-pub fn uncopied(sources: &[Snapshot], there: &[Snapshot], home: &Region) -> BTreeSet<SnapshotId> {
-    let (copies, keys) = (Copies::of(there, home), legacy_keys(sources));
-    let is_copied = |source: &Snapshot| {
-        let sharing = keys.sharing(source);
-        let created_on = SnapshotTags::read(&source.tags).created_on;
-        created_on.is_some_and(|day| matches!(copies.state_of(source, day, sharing), CopyState::Completed))
+pub fn uncopied(sources: &[Source], copies: &Copies) -> BTreeSet<SnapshotId> {
+    let keys = legacy_keys(sources);
+    let is_copied = |source: &Source| {
+        let state = |day| copies.state_of(source, day, keys.sharing(source.tags.created_on, &source.description));
+        source.tags.created_on.is_some_and(|day| matches!(state(day), CopyState::Completed))
     };
     sources.iter().filter(|source| !is_copied(source)).map(|source| source.id.clone()).collect()
 }
 
 /// The snapshots of a volume in one run beyond the one that counts: two executions may have made one each.
 pub fn surplus_snapshots(made: &[Snapshot]) -> BTreeSet<SnapshotId> {
-    let mut by_volume: BTreeMap<(&VolumeId, &String), Vec<&Snapshot>> = BTreeMap::new();
-    for snapshot in made.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))) {
-        if let (Some(volume), Some(run_id)) = (&snapshot.volume, snapshot.tags.get(tags::BACKUP_RUN)) {
-            by_volume.entry((volume, run_id)).or_default().push(snapshot);
-        }
-    }
-    let beyond = |all: Vec<&Snapshot>| {
-        let counts = oldest_live(all.iter().copied()).map(|one| one.id.clone());
-        all.into_iter().map(|one| one.id.clone()).filter(move |id| Some(id) != counts.as_ref()).collect::<Vec<_>>()
-    };
-    by_volume.into_values().flat_map(beyond).collect()
-}
-
-enum CopyState<'a> {
-    Absent,
-    Pending(&'a Snapshot),
-    Completed,
-    Doubtful,
-}
-
-/// The keys of the live sources, by which copies of the earlier scripts are matched.
-fn legacy_keys(sources: &[Snapshot]) -> LegacyKeys {
-    LegacyKeys::of(sources.iter().filter(|s| s.is_live() && is_source(&SnapshotTags::read(&s.tags))))
-}
-
-/// The copies of the home region's snapshots in a destination.
-struct Copies<'a> {
-    by_source: BTreeMap<SnapshotId, Vec<&'a Snapshot>>,
-    /// Made by the earlier scripts, without `SourceSnapshotId`.
-    unlabelled: UnlabelledCopies<'a>,
-}
-
-impl<'a> Copies<'a> {
-    fn of(there: &'a [Snapshot], home: &Region) -> Self {
-        let mut copies = Self { by_source: BTreeMap::new(), unlabelled: UnlabelledCopies::default() };
-        for copy in there {
-            let read = SnapshotTags::read(&copy.tags);
-            if read.from_region.as_deref() != Some(home.as_str()) {
-                continue;
-            }
-            match read.source_snapshot {
-                Some(source) => copies.by_source.entry(source).or_default().push(copy),
-                None if copy.is_live() => copies.unlabelled.add(copy, read.created_on),
-                None => {}
-            }
-        }
-        copies
-    }
-
-    fn state_of(&self, source: &Snapshot, created_on: NaiveDate, sharing: usize) -> CopyState<'a> {
-        let labelled = || self.by_source.get(&source.id).into_iter().flatten().copied();
-        if labelled().any(|copy| copy.state == SnapshotState::Completed) {
-            return CopyState::Completed;
-        }
-        if let Some(pending) = oldest_live(labelled()) {
-            return CopyState::Pending(pending);
-        }
-        match self.unlabelled.copy_of(source, created_on, sharing) {
-            LegacyCopy::Absent => CopyState::Absent,
-            LegacyCopy::Completed => CopyState::Completed,
-            LegacyCopy::Doubtful => CopyState::Doubtful,
-        }
-    }
-
-    fn retags(
-        &self,
-        source: &Snapshot,
-        read: &SnapshotTags,
-        value: &str,
-        region: &Region,
-        sharing: usize,
-    ) -> impl Iterator<Item = CopyTask> {
-        let mut copies: Vec<&Snapshot> = self.by_source.get(&source.id).into_iter().flatten().copied().collect();
-        if let Some(created_on) = read.created_on {
-            copies.extend(self.unlabelled.certainly_of(source, created_on, sharing));
-        }
-        copies.retain(|copy| copy.is_live() && tags::keep_forever(&copy.tags).is_none());
-        copies.into_iter().map(|copy| CopyTask::Retag {
-            region: region.clone(),
-            snapshot: copy.id.clone(),
-            keep_forever: value.to_owned(),
-        })
-    }
-
-    fn surplus(&self) -> Vec<SnapshotId> {
-        let mut surplus = BTreeSet::new();
-        for copies in self.by_source.values() {
-            let counts = oldest_live(copies.iter().copied()).map(|copy| &copy.id);
-            surplus.extend(copies.iter().filter(|c| c.is_live() && Some(&c.id) != counts).map(|c| c.id.clone()));
-        }
-        surplus.into_iter().collect()
-    }
+    surplus(&made.iter().map(Source::from).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -1,92 +1,31 @@
-//! How old the newest backup of each protected volume is, here and in each destination, against what the schedule allows.
+//! How old the newest backup of each protected volume is, here and in each destination, against what the schedule allows;
+//! and when what there is was last proven.
 //!
 //! The age of a copy is that of its data: from the start of its source, or where that is gone from the begin of the day
-//! in its `CreatedOn`. What is not known counts as old.
+//! in its `CreatedOn`. What is not known counts as old. A backup that a drill found bad is no backup: its age counts for
+//! nothing, and the newest before it is the one that is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod counts;
+mod judge;
+mod newest;
+mod proven;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    expiry::{Candidate, is_backup},
-    fleet::{Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::InstancePlan,
     schedule::longest_pause,
     settings::Settings,
 };
 
-/// A completed backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Newest {
-    /// Its id.
-    pub snapshot: SnapshotId,
-    /// When its data was taken.
-    pub taken: DateTime<Utc>,
-    /// Bytes of its volume, where EC2 tells them.
-    pub full_size: Option<u64>,
-}
-
-/// The newest completed backup of each volume in each region that was looked at.
-#[derive(Debug)]
-pub struct NewestBackups {
-    home: Region,
-    /// When the home region's snapshots were begun: the age of a copy is that of its source.
-    begun: BTreeMap<SnapshotId, DateTime<Utc>>,
-    newest: BTreeMap<Region, BTreeMap<VolumeId, Newest>>,
-}
-
-impl NewestBackups {
-    /// Of none yet.
-    pub fn new(home: Region) -> Self {
-        Self { home, begun: BTreeMap::new(), newest: BTreeMap::new() }
-    }
-
-    /// Takes note that a region is looked at.
-    pub fn note_region(&mut self, region: &Region) {
-        self.newest.entry(region.clone()).or_default();
-    }
-
-    /// Takes note of a snapshot; those of the home region come first.
-    pub fn note(&mut self, region: &Region, snapshot: &Snapshot) {
-        let candidate = Candidate::from(snapshot);
-        if candidate.state != SnapshotState::Completed || !is_backup(&candidate, region, &self.home) {
-            return;
-        }
-        let is_copy = candidate.tags.from_region.is_some();
-        let source = candidate.tags.source_snapshot.as_ref().and_then(|source| self.begun.get(source).copied());
-        let day = candidate.tags.created_on.map(|day| day.and_time(NaiveTime::MIN).and_utc());
-        let taken = match (is_copy, source, day) {
-            (false, ..) => candidate.started,
-            (true, Some(begun), _) => begun,
-            (true, None, Some(day)) => day.min(candidate.started),
-            // Of no known day: no recovery point that could be relied on.
-            (true, None, None) => return,
-        };
-        if !is_copy {
-            self.begun.insert(candidate.id.clone(), taken);
-        }
-        let Some(volume) = candidate.volume else { return };
-        let new = Newest { snapshot: candidate.id, taken, full_size: candidate.full_size };
-        let of_region = self.newest.entry(region.clone()).or_default();
-        match of_region.get_mut(&volume) {
-            Some(known) if known.taken >= new.taken => {}
-            Some(known) => *known = new,
-            None => _ = of_region.insert(volume, new),
-        }
-    }
-
-    /// The regions that were looked at.
-    pub fn regions(&self) -> impl Iterator<Item = &Region> {
-        self.newest.keys()
-    }
-
-    /// The newest of a volume in a region.
-    pub fn of(&self, region: &Region, volume: &VolumeId) -> Option<&Newest> {
-        self.newest.get(region)?.get(volume)
-    }
-}
+pub use counts::ProofCounts;
+pub use judge::{ProofRules, Remembered};
+pub use newest::{Newest, NewestBackups};
+pub use proven::{Bad, DrillRules, ProofState, Proofs, Proven};
 
 /// What is to be said of a volume's backups in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,6 +54,8 @@ pub struct RegionCoverage {
     pub newest: Option<Newest>,
     /// Its age.
     pub age: Option<TimeDelta>,
+    /// What is proven of them.
+    pub proofs: Proofs,
 }
 
 /// A volume that is to be backed up, and what there is of it.
@@ -141,6 +82,11 @@ impl VolumeCoverage {
     /// Whether a backup of it is overdue or missing, anywhere.
     pub fn is_behind(&self) -> bool {
         self.state() <= State::Overdue
+    }
+
+    /// What is to be said of its proofs: the worst of its regions.
+    fn proof_state(&self) -> Option<ProofState> {
+        self.regions.iter().filter_map(|region| region.proofs.state).min()
     }
 
     /// In whole hours, as ages are shown: those of one run stay together.
@@ -181,6 +127,55 @@ pub struct InRegion {
     pub taken: Option<DateTime<Utc>>,
     /// Its age, in minutes.
     pub age_minutes: Option<i64>,
+    /// What is proven of its backups there.
+    #[serde(default)]
+    pub proofs: Proofs,
+}
+
+impl CoveredVolume {
+    /// What is to be said of its proofs: the worst of its regions.
+    pub fn proof_state(&self) -> Option<ProofState> {
+        self.regions.iter().filter_map(|region| region.proofs.state).min()
+    }
+}
+
+impl InRegion {
+    /// Which backup a drill found bad, and what there is in its place.
+    pub fn bad_told(&self) -> Option<String> {
+        let bad = self.proofs.bad.as_ref()?;
+        let instead = match (&self.snapshot, self.taken) {
+            (Some(other), Some(taken)) => {
+                let day = taken.date_naive();
+                let is_read = self.proofs.last.as_ref().is_some_and(|last| last.snapshot == *other);
+                match (bad.is_newest, is_read) {
+                    (true, true) => format!("the next older good one is {other} of {day}"),
+                    (true, false) => format!("the next older one is {other} of {day}, which nobody has read"),
+                    (false, _) => format!("the newest, {other} of {day}, was not read yet"),
+                }
+            }
+            _ => "there is no other one".into(),
+        };
+        let Bad { snapshot, taken, on, .. } = bad;
+        Some(format!("{snapshot} of {} was found bad on {on}; {instead}", taken.date_naive()))
+    }
+}
+
+/// The volumes by what is proven of them.
+pub fn proof_counts(volumes: &[CoveredVolume]) -> ProofCounts {
+    let mut counts = ProofCounts::default();
+    for volume in volumes {
+        counts.add(volume.regions.iter().map(|region| &region.proofs));
+    }
+    counts
+}
+
+/// What a report knew of proofs, from the coverage in it.
+pub fn remembered(volumes: Vec<CoveredVolume>) -> Remembered {
+    let mut known = Remembered::default();
+    for CoveredVolume { volume, regions, .. } in volumes {
+        regions.into_iter().for_each(|region| known.note(region.region, volume.clone(), region.proofs));
+    }
+    known
 }
 
 impl From<VolumeCoverage> for CoveredVolume {
@@ -192,6 +187,7 @@ impl From<VolumeCoverage> for CoveredVolume {
             taken: region.newest.as_ref().map(|newest| newest.taken),
             snapshot: region.newest.map(|newest| newest.snapshot),
             age_minutes: region.age.map(|age| age.num_minutes()),
+            proofs: region.proofs,
         };
         Self {
             instance: covered.instance,
@@ -211,15 +207,17 @@ pub fn allowed_age(schedule: &str, settings: &Settings, today: NaiveDate) -> Opt
     Some(longest_pause(schedule, today)? + TimeDelta::hours(settings.run_hours.into()))
 }
 
-/// The coverage of every planned volume, the worst first: what is missing here, then elsewhere, then the oldest.
+/// The coverage of every planned volume, the worst first: what is missing here, then elsewhere, then what is bad or not
+/// proven, then the oldest.
 pub fn coverage(
     plans: &[InstancePlan],
     newest: &NewestBackups,
     unreadable: &BTreeSet<Region>,
     allowed: Option<TimeDelta>,
+    proofs: ProofRules<'_>,
     now: DateTime<Utc>,
 ) -> Vec<VolumeCoverage> {
-    let mut all = Vec::new();
+    let (mut all, today) = (Vec::new(), now.date_naive());
     for plan in plans {
         for attached in &plan.volumes {
             let regions = std::iter::once(&newest.home).chain(&plan.copy_regions).map(|region| {
@@ -232,7 +230,11 @@ pub fn coverage(
                     (Some(age), Some(allowed)) if age > allowed => State::Overdue,
                     (Some(_), Some(_)) => State::Covered,
                 };
-                RegionCoverage { region: region.clone(), state, newest: found, age }
+                let proofs = match state {
+                    State::Unreadable => Proofs::default(),
+                    _ => proofs.judge(region, &attached.volume, newest.known(region, &attached.volume), today),
+                };
+                RegionCoverage { region: region.clone(), state, newest: found, age, proofs }
             });
             all.push(VolumeCoverage {
                 instance: plan.instance.clone(),
@@ -244,7 +246,11 @@ pub fn coverage(
         }
     }
     all.sort_by(|a, b| {
-        let key = |one: &VolumeCoverage| (one.state(), one.regions[0].state, std::cmp::Reverse(one.oldest_hours()));
+        let key = |one: &VolumeCoverage| {
+            let unproven = one.proof_state().filter(|state| *state <= ProofState::Overdue);
+            let unproven = (unproven.is_none(), unproven);
+            (one.state(), one.regions[0].state, unproven, std::cmp::Reverse(one.oldest_hours()))
+        };
         key(a).cmp(&key(b)).then_with(|| (&a.name, &a.device, &a.volume).cmp(&(&b.name, &b.device, &b.volume)))
     });
     all

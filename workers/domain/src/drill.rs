@@ -21,7 +21,7 @@ use crate::{
     proof::Level,
 };
 
-pub use sampling::{Seed, keep_sampled};
+pub use sampling::{FIRST_BLOCKS, RANDOM_BLOCKS, Seed, keep_sampled};
 
 /// The task of the verify worker: one snapshot or copy to read, and a line of a drill's manifest.
 ///
@@ -124,6 +124,8 @@ pub struct Cursor {
     pub found: Option<Vec<String>>,
     /// How many of both were the same in the source of a copy.
     pub compared: usize,
+    /// Whether that source could not be read.
+    pub uncompared: bool,
     /// How far the dump was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dump: Option<DumpCursor>,
@@ -147,10 +149,6 @@ pub struct DumpCursor {
     pub proven: bool,
 }
 
-/// Of each snapshot that is probed so many blocks from the beginning of its list are read.
-pub const FIRST_BLOCKS: usize = 4;
-/// And so many at random.
-pub const RANDOM_BLOCKS: usize = 28;
 /// Partitions whose file systems are looked for, at most.
 pub const MAX_PARTITIONS: usize = 16;
 

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use crate::{
-    fleet::{Attachment, Snapshot, SnapshotState},
+    fleet::{Attachment, Dated, Snapshot, SnapshotState},
     ids::SnapshotId,
-    tags::{BACKUP_RUN, SnapshotTags},
+    tags::SnapshotTags,
 };
 
 /// The volume and device in a description, `Name - vol-… (device)`.
@@ -38,20 +38,21 @@ pub fn legacy_key(snapshot: &Snapshot) -> LegacyKey {
 
 /// How many sources share a key.
 #[derive(Debug)]
-pub struct LegacyKeys(BTreeMap<LegacyKey, usize>);
+pub struct LegacyKeys<'a>(BTreeMap<(Option<NaiveDate>, &'a str), usize>);
 
-impl LegacyKeys {
-    pub fn of<'a>(sources: impl IntoIterator<Item = &'a Snapshot>) -> Self {
+impl<'a> LegacyKeys<'a> {
+    /// Of the days and descriptions of sources.
+    pub fn of(sources: impl IntoIterator<Item = (Option<NaiveDate>, &'a str)>) -> Self {
         let mut count = BTreeMap::new();
-        for source in sources {
-            *count.entry(legacy_key(source)).or_default() += 1;
+        for key in sources {
+            *count.entry(key).or_default() += 1;
         }
         Self(count)
     }
 
     /// How many sources have the key of this one, itself included.
-    pub fn sharing(&self, source: &Snapshot) -> usize {
-        self.0.get(&legacy_key(source)).copied().unwrap_or(1)
+    pub fn sharing(&self, created_on: Option<NaiveDate>, description: &'a str) -> usize {
+        self.0.get(&(created_on, description)).copied().unwrap_or(1)
     }
 }
 
@@ -64,29 +65,45 @@ pub enum LegacyCopy {
     Doubtful,
 }
 
-/// The copies in a region without `SourceSnapshotId`.
-#[derive(Debug, Default)]
-pub struct UnlabelledCopies<'a>(Vec<(&'a Snapshot, Option<NaiveDate>)>);
+/// What a source is matched by.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    pub id: &'a SnapshotId,
+    pub created_on: NaiveDate,
+    pub description: &'a str,
+    /// Whether it has `BackupRun`: the earlier scripts did not make it.
+    pub is_of_a_run: bool,
+}
 
-impl<'a> UnlabelledCopies<'a> {
+/// The copies in a region without `SourceSnapshotId`, by what is kept of each.
+#[derive(Debug)]
+pub struct UnlabelledCopies<C>(Vec<(C, Option<NaiveDate>, Box<str>)>);
+
+impl<C> Default for UnlabelledCopies<C> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<C: Dated> UnlabelledCopies<C> {
     /// Adds a copy that is pending or completed.
-    pub fn add(&mut self, copy: &'a Snapshot, created_on: Option<NaiveDate>) {
-        self.0.push((copy, created_on));
+    pub fn add(&mut self, copy: C, created_on: Option<NaiveDate>, description: &str) {
+        self.0.push((copy, created_on, description.into()));
     }
 
     /// Whether a source has a copy. `sharing` is the number of sources with its key.
-    pub fn copy_of(&self, source: &Snapshot, created_on: NaiveDate, sharing: usize) -> LegacyCopy {
-        let is_completed = |copy: &Snapshot| copy.state == SnapshotState::Completed;
-        if self.naming(source, created_on).next().is_some() {
+    pub fn copy_of(&self, source: &Described<'_>, sharing: usize) -> LegacyCopy {
+        let is_completed = |copy: &C| copy.dated().0 == SnapshotState::Completed;
+        if self.naming(*source).next().is_some() {
             // A pending one cannot be adopted: the copy worker looks for `SourceSnapshotId`.
-            let copied = self.naming(source, created_on).any(is_completed);
+            let copied = self.naming(*source).any(is_completed);
             return if copied { LegacyCopy::Completed } else { LegacyCopy::Doubtful };
         }
-        let described: Vec<_> = self.described_as(source, created_on).collect();
+        let described: Vec<_> = self.described_as(*source).collect();
         let completed = described.iter().filter(|copy| is_completed(copy)).count();
-        let anonymous = self.of_day(created_on).any(|copy| copy.description.is_empty());
+        let anonymous = self.of_day(source.created_on).any(|(_, description)| description.is_empty());
         match described.len() {
-            0 if anonymous && !source.tags.contains_key(BACKUP_RUN) => LegacyCopy::Doubtful,
+            0 if anonymous && !source.is_of_a_run => LegacyCopy::Doubtful,
             0 => LegacyCopy::Absent,
             _ if sharing == 1 && completed > 0 => LegacyCopy::Completed,
             // With more copies than sources, one source was copied twice, and another perhaps never.
@@ -98,26 +115,24 @@ impl<'a> UnlabelledCopies<'a> {
     /// The copies that are certainly copies of this source.
     ///
     /// If several copies have the same key and one source is kept for ever, `expiry` keeps all of them.
-    pub fn certainly_of(
-        &self,
-        source: &Snapshot,
-        created_on: NaiveDate,
-        sharing: usize,
-    ) -> impl Iterator<Item = &'a Snapshot> {
-        let described = self.described_as(source, created_on).filter(move |_| sharing == 1);
-        self.naming(source, created_on).chain(described)
+    pub fn certainly_of<'a>(&'a self, source: Described<'a>, sharing: usize) -> impl Iterator<Item = &'a C> {
+        let described = self.described_as(source).filter(move |_| sharing == 1);
+        self.naming(source).chain(described)
     }
 
-    fn of_day(&self, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
-        self.0.iter().filter(move |(_, day)| *day == Some(created_on)).map(|(copy, _)| *copy)
+    fn of_day(&self, created_on: NaiveDate) -> impl Iterator<Item = (&C, &str)> {
+        let of_day = self.0.iter().filter(move |(_, day, _)| *day == Some(created_on));
+        of_day.map(|(copy, _, description)| (copy, &**description))
     }
 
-    fn naming(&self, source: &Snapshot, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
-        self.of_day(created_on).filter(|copy| named_in(&copy.description).any(|id| id == source.id))
+    fn naming<'a>(&'a self, source: Described<'a>) -> impl Iterator<Item = &'a C> {
+        let names = move |description: &str| named_in(description).any(|id| id == *source.id);
+        self.of_day(source.created_on).filter(move |(_, description)| names(description)).map(|(copy, _)| copy)
     }
 
-    fn described_as(&self, source: &Snapshot, created_on: NaiveDate) -> impl Iterator<Item = &'a Snapshot> {
-        self.of_day(created_on).filter(|copy| !source.description.is_empty() && copy.description == source.description)
+    fn described_as<'a>(&'a self, source: Described<'a>) -> impl Iterator<Item = &'a C> {
+        let is_alike = move |description: &str| !source.description.is_empty() && description == source.description;
+        self.of_day(source.created_on).filter(move |(_, description)| is_alike(description)).map(|(copy, _)| copy)
     }
 }
 

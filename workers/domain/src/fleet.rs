@@ -41,12 +41,66 @@ pub struct Instance {
     pub root_device: Option<String>,
     /// The attached EBS volumes; instance-store volumes are not among them.
     pub volumes: Vec<Attachment>,
+    /// Those of its volumes that are deleted when it is terminated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted_with_it: Vec<VolumeId>,
+    #[serde(default, skip_serializing_if = "InstanceAs::is_unknown")]
+    pub launched_as: InstanceAs,
 }
 
 impl Instance {
+    /// An instance of which nothing else is known.
+    pub fn new(id: InstanceId, state: &str) -> Self {
+        Self {
+            id,
+            state: state.into(),
+            tags: Tags::new(),
+            root_device: None,
+            volumes: Vec::new(),
+            deleted_with_it: Vec::new(),
+            launched_as: InstanceAs::default(),
+        }
+    }
+
     /// Whether it is neither terminated nor being terminated.
     pub fn is_living(&self) -> bool {
         !["terminated", "shutting-down"].contains(&self.state.as_str())
+    }
+}
+
+/// What an instance was launched as, as far as EC2 tells it: with this, another one can be launched like it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceAs {
+    /// The id of its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Such as `m5.large`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    /// The name of its availability zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Such as `x86_64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// How it did boot (`uefi` or `legacy-bios`); where EC2 does not tell that, the mode that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_mode: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
+    /// The ids of the security groups of its first network interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
+    /// The name of its key pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
+}
+
+impl InstanceAs {
+    /// Whether nothing is known.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -65,6 +119,24 @@ pub struct Volume {
     pub tags: Tags,
     /// None, one, or several (Multi-Attach).
     pub attached_to: Vec<InstanceId>,
+    /// Its type, such as `gp3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iops: Option<u32>,
+    /// MiB a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gib: Option<u32>,
+}
+
+impl Volume {
+    /// A volume of which nothing else is known.
+    pub fn new(id: VolumeId) -> Self {
+        let (tags, attached_to) = (Tags::new(), Vec::new());
+        Self { id, tags, attached_to, kind: None, iops: None, throughput: None, gib: None }
+    }
 }
 
 /// The states of a snapshot that this system distinguishes.
@@ -155,6 +227,23 @@ mod tests {
             stored: StoredAs::default(),
             tags: Tags::new(),
         }
+    }
+
+    #[test]
+    fn a_list_of_an_earlier_version_is_read() {
+        let fleet: Fleet = serde_json::from_str(
+            r#"{"regions": {"home": "eu-west-1", "enabled": ["eu-west-1"], "disabled": []},
+                "instances": [{"id": "i-1", "state": "running", "tags": {}, "rootDevice": null, "volumes": []}],
+                "volumes": [{"id": "vol-1", "tags": {}, "attachedTo": ["i-1"]}]}"#,
+        )
+        .unwrap();
+        assert_eq!(fleet.instances[0], Instance::new("i-1".parse().unwrap(), "running"));
+        assert_eq!((fleet.volumes[0].kind.as_deref(), fleet.volumes[0].gib), (None, None));
+        let written = serde_json::to_string(&fleet).unwrap();
+        assert!(
+            !written.contains("launchedAs") && !written.contains("iops"),
+            "what is unknown takes no room: {written}"
+        );
     }
 
     #[test]

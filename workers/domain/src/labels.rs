@@ -9,21 +9,32 @@
 //! assert_eq!(found[1].volume.as_str(), "vol-2b");
 //! ```
 
+mod continued;
+mod details;
+mod room;
+
 use chrono::{NaiveDate, SecondsFormat};
+
+use continued::is_of;
+pub(crate) use continued::{tags_of, values};
+use details::word_of;
+pub use details::{VolumeAs, instance_as, instance_tags, volumes_of, volumes_tags};
+pub use room::{Details, LeftOut};
 
 use crate::{
     earlier_scripts::described,
     error::cut,
-    fleet::{Attachment, Snapshot, Tags},
+    fleet::{Attachment, InstanceAs, Snapshot, Tags},
     hooks::script::{Dump, Level},
     ids::{InstanceId, Region, VolumeId},
     proof::PROOF_KEYS,
     retention::RetentionDays,
     tags::{
         AUTOMATED, BACKUP_CROSS_REGION, BACKUP_FROM_REGION, BACKUP_RUN, CONSISTENCY, CONSISTENCY_REASON, CREATED_ON,
-        DELETE_ON, DEVICES, DUMP_AT, DUMP_PATH, DUMP_SHA256, DUMP_VOLUME, HOOK_EXECUTION, KEEP_FOREVER, MAX_TAGS,
-        MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_SNAPSHOT_ID,
-        SOURCE_VOLUME_ID, TYPE, keep_forever, tags,
+        DELETE_ON, DEVICES, DUMP_AT, DUMP_PATH, DUMP_SHA256, DUMP_VOLUME, HOOK_EXECUTION, INSTANCE_AS, KEEP_FOREVER,
+        MAX_TAGS, MAX_VALUE, NAME, RETENTION_CROSS_REGION, SOURCE_DEVICE, SOURCE_INSTANCE_ID, SOURCE_RUN,
+        SOURCE_SNAPSHOT_ID, SOURCE_STARTED, SOURCE_VOLUME_ID, SOURCE_VOLUMES, TYPE, VERIFIED_AS, VERIFIED_ON, VOLUMES,
+        keep_forever, tags,
     },
 };
 
@@ -42,6 +53,8 @@ pub struct SnapshotLabels<'a> {
     pub backup_cross_region: Option<&'a str>,
     pub keep_forever: Option<&'a str>,
     pub devices: &'a [Attachment],
+    /// How the volumes were provisioned, and as what the instance was launched: see [`details_of`].
+    pub details: &'a Details,
     /// What is known of its consistency when it is begun, where more was asked for.
     pub begun: Option<BegunAs<'a>>,
 }
@@ -124,25 +137,44 @@ impl SnapshotLabels<'_> {
             tags.insert(KEEP_FOREVER.into(), value.into());
         }
         tags.extend(devices_tags(self.devices));
+        tags.extend(self.details.tags.clone());
         tags.extend(self.begun.map(BegunAs::tags).unwrap_or_default());
         tags
     }
 }
 
-/// `Devices`, `Devices.2`, …: each value is as long as EC2 allows, and no pair is cut.
+/// What each snapshot may carry beside `Devices` and the details. A hook and a drill write some of it later, and must
+/// find room.
+const OTHER_KEYS: [&str; 18] = [
+    NAME,
+    TYPE,
+    BACKUP_RUN,
+    SOURCE_INSTANCE_ID,
+    CREATED_ON,
+    DELETE_ON,
+    RETENTION_CROSS_REGION,
+    BACKUP_CROSS_REGION,
+    KEEP_FOREVER,
+    HOOK_EXECUTION,
+    CONSISTENCY,
+    CONSISTENCY_REASON,
+    DUMP_AT,
+    DUMP_VOLUME,
+    DUMP_PATH,
+    DUMP_SHA256,
+    VERIFIED_ON,
+    VERIFIED_AS,
+];
+
+/// The details of a set, as far as there is room for them beside its other tags.
+pub fn details_of(devices: &[Attachment], volumes: &[VolumeAs], instance: &InstanceAs) -> Details {
+    let others = OTHER_KEYS.len() + devices_tags(devices).len();
+    Details::fitting(volumes, instance, MAX_TAGS.saturating_sub(others))
+}
+
+/// `Devices`, `Devices.2`, ….
 pub fn devices_tags(devices: &[Attachment]) -> Tags {
-    let mut values: Vec<String> = Vec::new();
-    for Attachment { device, volume } in devices {
-        let pair = format!("{device}={volume}");
-        match values.last_mut() {
-            Some(last) if last.len() + 1 + pair.len() <= MAX_VALUE => {
-                last.push(' ');
-                last.push_str(&pair);
-            }
-            _ => values.push(pair),
-        }
-    }
-    values.into_iter().enumerate().map(|(i, value)| (devices_key(i), value)).collect()
+    tags_of(DEVICES, devices.iter().map(|Attachment { device, volume }| format!("{device}={volume}")))
 }
 
 /// The devices and volumes that [`devices_tags`] wrote. A pair that cannot be read is left out.
@@ -150,7 +182,7 @@ pub fn devices_tags(devices: &[Attachment]) -> Tags {
 /// The name of a device may contain spaces: a pair ends with its volume.
 pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
     let (mut found, mut name) = (Vec::new(), String::new());
-    for value in (0..).map_while(|i| tags.get(&devices_key(i))) {
+    for value in values(tags, DEVICES) {
         for word in value.split(' ') {
             let pair = word.rsplit_once('=').and_then(|(end, volume)| Some((end, volume.parse().ok()?)));
             match pair {
@@ -161,13 +193,6 @@ pub fn devices_of(tags: &Tags) -> Vec<Attachment> {
         name.clear();
     }
     found
-}
-
-fn devices_key(index: usize) -> String {
-    match index {
-        0 => DEVICES.into(),
-        _ => format!("{DEVICES}.{}", index + 1),
-    }
 }
 
 /// Bytes that the description and the tags of a copy may take in its pre-signed URL.
@@ -186,8 +211,9 @@ pub struct CopyLabels {
 
 /// The tags of a copy: the ones of this system, then the other tags of the source as far as there is room.
 ///
-/// Only AWS can write tags that begin with `aws:`. `BackupCrossRegion` would ask for copies of the copy, and
-/// `SourceDevice` takes the place of `Devices`. What a drill found of the source says nothing of the copy.
+/// Only AWS can write tags that begin with `aws:`. `BackupCrossRegion` would ask for copies of the copy; `SourceDevice`
+/// takes the place of `Devices`, and of `Volumes` it has its own volume's part. What a drill has proven of the source is
+/// not proven of the copy.
 pub fn copy_labels(
     source: &Snapshot,
     home: &Region,
@@ -209,6 +235,15 @@ pub fn copy_labels(
     if let Some(device) = device_of(source) {
         ours.insert(SOURCE_DEVICE.into(), device);
     }
+    // With these, a restore finds the copies of one moment, and knows whether it has all, without the home region.
+    ours.insert(SOURCE_STARTED.into(), source.started.to_rfc3339_opts(SecondsFormat::Millis, true));
+    if let Some(run_id) = source.tags.get(BACKUP_RUN) {
+        ours.insert(SOURCE_RUN.into(), run_id.clone());
+    }
+    let set = devices_of(&source.tags);
+    if !set.is_empty() {
+        ours.insert(SOURCE_VOLUMES.into(), set.len().to_string());
+    }
     for key in [NAME, SOURCE_INSTANCE_ID, RETENTION_CROSS_REGION, HOOK_EXECUTION].into_iter().chain(CONSISTENCY_KEYS) {
         if let Some(value) = source.tags.get(key) {
             ours.insert(key.into(), value.clone());
@@ -217,29 +252,44 @@ pub fn copy_labels(
     if let Some(value) = keep_forever(&source.tags) {
         ours.insert(KEEP_FOREVER.into(), value.clone());
     }
+    let of_volume = source.volume.as_ref().and_then(|volume| word_of(&source.tags, volume));
+    let of_instance = source.tags.iter().filter(|(key, _)| is_of(INSTANCE_AS, key));
     let stays = |key: &str| {
-        key.starts_with("aws:")
-            || key == BACKUP_CROSS_REGION
-            || key == DEVICES
-            || key.starts_with("Devices.")
-            || PROOF_KEYS.contains(&key)
+        let continued = [DEVICES, VOLUMES, INSTANCE_AS].iter().any(|first| is_of(first, key));
+        key.starts_with("aws:") || key == BACKUP_CROSS_REGION || continued || PROOF_KEYS.contains(&key)
     };
-    let mut bytes =
-        encoded(&source.description) + ours.iter().map(|(key, value)| bytes_in_url(key, value)).sum::<usize>();
-    let mut labels = CopyLabels { tags: ours, dropped: Vec::new() };
-    for (key, value) in source.tags.iter().filter(|(key, _)| !stays(key)) {
-        if labels.tags.contains_key(key) {
-            continue;
-        }
-        let more = bytes_in_url(key, value);
-        if labels.tags.len() < MAX_TAGS && bytes + more <= MAX_COPY_URL_BYTES {
-            bytes += more;
-            labels.tags.insert(key.clone(), value.clone());
+    let bytes = encoded(&source.description) + bytes_of(&ours);
+    let foreign: Vec<_> = source.tags.iter().filter(|(key, _)| !stays(key) && !ours.contains_key(*key)).collect();
+    let mut room = CopyRoom { bytes, labels: CopyLabels { tags: ours, dropped: Vec::new() } };
+    room.add(of_volume.map(|word| (VOLUMES, word)));
+    // All of it or nothing: a part would be read as the whole.
+    room.add(of_instance.map(|(key, value)| (key.as_str(), value.as_str())));
+    foreign.into_iter().for_each(|(key, value)| room.add([(key.as_str(), value.as_str())]));
+    room.labels
+}
+
+/// What the tags of a copy take of its room.
+struct CopyRoom {
+    bytes: usize,
+    labels: CopyLabels,
+}
+
+impl CopyRoom {
+    /// Adds tags that belong together, or drops them. A drill must find room for its own.
+    fn add<'a>(&mut self, more: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let more = tags(more);
+        let bytes = self.bytes + bytes_of(&more);
+        if self.labels.tags.len() + more.len() <= MAX_TAGS - PROOF_KEYS.len() && bytes <= MAX_COPY_URL_BYTES {
+            self.bytes = bytes;
+            self.labels.tags.extend(more);
         } else {
-            labels.dropped.push(key.clone());
+            self.labels.dropped.extend(more.into_keys());
         }
     }
-    labels
+}
+
+fn bytes_of(tags: &Tags) -> usize {
+    tags.iter().map(|(key, value)| bytes_in_url(key, value)).sum()
 }
 
 /// Bytes of a tag in a URL, with the names of its two parameters.

@@ -7,11 +7,11 @@
 //! [`policy`] (what a tagged instance asks for), [`hooks`] (the scripts that run before and after its snapshots),
 //! [`protection`] (what a volume's tags protect), [`copies`] (which copies are owed), [`expiry`] and [`breaker`] (what
 //! may be deleted), [`survey`] (what is read to decide that), [`coverage`] and [`schedule`] (how old backups are, and
-//! may be), [`cost`] (what they cost at least), [`claims`] (what is being made at this moment), [`report`] and
-//! [`dead_letters`] (how a run ends), [`drill`] and [`proof`] (which backups are read, and what that proves), [`blocks`]
-//! and [`disk`] (what they are made of), [`metrics`] (what CloudWatch counts), [`run`], [`contract`] and [`message`] (the
-//! JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what happens then), [`ports`] and
-//! [`operations`] (what is needed of AWS).
+//! may be), [`cost`] (what they cost at least), [`restore`] (how they come back), [`claims`] (what is being made at this
+//! moment), [`report`] and [`dead_letters`] (how a run ends), [`drill`] and [`proof`] (which backups are read, and what
+//! that proves), [`blocks`] and [`disk`] (what they are made of), [`metrics`] (what CloudWatch counts), [`run`],
+//! [`contract`] and [`message`] (the JSON between the states), [`error`] and [`outcome`] (what can go wrong, and what
+//! happens then), [`ports`] and [`operations`] (what is needed of AWS).
 
 pub mod blocks;
 pub mod breaker;
@@ -41,6 +41,7 @@ pub mod ports;
 pub mod proof;
 pub mod protection;
 pub mod report;
+pub mod restore;
 pub mod retention;
 pub mod run;
 pub mod run_files;

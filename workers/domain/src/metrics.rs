@@ -112,6 +112,9 @@ metrics! {
     HooksFailed: Count [Home],
     /// Age of the oldest newest completed backup of all protected volumes, in hours; for the home region alone, the worst.
     BackupAgeHours: None [Home, BackupRegion],
+    /// Days since the backups of a protected volume were last proven, in the region where it is longest ago; counted from its
+    /// first backup where they never were. Only while drills are on.
+    ProofAgeDays: None [Home],
     /// Backups that are missing: a protected volume and a region without any completed one.
     BackupsMissing: Count [Home],
     /// From the start of the execution to its report.

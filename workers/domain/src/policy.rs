@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     copies::MIN_COPY_DAYS,
-    fleet::{Attachment, Fleet, Instance, Regions, Volume},
+    fleet::{Attachment, Fleet, Instance, InstanceAs, Regions, Volume},
     hooks::{self, HookDocuments, HookPlan},
     ids::{InstanceId, Region, VolumeId},
+    labels::{Details, VolumeAs, details_of},
     protection::{by_id, having},
     retention::RetentionDays,
     tags::{self, Backup, InstanceTags, TagProblem, backup_word},
@@ -66,6 +67,19 @@ pub struct InstancePlan {
     /// Why none is, though the instance asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_hook: Option<String>,
+    /// How the volumes to snapshot are provisioned; nothing in a line of an earlier version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_as: Vec<VolumeAs>,
+    /// What the instance was launched as.
+    #[serde(default, skip_serializing_if = "InstanceAs::is_unknown")]
+    pub instance_as: InstanceAs,
+}
+
+impl InstancePlan {
+    /// What a restore needs to know of the set, as far as its tags have room for it.
+    pub fn details(&self) -> Details {
+        details_of(&self.volumes, &self.volumes_as, &self.instance_as)
+    }
 }
 
 /// A tag, an instance or a setting that cannot be used. Everything else goes on.
@@ -149,6 +163,8 @@ pub fn plan(
         }
         plans.push(InstancePlan {
             root: root_of(instance),
+            volumes_as: own.iter().filter_map(|a| provisioned(volumes.get(&a.volume)?, instance)).collect(),
+            instance_as: instance.launched_as.clone(),
             instance: instance.id.clone(),
             name: read.name.unwrap_or_else(|| instance.id.to_string()),
             volumes: own,
@@ -211,6 +227,12 @@ fn usable(asked: &[Region], regions: &Regions, problems: &mut Vec<TagProblem>) -
     asked.iter().filter(|region| refused(region)).cloned().collect()
 }
 
+/// How a volume of an instance is provisioned; none where nothing is known of it.
+fn provisioned(volume: &Volume, instance: &Instance) -> Option<VolumeAs> {
+    let known = VolumeAs::of(volume, instance.deleted_with_it.contains(&volume.id));
+    (known != VolumeAs::of(&Volume::new(volume.id.clone()), false)).then_some(known)
+}
+
 fn root_of(instance: &Instance) -> Option<VolumeId> {
     let device = instance.root_device.as_ref()?;
     instance.volumes.iter().find(|a| a.device == *device).map(|a| a.volume.clone())
@@ -223,14 +245,13 @@ mod tests {
 
     fn instance(id: &str, own: &[(&str, &str)], volumes: &[(&str, &str)]) -> Instance {
         Instance {
-            id: id.parse().unwrap(),
-            state: "running".into(),
             tags: tags(own.iter().copied()),
             root_device: Some("/dev/sda1".into()),
             volumes: volumes
                 .iter()
                 .map(|(device, volume)| Attachment { device: (*device).into(), volume: volume.parse().unwrap() })
                 .collect(),
+            ..Instance::new(id.parse().unwrap(), "running")
         }
     }
 
@@ -248,7 +269,7 @@ mod tests {
         let mut by_volume: BTreeMap<VolumeId, Volume> = BTreeMap::new();
         for (id, instance) in attached {
             let word = left_out.iter().find(|left_out| **left_out == id.as_str()).map(|_| ("Backup", "no"));
-            let new = Volume { id: id.clone(), tags: tags(word), attached_to: vec![] };
+            let new = Volume { tags: tags(word), ..Volume::new(id.clone()) };
             by_volume.entry(id).or_insert(new).attached_to.push(instance);
         }
         let fleet = Fleet { regions, instances: instances.to_vec(), volumes: by_volume.into_values().collect() };
@@ -356,6 +377,42 @@ mod tests {
         let (plans, rejected) = planned(&[stopped], &[]);
         assert!(plans[0].hook.is_none() && rejected.is_empty());
         assert!(plans[0].no_hook.as_ref().unwrap().contains("is stopped"));
+    }
+
+    #[test]
+    fn a_plan_knows_how_its_volumes_are_provisioned_and_what_the_instance_was_launched_as() {
+        let mut db = instance("i-1", &[("Backup", "Yes")], &[("/dev/sda1", "vol-1"), ("/dev/sdf", "vol-2")]);
+        db.launched_as.instance_type = Some("m5.large".into());
+        db.deleted_with_it = vec!["vol-1".parse().unwrap()];
+        let volume = |id: &str| Volume {
+            kind: Some("gp3".into()),
+            iops: Some(3000),
+            throughput: Some(125),
+            gib: Some(20),
+            ..Volume::new(id.parse().unwrap())
+        };
+        let home: Region = "eu-west-1".parse().unwrap();
+        let regions = Regions { home: home.clone(), enabled: [home].into(), disabled: [].into() };
+        let fleet = Fleet { regions, instances: vec![db], volumes: vec![volume("vol-1"), volume("vol-2")] };
+        let plan = plan(&fleet, 7.try_into().unwrap(), &documents()).0.remove(0);
+        let expected = [
+            ("InstanceAs".to_owned(), "type=m5.large".to_owned()),
+            ("Volumes".to_owned(), "vol-1:gp3:3000:125:20:d vol-2:gp3:3000:125:20".to_owned()),
+        ];
+        assert_eq!(plan.details().tags, expected.into());
+        let line = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<InstancePlan>(&line).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_line_of_an_earlier_version_is_read_without_details() {
+        let line =
+            r#"{"instance":"i-1","name":"db","volumes":[{"device":"/dev/sda1","volume":"vol-1"}],"retention":7}"#;
+        let plan: InstancePlan = serde_json::from_str(line).unwrap();
+        assert_eq!(plan.details(), Details::default());
+        let (plans, _) = planned(&[instance("i-1", &[("Backup", "Yes")], &[("/dev/sda1", "vol-1")])], &[]);
+        let written = serde_json::to_string(&plans[0]).unwrap();
+        assert!(plans[0].volumes_as.is_empty() && !written.contains("volumesAs") && !written.contains("instanceAs"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod latest;
 mod names;
 mod notification;
 mod problem;
+mod proofs;
 mod snapshots;
 mod summary;
 mod text;
@@ -23,13 +24,14 @@ pub use expiries::{ExpiryReport, RegionSweep, Swept};
 pub use failures::{
     COPIES, EXPIRIES, Failed, HOOKED, Reason, ReportedFailure, SNAPSHOTS, VERIFICATIONS, reported_failures,
 };
-pub use latest::{Before, LATEST, LastReport, Latest, ListIn, Pointed, VERSION, read_list};
+pub use latest::{Before, LATEST, LastKnown, LastReport, Latest, ListIn, Pointed, VERSION};
 pub use names::Names;
 pub use notification::{Notice, NotifyOn, NotifyOnProblem};
 pub use problem::{Named, Problem, ProblemKind, Told, advice, lines, told};
+pub use proofs::bad_backups;
 pub use snapshots::{
     ConsistencyReport, Copied, GoneVolume, InstanceReport, VolumeReport, hooked, instance_reports, made_by, missing,
-    of_run, unprotected,
+    of_run, unprotected, without_details,
 };
 pub use summary::{CoverageReport, DeadLettersReport, Summary};
 pub use text::console_link;

@@ -168,8 +168,12 @@ impl Run {
 
 /// Reads a time as people write it, or a run's id. Cut to whole seconds, as in the id.
 pub(crate) fn scheduled_time(text: &str) -> Option<DateTime<Utc>> {
-    let id = || NaiveDateTime::parse_from_str(text, RUN_ID).ok().map(|time| time.and_utc());
-    text.parse::<DateTime<Utc>>().ok().or_else(id)?.with_nanosecond(0)
+    text.parse::<DateTime<Utc>>().ok().or_else(|| read_run_id(text))?.with_nanosecond(0)
+}
+
+/// Reads a run's id as a time.
+pub fn read_run_id(text: &str) -> Option<DateTime<Utc>> {
+    NaiveDateTime::parse_from_str(text, RUN_ID).ok().map(|time| time.and_utc())
 }
 
 fn phases(given: &Value) -> Option<Phases> {

@@ -81,6 +81,12 @@ pub const SOURCE_SNAPSHOT_ID: &str = "SourceSnapshotId";
 pub const SOURCE_VOLUME_ID: &str = "SourceVolumeId";
 /// On copies.
 pub const SOURCE_DEVICE: &str = "SourceDevice";
+/// On copies: when the source was begun. Copies with the same are of one moment, whenever they were made.
+pub const SOURCE_STARTED: &str = "SourceStarted";
+/// On copies: the run that made the source.
+pub const SOURCE_RUN: &str = "SourceRun";
+/// On copies: of how many volumes the set of the source is.
+pub const SOURCE_VOLUMES: &str = "SourceVolumes";
 /// On snapshots: the devices and volumes of the set, continued in `Devices.2`, ….
 pub const DEVICES: &str = "Devices";
 /// `Consistency`: of snapshots for which a hook was asked, [`crate::hooks::script::Level`].
@@ -114,6 +120,15 @@ pub const RESTORED_AT: &str = "RestoredAt";
 /// On the same: the id of the restore's plan.
 pub const RESTORE_PLAN: &str = "RestorePlan";
 
+/// On the same: all snapshots of the plan, continued in `RestoreSet.2`, …, so that it can go on with the very same.
+pub const RESTORE_SET: &str = "RestoreSet";
+/// On restored volumes: the volume whose place they take.
+pub const REPLACES: &str = "Replaces";
+/// On a volume whose place was taken: the id of the restore's plan.
+pub const REPLACED_BY: &str = "ReplacedBy";
+/// On restored volumes: the state of their instance before it was stopped for them, `running` or `stopped`.
+pub const INSTANCE_WAS: &str = "InstanceWas";
+
 /// Tags on one resource, at most (EC2 user guide, "Tag restrictions").
 pub const MAX_TAGS: usize = 50;
 /// Characters of one tag value, at most (the same page).
@@ -145,6 +160,17 @@ pub enum Backup {
     No,
     /// No snapshots are made. The last ones stay.
     Hold,
+}
+
+impl Backup {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "Yes",
+            Self::No => "No",
+            Self::Hold => "Hold",
+        }
+    }
 }
 
 /// The words, as the end of a sentence.
@@ -306,7 +332,8 @@ impl SnapshotTags {
     }
 }
 
-fn parsed<T: std::str::FromStr>(tags: &Tags, key: &str) -> Option<T> {
+/// The value of a tag, if it can be read.
+pub(crate) fn parsed<T: std::str::FromStr>(tags: &Tags, key: &str) -> Option<T> {
     tags.get(key)?.parse().ok()
 }
 

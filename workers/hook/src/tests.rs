@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use domain::{
     contract::{Begun, Frozen, PreHooked},
     fake::{Account, ClaimFault, FakeEc2, FakeSsm, Fault, ended, exited, home},
-    fleet::{Attachment, SnapshotState::Completed, Tags},
+    fleet::{Attachment, InstanceAs, SnapshotState::Completed, Tags},
     hooks::{HookDocuments, OnHookError, script::Level},
     outcome::Outcome::{Done, Fail, Later, Retry},
     policy::InstancePlan,
@@ -60,6 +60,8 @@ fn task(script: Script) -> HookTask {
         keep_forever: None,
         hook: Some(hook.clone()),
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     };
     let (run_id, execution_id) = (RUN.into(), EXECUTION.into());
     HookTask { script, run_id, instance, hook, execution_id, begun: None, pre: None, by_hand: false }

@@ -1,25 +1,38 @@
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use domain::{
-    coverage::{CoveredVolume, InRegion, State},
+    coverage::{CoveredVolume, InRegion, ProofState, State},
     ids::Region,
     report::Summary,
-    words::age,
+    words::{age, counted},
 };
 use maud::{Markup, html};
 
-use crate::parts::{FEW_ROWS, MOST_ROWS, badge, bar, id, instance_cell, share, state, table, text, words};
+use crate::parts::{FEW_ROWS, MOST_ROWS, Tone, badge, bar, id, instance_cell, share, state, table, text, words};
 
 /// From the best to the worst, as they stand in a bar.
 const STATES: [State; 5] = [State::Covered, State::Unjudged, State::Unreadable, State::Overdue, State::Missing];
 
 pub(crate) fn section(summary: &Summary) -> Option<Markup> {
     let coverage = summary.coverage.as_ref()?;
-    let behind = coverage.volumes.iter().filter(|volume| volume.state < State::Unjudged).count();
+    let needs_a_look = |volume: &&CoveredVolume| {
+        volume.state < State::Unjudged || volume.proof_state().is_some_and(|state| state <= ProofState::Overdue)
+    };
+    let behind = coverage.volumes.iter().filter(needs_a_look).count();
     // What is well is shown only in part, the oldest first.
     let most = behind.clamp(FEW_ROWS, MOST_ROWS);
-    let columns = [words("Instance"), words("Volume"), words("State"), words("Here"), words("Copies")];
+    let today = summary.ended.date_naive();
+    let counts = coverage.proofs();
+    // Where nobody reads them there is nothing to show of each.
+    let shows_proofs = coverage.drills.on || counts.read > 0;
+    let mut columns = vec![words("Instance"), words("Volume"), words("State"), words("Here"), words("Copies")];
+    columns.extend(shows_proofs.then(|| words("Proven")));
+    let row = |volume: &CoveredVolume| {
+        let mut row = row(volume);
+        row.extend(shows_proofs.then(|| proven(volume, today)));
+        row
+    };
     Some(html! {
         p {
             @match coverage.allowed_hours {
@@ -27,6 +40,9 @@ pub(crate) fn section(summary: &Summary) -> Option<Markup> {
                 None => "The schedule does not say how old a backup may be: ages are shown, and not judged.",
             }
             " The age of a copy is that of its data."
+        }
+        @if let Some(line) = counts.line(coverage.drills) {
+            p class=(if counts.is_well() { Tone::Quiet } else { Tone::Bad }.class()) { (line) "." }
         }
         @if coverage.volumes.is_empty() {
             p { "Nothing asks for a backup: no instance is tagged " code { "Backup=Yes" } "." }
@@ -92,5 +108,37 @@ fn how_old(one: &InRegion) -> Markup {
             (State::Overdue, Some(old)) => { span class={ "age " (tone.class()) } { (old) ", " (word) } }
             _ => span class={ "age " (tone.class()) } { (word) },
         }
+    }
+}
+
+/// When the backups of a volume were last read in each region, and what was found.
+fn proven(volume: &CoveredVolume, today: NaiveDate) -> Markup {
+    html! {
+        @for one in &volume.regions {
+            @let (word, tone) = proof(one, today);
+            @if !word.is_empty() {
+                span class={ "line " (tone.class()) } { (one.region) ": " (word) }
+            }
+        }
+    }
+}
+
+fn proof(one: &InRegion, today: NaiveDate) -> (String, Tone) {
+    let proofs = &one.proofs;
+    let last = proofs.last.as_ref().map(|last| {
+        let days = (today - last.on).num_days();
+        format!(
+            "{}, {}",
+            if days < 1 { "today".to_owned() } else { counted(days.unsigned_abs() as usize, "day", "days") },
+            last.level
+        )
+    });
+    match (proofs.state, last) {
+        (None, _) => (String::new(), Tone::Quiet),
+        (Some(ProofState::Bad), _) => ("bad".into(), Tone::Bad),
+        (Some(ProofState::Overdue), Some(last)) => (format!("{last}, overdue"), Tone::Bad),
+        (Some(ProofState::Overdue), None) => ("never, overdue".into(), Tone::Bad),
+        (Some(_), Some(last)) => (last, Tone::Good),
+        (Some(_), None) => ("never".into(), Tone::Quiet),
     }
 }

@@ -125,3 +125,20 @@ fn what_could_not_be_looked_at_does_not_look_well() {
     unread.copies.clear();
     assert!(!read(&page(&unread)).contains("none owed"));
 }
+
+#[test]
+fn what_is_bad_or_not_proven_is_told_of_each_region() {
+    let text = read(&page(&incomplete()));
+    for said in ["Volumes proven", "with a bad backup", "eu-west-1: bad", "41 days, ", ", overdue", "eu-west-1: never"]
+    {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let text = read(&page(&complete()));
+    assert!(text.contains("all of them were read") && text.contains("us-east-1: 6 days, copy"), "{text}");
+    let mut off = complete();
+    let coverage = off.coverage.as_mut().unwrap();
+    coverage.drills.on = false;
+    coverage.volumes.iter_mut().flat_map(|one| &mut one.regions).for_each(|one| one.proofs = Default::default());
+    let text = read(&page(&off));
+    assert!(text.contains("Never read: drills are off (DrillState).") && !text.contains("6 days, copy"), "{text}");
+}

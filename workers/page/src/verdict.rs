@@ -3,7 +3,7 @@
 use domain::{
     coverage::State,
     hooks::script::Level,
-    report::{Phase, ProblemKind, Summary, console_link, told},
+    report::{CoverageReport, Phase, ProblemKind, Summary, console_link, told},
     words::{counted, moment, plain, took},
 };
 use maud::{Markup, html};
@@ -125,6 +125,7 @@ fn tiles(summary: &Summary) -> Vec<Markup> {
             &format!("{} of {}", grouped(count - behind - unread), grouped(count)),
             Some(under),
         ));
+        all.extend(proofs(coverage));
     }
     if run.phases.snapshot && !run.dry_run {
         let (planned, completed) = summary.volumes();
@@ -169,6 +170,23 @@ fn tiles(summary: &Summary) -> Vec<Markup> {
         all.push(tile("Tags and settings", &summary.rejected.len().to_string(), under));
     }
     all
+}
+
+/// How many volumes are proven.
+fn proofs(coverage: &CoverageReport) -> Option<Markup> {
+    let (counts, count) = (coverage.proofs(), coverage.volumes.len());
+    let under = match (counts.bad, counts.overdue) {
+        _ if count == 0 => return None,
+        _ if !coverage.drills.on && counts.read == 0 => {
+            return Some(tile("Volumes proven", "none", Some(("drills are off".into(), Tone::Warn))));
+        }
+        (0, 0) if counts.proven == count => ("all of them were read".into(), Tone::Good),
+        (0, 0) => (format!("{} not read yet", grouped(count - counts.proven)), Tone::Quiet),
+        (0, overdue) => (format!("{} overdue", grouped(overdue)), Tone::Bad),
+        (bad, _) => (format!("{} with a bad backup", grouped(bad)), Tone::Bad),
+    };
+    let value = format!("{} of {}", grouped(counts.proven), grouped(count));
+    Some(tile("Volumes proven", &value, Some(under)))
 }
 
 pub(crate) fn problems_title(summary: &Summary) -> &'static str {

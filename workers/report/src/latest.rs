@@ -1,6 +1,7 @@
 use domain::{
+    coverage::Remembered,
     ports::{Claims, Storage, Written},
-    report::{Before, Changes, LATEST, LastReport, ListIn, Listed, Moves, Pointed, Summary, moves, read_list},
+    report::{Before, Changes, LATEST, LastKnown, LastReport, ListIn, Listed, Moves, Pointed, Summary, moves},
     run_files,
 };
 
@@ -25,28 +26,50 @@ async fn pointer(storage: &impl Claims) -> (LastReport, Result<Option<String>, (
     }
 }
 
-/// What is different from the last report.
-pub(crate) async fn changes(storage: &impl Storage, before: &Before, now: Option<&Listed>) -> Changes {
-    let mut changes = Changes {
-        since: before.since.clone(),
-        listed: None,
-        not_compared: None,
-        instances: Moves::default(),
-        volumes: Moves::default(),
-    };
-    let (Some(ListIn { run, key }), Some(now)) = (&before.list, now) else { return changes };
-    let read = match storage.read(key).await {
-        Ok(body) => read_list(body.as_deref()),
-        Err(failure) => Err(failure.to_string()),
-    };
-    match read {
-        Ok(then) => {
-            (changes.instances, changes.volumes) = moves(&then, now);
-            changes.listed = Some(run.clone());
+/// What the last report knew, with the run that it is of; none where there was none, and an error where it cannot be known.
+pub(crate) struct Then(Option<(String, Result<LastKnown, String>)>);
+
+impl Then {
+    /// Reads it.
+    pub(crate) async fn read(storage: &impl Storage, before: &Before) -> Self {
+        let Some(ListIn { run, key }) = &before.list else { return Self(None) };
+        let known = match storage.read(key).await {
+            Ok(body) => LastKnown::read(body.as_deref()),
+            Err(failure) => Err(failure.to_string()),
+        };
+        if let Err(why) = &known {
+            tracing::warn!(run, cause = why, "what the last report knew is not known");
         }
-        Err(why) => changes.not_compared = Some(why),
+        Self(Some((run.clone(), known)))
     }
-    changes
+
+    /// What it knew of proofs.
+    pub(crate) fn proofs(&mut self) -> Remembered {
+        match &mut self.0 {
+            Some((_, Ok(known))) => std::mem::take(&mut known.proofs),
+            _ => Remembered::default(),
+        }
+    }
+
+    /// What is different from it.
+    pub(crate) fn changes(&self, before: &Before, now: Option<&Listed>) -> Changes {
+        let mut changes = Changes {
+            since: before.since.clone(),
+            listed: None,
+            not_compared: None,
+            instances: Moves::default(),
+            volumes: Moves::default(),
+        };
+        match (&self.0, now) {
+            (Some((run, Ok(then))), Some(now)) => {
+                (changes.instances, changes.volumes) = moves(&then.listed, now);
+                changes.listed = Some(run.clone());
+            }
+            (Some((_, Err(why))), Some(_)) => changes.not_compared = Some(why.clone()),
+            _ => {}
+        }
+        changes
+    }
 }
 
 /// Points at this report, unless a later one is pointed at. A run does not fail because of it.

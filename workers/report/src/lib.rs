@@ -31,21 +31,22 @@ use domain::{
     contract::{ReportEvent, StateError},
     copies::LiveInstances,
     cost,
-    coverage::{CoveredVolume, NewestBackups, allowed_age, coverage},
+    coverage::{CoveredVolume, DrillRules, NewestBackups, ProofRules, Remembered, allowed_age, coverage},
     dead_letters::Observed,
     error::{ErrorName, Failure},
     fleet::{Fleet, Snapshot},
     policy::InstancePlan,
     ports::{Claims, DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
     report::{
-        Before, Busy, CoverageReport, Failed, Listed, Names, PHASE_STATES, Problem, ProblemKind, Summary, of_run,
-        reported_failures,
+        Before, Busy, CoverageReport, Failed, Listed, Names, PHASE_STATES, Problem, ProblemKind, Summary, bad_backups,
+        of_run, reported_failures,
     },
     run_files,
 };
 use serde::{Deserialize, Serialize};
 
 use context::{Known, Seen};
+use latest::Then;
 use metrics::Measured;
 
 pub use context::Context;
@@ -67,8 +68,9 @@ pub async fn handle<E: Ec2, S: Storage + Claims, C: Executions + Notifications +
     context: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
     let before = latest::read(context.storage).await.before(&event.run);
-    let (mut summary, observed, measured) = summarise(&event, context).await?;
-    summary.changes = Some(latest::changes(context.storage, &before, summary.listed.as_ref()).await);
+    let mut then = Then::read(context.storage, &before).await;
+    let (mut summary, observed, measured) = summarise(&event, &then.proofs(), context).await?;
+    summary.changes = Some(then.changes(&before, summary.listed.as_ref()));
     if !event.run.dry_run {
         letters::clear(context.services, &observed, &mut summary).await;
     }
@@ -77,6 +79,7 @@ pub async fn handle<E: Ec2, S: Storage + Claims, C: Executions + Notifications +
 
 async fn summarise<E: Ec2, S: Storage, C: Executions>(
     event: &ReportEvent,
+    remembered: &Remembered,
     context: &Context<'_, E, S, C>,
 ) -> Result<(Summary, Observed, Option<Measured>), Failure> {
     let Context { ec2, storage, services, home, now, .. } = context;
@@ -115,7 +118,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     let copied = copies::look(&known, found, &plans, context, &mut seen, &mut summary, &mut observed).await?;
     snapshots::look(&known, &plans, &copied, &mut summary, &mut observed);
     expiries::look(&known, found, context, &mut summary, &mut observed).await?;
-    let measured = look_at_coverage(&fleet, &plans, seen, context, &mut summary);
+    let measured = look_at_coverage(&fleet, &plans, seen, remembered, context, &mut summary);
     look_at_times(&sources, *services, &mut summary).await;
     summary.listed = Some(Listed::of(&fleet, &plans, known.names));
     if run.phases.copy {
@@ -124,11 +127,12 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
     Ok((summary, observed, Some(measured)))
 }
 
-/// How old the newest backups are, and what they cost.
+/// How old the newest backups are, what is proven of them, and what they cost.
 fn look_at_coverage<E, S, C>(
     fleet: &Fleet,
     plans: &[InstancePlan],
     mut seen: Seen,
+    remembered: &Remembered,
     Context { settings, schedule, now, .. }: &Context<'_, E, S, C>,
     summary: &mut Summary,
 ) -> Measured {
@@ -137,13 +141,19 @@ fn look_at_coverage<E, S, C>(
     let wanted = plans.iter().flat_map(|plan| &plan.copy_regions);
     seen.unreadable.extend(wanted.filter(|region| !looked_at.contains(region)).cloned());
     let allowed = allowed_age(schedule, settings, now.date_naive());
-    let covered = coverage(plans, &seen.newest, &seen.unreadable, allowed, *now);
-    let measured = Measured::of(fleet, plans, &covered);
+    let drills = DrillRules::from(*settings);
+    let covered = coverage(plans, &seen.newest, &seen.unreadable, allowed, ProofRules { drills, remembered }, *now);
+    let measured = Measured::of(fleet, plans, &covered, drills, now.date_naive());
     summary.cost = Some(cost::of(&covered));
-    summary.coverage = Some(CoverageReport {
+    let coverage = CoverageReport {
         allowed_hours: allowed.map(|allowed| allowed.num_hours()),
+        drills,
         volumes: covered.into_iter().map(CoveredVolume::from).collect(),
-    });
+    };
+    let (problems, notes) = bad_backups(&coverage.volumes);
+    summary.problems.extend(problems);
+    summary.notes.extend(notes);
+    summary.coverage = Some(coverage);
     measured
 }
 

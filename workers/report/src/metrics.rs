@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 use domain::{
-    coverage::{State, VolumeCoverage},
+    coverage::{DrillRules, State, VolumeCoverage},
     expiry::{Keep, Verdict},
     fleet::Fleet,
     hooks::script::Level,
@@ -22,11 +22,19 @@ pub(crate) struct Measured {
     ages: BTreeMap<Region, TimeDelta>,
     /// Backups that are missing; none where a region was not read.
     missing: Option<usize>,
+    /// The most days for which a volume's backups in a region were not proven; none while drills are off.
+    unproven_days: Option<i64>,
 }
 
 impl Measured {
     /// Measures what there is at this moment.
-    pub(crate) fn of(fleet: &Fleet, plans: &[InstancePlan], covered: &[VolumeCoverage]) -> Self {
+    pub(crate) fn of(
+        fleet: &Fleet,
+        plans: &[InstancePlan],
+        covered: &[VolumeCoverage],
+        drills: DrillRules,
+        today: NaiveDate,
+    ) -> Self {
         let (mut ages, mut missing, mut is_read) = (BTreeMap::<Region, TimeDelta>::new(), 0, true);
         for region in covered.iter().flat_map(|volume| &volume.regions) {
             is_read &= region.state != State::Unreadable;
@@ -36,7 +44,9 @@ impl Measured {
                 *oldest = age.max(*oldest);
             }
         }
+        let regions = covered.iter().flat_map(|volume| &volume.regions).filter(|_| drills.on);
         Self {
+            unproven_days: regions.filter_map(|region| region.proofs.days(today)).max(),
             protected: plans.len(),
             unprotected: instances_without_word(fleet),
             ages,
@@ -47,6 +57,11 @@ impl Measured {
     /// The worst of all regions; none where one of them was not read, since that could be worse.
     fn worst(&self) -> Option<TimeDelta> {
         self.missing.and_then(|_| self.ages.values().max().copied())
+    }
+
+    /// The same of proofs.
+    fn longest_unproven(&self) -> Option<i64> {
+        self.missing.and(self.unproven_days)
     }
 }
 
@@ -121,6 +136,8 @@ fn of_run(summary: &Summary, measured: Option<&Measured>) -> Vec<(Metric, f64)> 
     #[allow(clippy::cast_precision_loss)] // No account has so many of anything.
     values.extend(counted.into_iter().map(|(metric, count)| (metric, count as f64)));
     values.extend(measured.worst().map(|age| (BackupAgeHours, hours(age))));
+    #[allow(clippy::cast_precision_loss)] // No date is so far away.
+    values.extend(measured.longest_unproven().map(|days| (ProofAgeDays, days as f64)));
     values
 }
 

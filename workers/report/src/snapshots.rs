@@ -5,7 +5,10 @@ use domain::{
     hooks::script::Level,
     policy::{InstancePlan, Rejection},
     protection::without_word,
-    report::{Copied, GoneVolume, InstanceReport, Summary, hooked, instance_reports, missing, of_run, unprotected},
+    report::{
+        Copied, GoneVolume, InstanceReport, Summary, hooked, instance_reports, missing, of_run, unprotected,
+        without_details,
+    },
 };
 
 use crate::Known;
@@ -40,6 +43,7 @@ pub(crate) fn look(
     summary.notes.extend(surplus_snapshots(&made).into_iter().map(|id| {
         Rejection::new(id, "a second snapshot of its volume in this run: not copied, and expires on its own date")
     }));
+    summary.notes.extend(without_details(plans));
     for (problems, notes) in
         [missing(&summary.instances, known.fleet, known.failed, run), hooked(&summary.instances, known.failed)]
     {

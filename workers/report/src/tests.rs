@@ -25,6 +25,7 @@ mod drill;
 mod expiries;
 mod history;
 mod measures;
+mod proofs;
 mod run;
 mod snapshots;
 
@@ -131,8 +132,12 @@ impl Night {
     }
 
     async fn report_to(&self, notify_on: NotifyOn) -> Result<Answer, Failure> {
-        let (settings, home) = (Settings::read(|_| None).unwrap(), home());
-        let answer = handle(self.event.clone(), &self.context(&settings, notify_on, &home)).await;
+        self.report_with(&Settings::read(|_| None).unwrap(), notify_on).await
+    }
+
+    async fn report_with(&self, settings: &Settings, notify_on: NotifyOn) -> Result<Answer, Failure> {
+        let home = home();
+        let answer = handle(self.event.clone(), &self.context(settings, notify_on, &home)).await;
         // The report does not list the fleet, and changes nothing.
         let calls = &self.ec2.calls;
         assert!(calls.borrow().iter().all(|(action, _)| *action == "DescribeSnapshots"), "{calls:?}");
@@ -152,9 +157,13 @@ impl Night {
 
     /// The lines of metrics that its report prints.
     async fn metrics(&self) -> Vec<Value> {
-        let (settings, home) = (Settings::read(|_| None).unwrap(), home());
-        let context = self.context(&settings, NotifyOn::Failure, &home);
-        let (summary, _, measured) = summarise(&self.event, &context).await.unwrap();
+        self.metrics_with(&Settings::read(|_| None).unwrap()).await
+    }
+
+    async fn metrics_with(&self, settings: &Settings) -> Vec<Value> {
+        let home = home();
+        let context = self.context(settings, NotifyOn::Failure, &home);
+        let (summary, _, measured) = summarise(&self.event, &Remembered::default(), &context).await.unwrap();
         let lines = metrics::lines(&summary, measured.as_ref());
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -165,6 +165,7 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
     adopt(&mut begun, &missing, held.made());
     let still: Vec<&Attachment> = missing.into_iter().filter(|a| !is_made(a, held.made())).collect();
     let why = task.why.as_ref().map(StateError::text);
+    let details = plan.details();
     let labels = SnapshotLabels {
         name: &plan.name,
         instance: &plan.instance,
@@ -175,9 +176,14 @@ async fn snapshot_instance<E: Ec2, C: Claims>(
         backup_cross_region: plan.backup_cross_region.as_deref(),
         keep_forever: plan.keep_forever.as_deref(),
         devices: &plan.volumes,
+        details: &details,
         begun: begun_as(task, why.as_deref()),
     };
     let created = create(context, plan, &still, begun.snapshots.is_empty(), &labels.tags(), looked).await;
+    if let (false, Some(cause)) = (created.made.is_empty(), details.left_out_text()) {
+        let (run, instance) = (&task.run_id, plan.instance.as_str());
+        tracing::warn!(run, instance, outcome = "noted", cause, "the snapshots have no room for it among their tags");
+    }
     write_down(context, held, &created, plan).await;
     adopt(&mut begun, &still, &created.made);
     concluded(context, plan, begun, created)

@@ -3,8 +3,12 @@ use std::cell::Cell;
 use chrono::TimeDelta;
 use domain::{
     fake::{Account, ClaimFault, FakeEc2, Fault, home},
-    fleet::SnapshotState::{Completed, Error},
+    fleet::{
+        InstanceAs,
+        SnapshotState::{Completed, Error},
+    },
     hooks::{HookPlan, OnHookError},
+    labels::VolumeAs,
     outcome::Outcome::{Declined, Done, Fail, Later, Retry},
     settings::Settings,
     tags::tags,
@@ -44,6 +48,8 @@ fn task(id: &str, devices: &[(&str, &str)]) -> SnapshotTask {
         keep_forever: None,
         hook: None,
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     };
     SnapshotTask { run_id: RUN.into(), instance, frozen_by: None, why: None }
 }
@@ -94,6 +100,33 @@ async fn a_set_carries_exactly_the_listed_tags() {
     let mut full = plain;
     full.extend(tags([("BackupCrossRegion", "us-east-1, mars"), ("KeepForever", ""), ("RetentionCrossRegion", "30")]));
     assert_eq!(ec2.held(&home())[0].tags, full);
+}
+
+#[tokio::test]
+async fn what_a_restore_needs_is_on_each_snapshot_also_where_each_has_a_call_of_its_own() {
+    for (excluded, sets) in [(0, 1), (41, 0)] {
+        let ec2 = account();
+        let mut task = db();
+        task.instance.excluded = (0..excluded).map(|i| volume(&format!("vol-e{i:02}"))).collect();
+        let known = |id: &str, delete_on_termination| VolumeAs {
+            volume: volume(id),
+            kind: Some("gp3".into()),
+            iops: Some(3000),
+            throughput: Some(125),
+            gib: Some(20),
+            delete_on_termination,
+        };
+        task.instance.volumes_as = vec![known("vol-1", true), known("vol-2", false)];
+        task.instance.instance_as = InstanceAs { zone: Some("eu-west-1a".into()), ..InstanceAs::default() };
+        handled(&ec2, &[task]).await;
+        assert_eq!(ec2.count("CreateSnapshots"), sets);
+        let made = ec2.held(&home());
+        assert_eq!(made.len(), 2);
+        for snapshot in made {
+            assert_eq!(snapshot.tags["Volumes"], "vol-1:gp3:3000:125:20:d vol-2:gp3:3000:125:20");
+            assert_eq!(snapshot.tags["InstanceAs"], "zone=eu-west-1a");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use domain::{
     ports::SnapshotBlocks,
 };
 
-use crate::{Stop, reader::Reader};
+use crate::{reader::Reader, stop::Stop};
 
 /// A file system, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Place {
         self.found.kind.may_hold_files() && !self.partition.is_some_and(|partition| partition.is_for_boot)
     }
 
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self.partition {
             Some(partition) => format!("partition {}: {}", partition.number, self.found),
             None => self.found.to_string(),
@@ -58,7 +58,10 @@ pub(crate) async fn look(
     for place in &layout.places {
         notes.extend(place.found.errors.clone());
         if place.found.kind == Kind::Unrecognised {
-            notes.push(place.words());
+            notes.push(match place.partition {
+                Some(partition) => format!("what is in partition {} is not recognised", partition.number),
+                None => "what is on the volume is not recognised".into(),
+            });
         }
     }
     cursor.notes.extend(notes);

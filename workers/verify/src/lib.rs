@@ -4,8 +4,9 @@
 //!
 //! 1. One `DescribeSnapshots`: it exists, is completed, and is ours.
 //! 2. The block list is read to its end; some blocks of it are remembered to be read.
-//! 3. These blocks are read. Each must have the checksum that EBS keeps of it; of a copy, also that of its source.
-//! 4. Partition tables and file systems are looked for. What is not recognised is told, and no failure.
+//! 3. Partition tables and file systems are looked for. What is not recognised is told, and no failure.
+//! 4. The remembered blocks are read. Every block that is read must have the checksum that EBS keeps of it; of a copy,
+//!    these must also be as in its source.
 //! 5. The dump, where the snapshot has one, is read out of the ext4 file system that it is in.
 //! 6. The record is written, the snapshot gets its two tags, and then the token is answered.
 //!
@@ -16,12 +17,14 @@
 //!
 //! Only what is certain marks a snapshot as failed. What does not answer is tried again, and then fails unmarked.
 
+mod context;
 mod dump;
 mod layout;
 mod listing;
 mod probe;
 mod reader;
 mod record;
+mod stop;
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -35,32 +38,9 @@ use domain::{
 };
 use serde_json::json;
 
+pub use context::Ports;
 use reader::{Reader, Spent};
-
-/// What the worker needs of AWS.
-#[derive(Debug)]
-pub struct Ports<'a, E, B, S> {
-    pub ec2: &'a E,
-    pub blocks: &'a B,
-    pub storage: &'a S,
-}
-
-/// Why reading has stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Stop {
-    /// Throttled. Go on after so many seconds.
-    Later(u32),
-    /// The rest is for another invocation.
-    Onward,
-    /// As many blocks were read as may be.
-    Enough,
-    /// It did not answer, or not in a way that says anything of the snapshot.
-    Unanswered(Failure),
-    /// The snapshot is not proven, for certain.
-    Failed(Failure),
-    /// The task can never succeed, which says nothing of the snapshot's data.
-    Impossible(Failure),
-}
+use stop::Stop;
 
 /// Answers a batch of messages, one outcome per task. `has_time` says whether there is time for one more call.
 pub async fn handle(
@@ -142,10 +122,11 @@ async fn read(
 ) -> Result<Level, Stop> {
     listing::read_list(reader, task, cursor, has_time).await?;
     if task.level >= Level::Probe {
-        probe::read_blocks(reader, task, cursor, has_time).await?;
+        // First, since it reads the first block, too.
         if cursor.found.is_none() {
             layout::look(reader, task, cursor).await?;
         }
+        probe::read_blocks(reader, task, cursor, has_time).await?;
     }
     if task.level >= Level::Dump {
         dump::read(reader, task, cursor, has_time).await?;
@@ -161,9 +142,11 @@ fn proven_so_far(cursor: &Cursor, task: &VerifyTask) -> Level {
     if cursor.found.is_none() || cursor.probed < all {
         return Level::List;
     }
+    let is_compared =
+        task.level >= Level::Copy && task.source.is_some() && !cursor.uncompared && cursor.compared == all;
     match &cursor.dump {
         Some(dump) if dump.proven => Level::Dump,
-        _ if task.level >= Level::Copy && task.source.is_some() && cursor.compared == all => Level::Copy,
+        _ if is_compared => Level::Copy,
         _ => Level::Probe,
     }
 }

@@ -6,10 +6,7 @@ use domain::{
     ports::SnapshotBlocks,
 };
 
-use crate::{
-    Stop,
-    reader::{Reader, stop},
-};
+use crate::{reader::Reader, stop::Stop};
 
 /// Pages that one invocation asks for, at most: 2 TiB of written blocks.
 pub(crate) const MAX_PAGES: u32 = 400;
@@ -41,11 +38,11 @@ pub(crate) async fn read_list(
                 cursor.next = None;
                 cursor.lost_tokens += 1;
                 if cursor.lost_tokens > MAX_LOST_TOKENS {
-                    return Err(stop(error));
+                    return Err(error.into());
                 }
                 continue;
             }
-            Err(error) => return Err(stop(error)),
+            Err(error) => return Err(error.into()),
         };
         for block in &page.blocks {
             // What was listed before is not counted twice.

@@ -7,7 +7,7 @@ use domain::{
     proof::Level,
 };
 
-use crate::{Stop, reader::Reader};
+use crate::{reader::Reader, stop::Stop};
 
 /// Reads the blocks that were remembered, from where an earlier message has stopped.
 pub(crate) async fn read_blocks(
@@ -20,29 +20,40 @@ pub(crate) async fn read_blocks(
     let mut source = source.map(|source| reader.of_other(&source.region, &source.snapshot));
     let indices: Vec<u32> = cursor.first.iter().chain(&cursor.sampled).copied().collect();
     let begun_at = cursor.probed;
+    // A copy without any block may have a source with some.
+    if let (true, Some(source)) = (indices.is_empty(), source.as_mut()) {
+        note_compared(cursor, compare(reader, source, 0, 0).await)?;
+    }
     for (number, index) in indices.into_iter().enumerate().skip(begun_at) {
         if number > begun_at && !has_time() {
             return Err(Stop::Onward);
         }
         reader.block(index).await?;
-        // All before it were compared; or one could not be, and then none after it is.
-        if let Some(source) = source.as_mut().filter(|_| cursor.compared == number) {
-            match compare(reader, source, index).await {
-                Ok(note) => {
-                    cursor.compared += 1;
-                    note_once(cursor, note);
-                }
-                Err(Uncompared::Source(why)) => note_once(cursor, Some(format!("not compared with its source: {why}"))),
-                Err(Uncompared::Stopped(stop)) => return Err(stop),
-            }
+        if let Some(source) = source.as_mut().filter(|_| !cursor.uncompared && cursor.compared == number) {
+            // The first one with all that comes before it.
+            let from = if number == 0 { 0 } else { index };
+            cursor.compared += note_compared(cursor, compare(reader, source, from, index).await)?;
         }
         cursor.probed = number + 1;
     }
     Ok(())
 }
 
-fn note_once(cursor: &mut Cursor, note: Option<String>) {
-    cursor.notes.extend(note.filter(|note| !cursor.notes.contains(note)));
+/// Takes note of a comparison; how many blocks were compared, one or none.
+fn note_compared(cursor: &mut Cursor, compared: Result<Option<String>, Uncompared>) -> Result<usize, Stop> {
+    let (note, count) = match compared {
+        Ok(note) => (note, 1),
+        Err(Uncompared::Source(why)) => {
+            cursor.uncompared = true;
+            (Some(format!("not compared with its source: {why}")), 0)
+        }
+        Err(Uncompared::Stopped(stop)) => return Err(stop),
+    };
+    let is_new = |note: &String| !cursor.notes.contains(note);
+    if let Some(note) = note.filter(is_new) {
+        cursor.notes.push(note);
+    }
+    Ok(count)
 }
 
 /// Why a block was not compared.
@@ -68,17 +79,18 @@ fn of_source(stop: Stop) -> Uncompared {
     }
 }
 
-/// Compares a block of a copy with its source, and which blocks near to it were written at all; a note where only the
-/// lists differ.
+/// Compares a block of a copy with its source, and which blocks were written at all from `from` on, as far as a page of
+/// both lists goes; a note where only the lists differ.
 ///
 /// What was never written reads as zeros, so a block that only one of them has is only wrong if it has something else.
 async fn compare<B: SnapshotBlocks>(
     copy: &mut Reader<'_, B>,
     source: &mut Reader<'_, B>,
+    from: u32,
     index: u32,
 ) -> Result<Option<String>, Uncompared> {
-    let (there, to) = source.written_from(index).await.map_err(of_source)?;
-    let (here, end) = copy.written_from(index).await?;
+    let (there, to) = source.written_from(from).await.map_err(of_source)?;
+    let (here, end) = copy.written_from(from).await?;
     let until = to.min(end);
     let only_in = |ones: &[u32], others: &[u32]| {
         ones.iter().copied().find(|one| *one <= until && others.binary_search(one).is_err())

@@ -17,7 +17,7 @@ use domain::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::Stop;
+use crate::stop::Stop;
 
 /// Blocks that are held in memory, at most: 2 MB.
 const HELD_BLOCKS: usize = 4;
@@ -38,6 +38,10 @@ impl Spent {
     pub(crate) fn of(cursor: &Cursor, max_blocks: u64) -> Self {
         let (list_calls, blocks_read) = (Cell::new(cursor.list_calls), Cell::new(cursor.blocks_read));
         Self { list_calls, blocks_read, max_blocks }
+    }
+
+    pub(crate) fn blocks_read(&self) -> u64 {
+        self.blocks_read.get()
     }
 
     pub(crate) fn note(&self, cursor: &mut Cursor) {
@@ -119,10 +123,12 @@ impl<'a, B: SnapshotBlocks> Reader<'a, B> {
         if let Some(at) = self.parts.iter().position(|part| (part.from..=part.to).contains(&index)) {
             return Ok(&self.parts[at]);
         }
-        let mut page = self.list(PageStart::Index(index), self.page).await.map_err(stop)?;
+        let mut page = self.list(PageStart::Index(index), self.page).await.map_err(Stop::from)?;
         // A page may be empty and not the last one.
-        while let (true, Some(next)) = (page.blocks.is_empty(), page.next.take()) {
-            page = self.list(PageStart::Token(&next), self.page).await.map_err(stop)?;
+        while page.blocks.is_empty()
+            && let Some(next) = page.next.take()
+        {
+            page = self.list(PageStart::Token(&next), self.page).await.map_err(Stop::from)?;
         }
         let to = if page.next.is_none() { u32::MAX } else { page.blocks.last().map_or(index, |last| last.index) };
         let tokens: BTreeMap<u32, String> = page.blocks.into_iter().map(|block| (block.index, block.token)).collect();
@@ -179,7 +185,7 @@ impl<'a, B: SnapshotBlocks> Reader<'a, B> {
                 }
                 Err(error) => {
                     self.spent.blocks_read.set(self.spent.blocks_read.get() - 1);
-                    return Err(stop(error));
+                    return Err(error.into());
                 }
             };
             if block.data.len() != block.length {
@@ -215,17 +221,6 @@ impl<'a, B: SnapshotBlocks> Reader<'a, B> {
 #[allow(clippy::cast_possible_truncation)] // Less than a block.
 fn place(at: u64) -> Option<(u32, usize)> {
     Some((u32::try_from(at / BLOCK_BYTES).ok()?, (at % BLOCK_BYTES) as usize))
-}
-
-/// What follows from an error of the EBS direct APIs.
-pub(crate) fn stop(error: BlockError) -> Stop {
-    match error.reaction() {
-        BlockReaction::Later(seconds) => Stop::Later(seconds),
-        BlockReaction::TokenExpired | BlockReaction::Transient => Stop::Unanswered(error.into()),
-        // Nobody gets at its data.
-        BlockReaction::Never(ErrorName::KeyNotAccessible) => Stop::Failed(error.into()),
-        BlockReaction::Never(_) => Stop::Impossible(error.into()),
-    }
 }
 
 /// As EBS writes checksums.

@@ -10,7 +10,7 @@ use domain::{
 };
 use serde_json::json;
 
-use crate::Ports;
+use crate::context::Ports;
 
 /// Notes of a record, at most: it becomes part of the state machine's state.
 const MAX_NOTES: usize = 20;

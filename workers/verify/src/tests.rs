@@ -29,6 +29,9 @@ struct Scene {
     task: VerifyTask,
 }
 
+/// The note of whatever `data` is on.
+const UNRECOGNISED: &str = "what is on the volume is not recognised";
+
 /// Data that is different in every block.
 fn data(index: u32) -> Vec<u8> {
     format!("block {index} ").repeat(99).into_bytes()

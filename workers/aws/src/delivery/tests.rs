@@ -1,6 +1,6 @@
 use std::{cell::RefCell, collections::BTreeSet};
 
-use domain::outcome::Outcome::{Declined, Done, Fail, Later, Retry};
+use domain::outcome::Outcome::{Declined, Done, Fail, Later, Onward, Retry};
 use serde::Deserialize;
 
 use super::*;
@@ -158,6 +158,18 @@ async fn later_is_sent_again_as_it_was_and_told_as_a_heartbeat() {
     let expected = Message::<Task>::read(&body(Some("t"))).unwrap();
     assert_eq!(Message::<Task>::read(&sent).unwrap(), expected, "sentAt survives");
     assert!(line.hidden.borrow().is_empty() && line.dead_letters.borrow().is_empty());
+}
+
+#[tokio::test]
+async fn onward_sends_the_changed_task_and_all_else_as_it_was() {
+    let line = WorkerQueue::default();
+    assert_eq!(one(&line, ACTS, Onward(json!({"volume": "vol-2"}), 5)).await, (nothing(), 1));
+    assert_eq!(line.told(), "heartbeat t, heartbeat t");
+    let (sent, seconds) = line.sent_later.borrow()[0].clone();
+    let mut expected = Message::<Task>::read(&body(Some("t"))).unwrap();
+    expected.task.volume = "vol-2".into();
+    assert_eq!((Message::<Task>::read(&sent).unwrap(), seconds), (expected, 5));
+    assert!(line.dead_letters.borrow().is_empty());
 }
 
 #[tokio::test]

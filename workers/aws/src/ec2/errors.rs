@@ -11,7 +11,7 @@ use domain::{
 
 use crate::sdk_error::code_and_message;
 
-pub(super) fn failed<E: ProvideErrorMetadata>(
+pub(crate) fn failed<E: ProvideErrorMetadata>(
     action: &'static str,
     region: &Region,
 ) -> impl FnOnce(SdkError<E, HttpResponse>) -> Ec2Error {
@@ -28,7 +28,7 @@ pub(super) fn without_credential(error: Ec2Error, url: &str) -> Ec2Error {
     Ec2Error { message, ..error }
 }
 
-pub(super) fn unreadable(action: &'static str, region: &Region, what: &str) -> Ec2Error {
+pub(crate) fn unreadable(action: &'static str, region: &Region, what: &str) -> Ec2Error {
     Ec2Error { action, region: region.to_string(), code: LOST_ANSWER.into(), message: format!("the answer has {what}") }
 }
 

@@ -5,10 +5,10 @@ use domain::{ports::SnapshotFilter, tags};
 
 /// Values in one filter. A call may have 200 (EC2 user guide, "List and filter using the CLI and API"); one is left for a
 /// second filter.
-pub(super) const MAX_FILTER_VALUES: usize = 199;
+pub(crate) const MAX_FILTER_VALUES: usize = 199;
 
 /// Results per page: the most that the API allows.
-pub(super) const PAGE: i32 = 1000;
+pub(crate) const PAGE: i32 = 1000;
 
 /// Matches `KeepForever` in any case, and some other keys: EC2 distinguishes upper and lower case; the caller checks the
 /// tags. `?` is one character or none (EC2 user guide, the same page).
@@ -26,16 +26,16 @@ pub(super) fn page_size(which: &SnapshotFilter) -> Option<i32> {
     }
 }
 
-pub(super) fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+pub(crate) fn filter(name: impl Into<String>, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().map(Into::into).collect())).build()
 }
 
-fn tag_filter(key: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+pub(crate) fn tag_filter(key: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
     filter(format!("tag:{key}"), values)
 }
 
 /// The filters of a selection, one list per call: several calls if there are too many values for one.
-pub(super) fn filters(which: &SnapshotFilter) -> Vec<Vec<Filter>> {
+pub(crate) fn filters(which: &SnapshotFilter) -> Vec<Vec<Filter>> {
     fn in_chunks<T>(ids: &[T], name: &str, value: impl Fn(&T) -> String) -> Vec<Vec<Filter>> {
         ids.chunks(MAX_FILTER_VALUES).map(|chunk| vec![filter(name, chunk.iter().map(&value))]).collect()
     }

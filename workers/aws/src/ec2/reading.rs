@@ -2,9 +2,9 @@
 
 use aws_sdk_ec2::types;
 use chrono::{DateTime, Utc};
-use domain::fleet::{Attachment, Instance, Snapshot, SnapshotState, StoredAs, Tags, Volume};
+use domain::fleet::{Attachment, Instance, InstanceAs, Snapshot, SnapshotState, StoredAs, Tags, Volume};
 
-fn read_tags(list: &[types::Tag]) -> Tags {
+pub(crate) fn read_tags(list: &[types::Tag]) -> Tags {
     list.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }
 
@@ -12,7 +12,7 @@ fn read_time(time: &aws_sdk_ec2::primitives::DateTime) -> Option<DateTime<Utc>> 
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
-pub(super) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
+pub(crate) fn read_snapshot(snapshot: &types::Snapshot) -> Option<Snapshot> {
     let started = snapshot.start_time()?;
     Some(Snapshot {
         id: snapshot.snapshot_id()?.parse().ok()?,
@@ -42,19 +42,45 @@ pub(super) fn read_instance(instance: &types::Instance) -> Option<Instance> {
         let volume = mapping.ebs()?.volume_id()?.parse().ok()?;
         Some(Attachment { device: mapping.device_name()?.to_owned(), volume })
     };
+    let deleted = |mapping: &types::InstanceBlockDeviceMapping| {
+        let volume = mapping.ebs().filter(|volume| volume.delete_on_termination() == Some(true))?;
+        volume.volume_id()?.parse().ok()
+    };
     Some(Instance {
-        id: instance.instance_id()?.parse().ok()?,
-        state: instance.state()?.name()?.as_str().to_owned(),
         tags: read_tags(instance.tags()),
         root_device: instance.root_device_name().map(str::to_owned),
         volumes: instance.block_device_mappings().iter().filter_map(attached).collect(),
+        deleted_with_it: instance.block_device_mappings().iter().filter_map(deleted).collect(),
+        launched_as: launched_as(instance),
+        ..Instance::new(instance.instance_id()?.parse().ok()?, instance.state()?.name()?.as_str())
     })
 }
 
+fn launched_as(instance: &types::Instance) -> InstanceAs {
+    let asked = instance.boot_mode().map(types::BootModeValues::as_str);
+    let booted = instance.current_instance_boot_mode().map(types::InstanceBootModeValues::as_str);
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    InstanceAs {
+        image: text(instance.image_id()),
+        instance_type: text(instance.instance_type().map(types::InstanceType::as_str)),
+        zone: text(instance.placement().and_then(types::Placement::availability_zone)),
+        architecture: text(instance.architecture().map(types::ArchitectureValues::as_str)),
+        boot_mode: text(booted.or(asked)),
+        subnet: text(instance.subnet_id()),
+        security_groups: instance.security_groups().iter().filter_map(|group| text(group.group_id())).collect(),
+        key_name: text(instance.key_name()),
+    }
+}
+
 pub(super) fn read_volume(volume: &types::Volume) -> Option<Volume> {
+    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
     Some(Volume {
-        id: volume.volume_id()?.parse().ok()?,
         tags: read_tags(volume.tags()),
         attached_to: volume.attachments().iter().filter_map(|a| a.instance_id()?.parse().ok()).collect(),
+        kind: volume.volume_type().map(|kind| kind.as_str().into()),
+        iops: number(volume.iops()),
+        throughput: number(volume.throughput()),
+        gib: number(volume.size()),
+        ..Volume::new(volume.volume_id()?.parse().ok()?)
     })
 }

@@ -3,7 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fake::{in_state, region, with, without};
-use crate::{fleet::Attachment, tags::tags};
+use crate::{
+    fleet::Attachment,
+    tags::{SnapshotTags, tags},
+};
 
 const LOOKBACK: u32 = 7;
 const WEB: &str = "web - vol-1 (/dev/sda1)";
@@ -65,11 +68,9 @@ fn copy_of(source: &Snapshot, id: &str, state: SnapshotState) -> Snapshot {
 
 fn instance(id: &str, volume: &str, own: &[(&str, &str)]) -> Instance {
     Instance {
-        id: id.parse().unwrap(),
-        state: "running".into(),
         tags: tags([("Backup", "Yes")].into_iter().chain(own.iter().copied())),
-        root_device: None,
         volumes: vec![Attachment { device: "/dev/sda1".into(), volume: volume.parse().unwrap() }],
+        ..Instance::new(id.parse().unwrap(), "running")
     }
 }
 
@@ -328,8 +329,8 @@ fn what_is_uncopied_is_told_by_the_same_matching() {
         copy_of(&sources[0], "snap-a", SnapshotState::Completed),
         copy_of(&sources[1], "snap-b", SnapshotState::Pending),
     ];
-    let home = region("eu-west-1");
-    assert_eq!(uncopied(&sources, &there, &home), [sources[1].id.clone(), sources[2].id.clone()].into());
+    let (kept, there) = (sources.each_ref().map(Source::from), Copies::of(&there, &region("eu-west-1")));
+    assert_eq!(uncopied(&kept, &there), [sources[1].id.clone(), sources[2].id.clone()].into());
 }
 
 #[test]

@@ -1,8 +1,17 @@
 use super::*;
 use crate::{
-    fleet::{Attachment, Tags},
+    fleet::{Attachment, InstanceAs, Snapshot, SnapshotState, Tags},
+    proof::Level,
     tags,
 };
+
+mod proofs;
+
+/// Nobody expects drills, and nobody remembers any.
+fn no_drills() -> ProofRules<'static> {
+    static NOTHING: std::sync::LazyLock<Remembered> = std::sync::LazyLock::new(Remembered::default);
+    ProofRules { drills: DrillRules::default(), remembered: &NOTHING }
+}
 
 fn region(code: &str) -> Region {
     code.parse().unwrap()
@@ -45,6 +54,8 @@ fn plan(volumes: &[&str], to: &[&str]) -> InstancePlan {
         keep_forever: None,
         hook: None,
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     }
 }
 
@@ -64,6 +75,7 @@ fn what_is_missing_comes_first_then_what_is_overdue() {
         &newest,
         &BTreeSet::new(),
         Some(TimeDelta::hours(44)),
+        no_drills(),
         at(NOW),
     );
     let expected = [("vol-3", vec![State::Missing]), ("vol-2", vec![State::Overdue]), ("vol-1", vec![State::Covered])];
@@ -83,7 +95,7 @@ fn a_copy_is_as_old_as_its_source_however_late_it_was_made() {
         ("CreatedOn", "2026-11-20"),
     ];
     newest.note(&there, &snapshot("snap-c", "vol-ffffffff", "2026-11-22T11:00:00Z", &copied));
-    let all = coverage(&[plan(&["vol-1"], &["us-east-1"])], &newest, &BTreeSet::new(), None, at(NOW));
+    let all = coverage(&[plan(&["vol-1"], &["us-east-1"])], &newest, &BTreeSet::new(), None, no_drills(), at(NOW));
     assert_eq!(all[0].regions[1].age.unwrap().num_hours(), 57);
     assert_eq!(all[0].state(), State::Unjudged, "no schedule says how old it may be");
 
@@ -106,7 +118,7 @@ fn what_others_made_or_what_is_not_completed_covers_nothing() {
     newest.note(&home, &other(&|s| s.state = SnapshotState::Error));
     newest.note(&home, &other(&|s| _ = s.tags.insert("Type".into(), "Manual".into())));
     newest.note(&there, &other(&|s| _ = s.tags.insert("BackupFromRegion".into(), "ap-east-1".into())));
-    let all = coverage(&[plan(&["vol-1"], &["us-east-1"])], &newest, &BTreeSet::new(), None, at(NOW));
+    let all = coverage(&[plan(&["vol-1"], &["us-east-1"])], &newest, &BTreeSet::new(), None, no_drills(), at(NOW));
     assert_eq!(all[0].regions.iter().map(|r| r.state).collect::<Vec<_>>(), [State::Missing, State::Missing]);
 }
 
@@ -114,7 +126,7 @@ fn what_others_made_or_what_is_not_completed_covers_nothing() {
 fn a_region_that_could_not_be_read_is_neither_covered_nor_missing() {
     let newest = NewestBackups::new(region("eu-west-1"));
     let unreadable = BTreeSet::from([region("us-east-1")]);
-    let all = coverage(&[plan(&["vol-1"], &["us-east-1"])], &newest, &unreadable, None, at(NOW));
+    let all = coverage(&[plan(&["vol-1"], &["us-east-1"])], &newest, &unreadable, None, no_drills(), at(NOW));
     assert_eq!(all[0].regions[1].state, State::Unreadable);
 }
 

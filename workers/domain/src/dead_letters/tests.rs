@@ -53,11 +53,9 @@ fn observed() -> Observed {
         instances: Some([("i-1".parse().unwrap(), true), ("i-2".parse().unwrap(), false)].into()),
         sources: Some(BTreeMap::new()),
         living: LiveInstances::of(&[Instance {
-            id: "i-1".parse().unwrap(),
-            state: "running".into(),
             tags: tags([("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, us-west-2")]),
-            root_device: None,
             volumes: vec![Attachment { device: "/dev/sdf".into(), volume: "vol-1".parse().unwrap() }],
+            ..Instance::new("i-1".parse().unwrap(), "running")
         }]),
         ..Observed::default()
     };
@@ -156,6 +154,33 @@ fn what_failed_in_this_run_stays_to_be_read_and_so_does_what_is_no_task() {
     for queue in WorkQueue::ALL {
         let poison = DeadLetter { queue, body: "snap".into(), ..wait.clone() };
         assert!(!observed.is_settled(&poison), "{queue:?}");
+    }
+}
+
+#[test]
+fn a_letter_of_a_drill_is_settled_when_the_snapshot_is_gone_or_proven_on_a_later_day() {
+    let proven = |on: &str, level: &str| tags([("VerifiedOn", on), ("VerifiedAs", level)]);
+    let held = [
+        snapshot("snap-a", SnapshotState::Completed, proven("2026-11-22", "probe")),
+        snapshot("snap-b", SnapshotState::Completed, proven("2026-11-21", "probe")),
+        snapshot("snap-c", SnapshotState::Completed, proven("2026-11-22", "failed")),
+        snapshot("snap-d", SnapshotState::Completed, Tags::new()),
+    ];
+    let mut observed = observed();
+    observed.note_snapshots(&region("us-east-1"), &held);
+    for (name, place, settled) in [
+        ("snap-9", "us-east-1", true),
+        ("snap-a", "us-east-1", true),
+        ("snap-b", "us-east-1", false), // It may have been proven in the morning, and failed at noon.
+        ("snap-c", "us-east-1", false),
+        ("snap-d", "us-east-1", false),
+        ("snap-9", "us-west-2", false), // Nobody has looked there.
+    ] {
+        let task = json!({"run": "r", "folder": "drills/r/e", "region": place, "snapshot": name, "volume": "vol-1",
+            "taken": "2026-11-21T03:00:00Z", "level": "probe", "volumeGib": 8, "maxBlocks": 9});
+        let letter = letter(WorkQueue::Verify, &task);
+        assert!(self::task::<VerifyTask>(&letter).is_some(), "the letters of this test are tasks");
+        assert_eq!(observed.is_settled(&letter), settled, "{name} in {place}");
     }
 }
 

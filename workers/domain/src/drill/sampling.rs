@@ -3,8 +3,12 @@
 //! Every block has a rank that depends on the seed and its index alone, and those of the lowest rank are read. So a task
 //! that is delivered twice, or goes on in another message, reads the same ones.
 
-use super::RANDOM_BLOCKS;
 use crate::ids::SnapshotId;
+
+/// Of each snapshot that is probed so many blocks from the beginning of its list are read.
+pub const FIRST_BLOCKS: usize = 4;
+/// And so many at random.
+pub const RANDOM_BLOCKS: usize = 28;
 
 /// What the ranks of one drill's reading of one snapshot depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

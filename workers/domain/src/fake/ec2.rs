@@ -89,11 +89,10 @@ impl FakeEc2 {
         });
         if let Ok(id) = id.parse() {
             self.instances.borrow_mut().push(Instance {
-                id,
-                state: "running".into(),
                 tags: tags::tags(own.iter().copied()),
                 root_device: Some("/dev/sda1".into()),
                 volumes: attached.collect(),
+                ..Instance::new(id, "running")
             });
         }
     }
@@ -185,13 +184,13 @@ impl FakeEc2 {
         let mut volumes: BTreeMap<VolumeId, Volume> = BTreeMap::new();
         let tags = |id: &VolumeId| self.volume_tags.borrow().get(id).cloned().unwrap_or_default();
         for id in self.detached.borrow().iter() {
-            volumes.insert(id.clone(), Volume { id: id.clone(), tags: tags(id), attached_to: vec![] });
+            volumes.insert(id.clone(), Volume { tags: tags(id), ..Volume::new(id.clone()) });
         }
         for instance in self.instances.borrow().iter() {
             for attachment in &instance.volumes {
                 let id = &attachment.volume;
                 let volume = volumes.entry(id.clone());
-                let new = || Volume { id: id.clone(), tags: tags(id), attached_to: vec![] };
+                let new = || Volume { tags: tags(id), ..Volume::new(id.clone()) };
                 volume.or_insert_with(new).attached_to.push(instance.id.clone());
             }
         }

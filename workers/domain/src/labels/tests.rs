@@ -41,8 +41,8 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
     own.extend((0..60).map(|i| (format!("CostCenter{i}"), "x".into())));
     let (home, created, due) = ("eu-west-1".parse().unwrap(), day("2026-11-22"), day("2026-11-25"));
     let CopyLabels { tags: copied, dropped } = copy_labels(&source(own), &home, "run", created, due);
-    assert_eq!(dropped.len(), 60 + 11 - 50, "{dropped:?}");
-    assert_eq!(copied.len(), 50);
+    assert_eq!(dropped.len(), 60 + 13 - 48, "{dropped:?}");
+    assert_eq!(copied.len(), 48, "a drill writes two more");
     for (key, value) in [
         ("BackupFromRegion", "eu-west-1"),
         ("BackupRun", "run"),
@@ -54,6 +54,7 @@ fn a_copy_carries_our_tags_first_and_never_more_than_fifty() {
         ("SourceInstanceId", "i-1"),
         ("SourceSnapshotId", "snap-1"),
         ("SourceVolumeId", "vol-1"),
+        ("SourceVolumes", "2"),
         ("Type", "Automated"),
     ] {
         assert_eq!(copied.get(key).map(String::as_str), Some(value), "{key}");
@@ -86,6 +87,94 @@ fn what_would_make_the_pre_signed_url_too_long_is_left_out_and_named() {
     assert!(bytes <= MAX_COPY_URL_BYTES && bytes > MAX_COPY_URL_BYTES - 1300, "{bytes}");
     let kept = labels.tags.keys().filter(|key| key.starts_with("Owner")).count();
     assert_eq!((kept + labels.dropped.len(), labels.dropped.first().map(String::as_str)), (30, Some("Owner02")));
+}
+
+/// A set of two volumes, and what is known of it.
+fn detailed() -> Tags {
+    let volume = |id: &str, kind: &str| VolumeAs {
+        volume: id.parse().unwrap(),
+        kind: Some(kind.into()),
+        iops: Some(3000),
+        throughput: None,
+        gib: Some(20),
+        delete_on_termination: kind == "gp3",
+    };
+    let instance = InstanceAs {
+        image: Some("ami-1a".into()),
+        boot_mode: Some("uefi".into()),
+        security_groups: (0..20).map(|i| format!("sg-{i:017x}")).collect(),
+        ..InstanceAs::default()
+    };
+    details_of(&[], &[volume("vol-1", "gp3"), volume("vol-2", "io2")], &instance).tags
+}
+
+#[test]
+fn a_copy_carries_what_is_known_of_its_own_volume_and_of_the_instance() {
+    let mut own = detailed();
+    own.extend(tags([("VerifiedOn", "2026-11-22"), ("VerifiedAs", "probe"), ("Team", "x")]));
+    let (home, created) = ("eu-west-1".parse().unwrap(), day("2026-11-22"));
+    let CopyLabels { tags: copied, dropped } = copy_labels(&source(own.clone()), &home, "run", created, created);
+    assert_eq!(copied["Volumes"], "vol-1:gp3:3000::20:d");
+    assert_eq!(volumes_of(&copied), volumes_of(&own)[..1]);
+    assert!(own.contains_key("InstanceAs.2") && instance_as(&own).is_some());
+    assert_eq!(instance_as(&copied), instance_as(&own));
+    assert!(!copied.contains_key("VerifiedOn") && !copied.contains_key("VerifiedAs"), "nobody has read the copy");
+    assert_eq!((copied["Team"].as_str(), dropped.len()), ("x", 0));
+
+    let unknown = Snapshot { volume: Some("vol-9".parse().unwrap()), ..source(own) };
+    assert!(!copy_labels(&unknown, &home, "run", created, created).tags.contains_key("Volumes"));
+}
+
+#[test]
+fn the_details_of_a_copy_come_before_tags_of_others_and_never_in_part() {
+    let (home, created) = ("eu-west-1".parse().unwrap(), day("2026-11-22"));
+    let mut own = detailed();
+    own.extend((0..60).map(|i| (format!("Aaa{i}"), "x".repeat(99))));
+    let labels = copy_labels(&source(own.clone()), &home, "run", created, created);
+    assert_eq!((volumes_of(&labels.tags).len(), instance_as(&labels.tags)), (1, instance_as(&own)));
+    assert!(labels.dropped.iter().all(|key| key.starts_with("Aaa")) && !labels.dropped.is_empty());
+
+    // What the system itself goes by takes more and more of the URL.
+    let mut seen = std::collections::BTreeSet::new();
+    for more in 0..=256 {
+        let long = "ü".repeat(256);
+        own.extend(tags([("Name", long.as_str()), ("ConsistencyReason", &long), ("KeepForever", &"ü".repeat(more))]));
+        let labels = copy_labels(&source(own.clone()), &home, "run", created, created);
+        let parts = ["InstanceAs", "InstanceAs.2"].map(|key| labels.tags.contains_key(key));
+        let dropped = ["InstanceAs", "InstanceAs.2"].map(|key| labels.dropped.contains(&key.to_owned()));
+        assert_eq!(parts, dropped.map(|dropped| !dropped));
+        seen.insert(parts);
+    }
+    assert_eq!(seen, [[false, false], [true, true]].into());
+}
+
+#[test]
+fn every_tag_that_a_snapshot_may_get_has_room() {
+    let (instance, volume) = ("i-1".parse().unwrap(), "vol-1".parse().unwrap());
+    let mut all = Tags::new();
+    for begun in [BegunAs::Frozen("6f1c"), BegunAs::Unfrozen(Some("why"))] {
+        let labels = SnapshotLabels {
+            name: "db",
+            instance: &instance,
+            run_id: "20261122T030000Z",
+            created_on: day("2026-11-22"),
+            retention: 7.try_into().unwrap(),
+            retention_cross_region: Some(9.try_into().unwrap()),
+            backup_cross_region: Some("us-east-1"),
+            keep_forever: Some(""),
+            devices: &[],
+            details: &Details::default(),
+            begun: Some(begun),
+        };
+        all.extend(labels.tags());
+    }
+    let dump = serde_json::json!({"at": "2026-11-22T03:00:05Z", "path": "/d", "sha256": "9f"});
+    let dump: Dump = serde_json::from_value(dump).unwrap();
+    let known = Consistency { level: Level::Application, reason: Some("none"), dump: Some((&dump, &volume)) };
+    all.extend(consistency_tags(&known));
+    all.extend(crate::proof::Proof { on: day("2026-11-22"), level: None }.tags());
+    let counted: std::collections::BTreeSet<&str> = OTHER_KEYS.into();
+    assert_eq!(all.keys().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), counted);
 }
 
 #[test]
@@ -125,7 +214,7 @@ proptest! {
             created_on: day("2026-01-01") + chrono::Days::new(offset),
             retention: days.try_into().unwrap(), retention_cross_region: None,
             backup_cross_region: Some("us-east-1"), keep_forever: keep.as_deref(), devices: &devices,
-            begun: None,
+            details: &Details::default(), begun: None,
         };
         let read = SnapshotTags::read(&labels.tags());
         prop_assert!(read.automated);

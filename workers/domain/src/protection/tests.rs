@@ -11,19 +11,17 @@ use crate::{
 fn instance(id: &str, state: &str, backup: Option<&str>, volumes: &[&str]) -> Instance {
     let attached = |volume: &&str| Attachment { device: "/dev/sda1".into(), volume: volume.parse().unwrap() };
     Instance {
-        id: id.parse().unwrap(),
-        state: state.into(),
         tags: tags(backup.map(|word| ("Backup", word)).into_iter().chain([("Name", "db")])),
-        root_device: None,
         volumes: volumes.iter().map(attached).collect(),
+        ..Instance::new(id.parse().unwrap(), state)
     }
 }
 
 fn volume(id: &str, backup: Option<&str>, attached_to: &[&str]) -> Volume {
     Volume {
-        id: id.parse().unwrap(),
         tags: tags(backup.map(|word| ("Backup", word))),
         attached_to: attached_to.iter().map(|id| id.parse().unwrap()).collect(),
+        ..Volume::new(id.parse().unwrap())
     }
 }
 

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::changes::{Listed, Since};
-use crate::run::Run;
+use crate::{
+    coverage::{CoveredVolume, Remembered, remembered},
+    run::Run,
+};
 
 /// The key of the pointer in the report bucket. No lifecycle rule removes it.
 pub const LATEST: &str = "latest.json";
@@ -151,20 +154,38 @@ impl LastReport {
     }
 }
 
-/// The list in a `report.json`; an error says why there is none that can be used.
-pub fn read_list(body: Option<&str>) -> Result<Listed, String> {
-    /// The part of a report that is compared.
-    #[derive(Deserialize)]
-    struct Report {
-        version: u32,
-        listed: Option<Listed>,
+/// What a `report.json` knew, for the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastKnown {
+    /// What existed.
+    pub listed: Listed,
+    /// What was proven of its backups.
+    pub proofs: Remembered,
+}
+
+impl LastKnown {
+    /// Reads a `report.json`; an error says why it cannot be used.
+    pub fn read(body: Option<&str>) -> Result<Self, String> {
+        /// The parts of a report that the next one needs.
+        #[derive(Deserialize)]
+        struct Report {
+            version: u32,
+            listed: Option<Listed>,
+            coverage: Option<Coverage>,
+        }
+        #[derive(Deserialize)]
+        struct Coverage {
+            volumes: Vec<CoveredVolume>,
+        }
+        let body = body.ok_or("its report is not there any more")?;
+        let report: Report =
+            serde_json::from_str(body).map_err(|error| format!("its report cannot be read: {error}"))?;
+        if report.version != VERSION {
+            return Err(format!("its report has the version {}, and this one reads {VERSION}", report.version));
+        }
+        let listed = report.listed.ok_or("its report has no list of what exists")?;
+        Ok(Self { listed, proofs: report.coverage.map(|known| remembered(known.volumes)).unwrap_or_default() })
     }
-    let body = body.ok_or("its report is not there any more")?;
-    let report: Report = serde_json::from_str(body).map_err(|error| format!("its report cannot be read: {error}"))?;
-    if report.version != VERSION {
-        return Err(format!("its report has the version {}, and this one reads {VERSION}", report.version));
-    }
-    report.listed.ok_or_else(|| "its report has no list of what exists".into())
 }
 
 #[cfg(test)]
@@ -268,11 +289,16 @@ mod tests {
 
     #[test]
     fn a_list_of_another_version_is_not_compared_with() {
-        assert!(read_list(None).unwrap_err().contains("not there"));
-        assert!(read_list(Some(r#"{"version": 2, "listed": {"instances": [], "volumes": []}}"#)).is_err());
-        assert!(read_list(Some(r#"{"version": 1}"#)).unwrap_err().contains("no list"));
-        assert!(read_list(Some(r#"{"listed": {}}"#)).unwrap_err().contains("cannot be read"));
+        assert!(LastKnown::read(None).unwrap_err().contains("not there"));
+        assert!(LastKnown::read(Some(r#"{"version": 2, "listed": {"instances": [], "volumes": []}}"#)).is_err());
+        assert!(LastKnown::read(Some(r#"{"version": 1}"#)).unwrap_err().contains("no list"));
+        assert!(LastKnown::read(Some(r#"{"listed": {}}"#)).unwrap_err().contains("cannot be read"));
         let whole = r#"{"version": 1, "listed": {"instances": [], "volumes": []}, "more": 1}"#;
-        assert_eq!(read_list(Some(whole)).unwrap(), Listed::default());
+        assert_eq!(LastKnown::read(Some(whole)).unwrap(), LastKnown::default());
+        // A report of before there were drills.
+        let earlier = r#"{"version": 1, "listed": {"instances": [], "volumes": []}, "coverage": {"volumes": [{"instance": "i-1",
+            "name": "web", "volume": "vol-1", "device": "sda", "state": "missing", "regions": [{"region": "eu-west-1",
+            "state": "missing", "snapshot": null, "taken": null, "ageMinutes": null}]}]}}"#;
+        assert_eq!(LastKnown::read(Some(earlier)).unwrap(), LastKnown::default());
     }
 }

@@ -22,6 +22,8 @@ pub enum ProblemKind {
     Unprotected,
     /// A planned volume has no completed snapshot of the run.
     NoSnapshot,
+    /// The newest backup of a volume in a region was read by a drill, and is bad.
+    Bad,
     /// A copy is owed.
     NoCopy,
     /// A copy is pending for longer than a day.
@@ -68,6 +70,8 @@ impl ProblemKind {
             Self::Unprotected => format!("{count} volumes have backups, and no tag says whether they are backed up"),
             Self::NoSnapshot if one => "no completed snapshot of this run".into(),
             Self::NoSnapshot => format!("{count} volumes have no completed snapshot of this run"),
+            Self::Bad if one => format!("its newest backup in {place} is bad"),
+            Self::Bad => format!("the newest backups of {count} volumes in {place} are bad"),
             Self::NoCopy if one => format!("owed a copy in {place}"),
             Self::NoCopy => format!("{count} copies are owed in {place}"),
             Self::StuckCopy if one => format!("its copy in {place} is stuck"),
@@ -312,6 +316,8 @@ pub fn advice(error: &str, otherwise: &str) -> String {
         Some(ErrorName::HookTimedOut) => "See why the script takes so long, or raise BackupHookTimeout",
         Some(ErrorName::DataOnRootVolume) => "Move the data to a volume of its own, or use a dump",
         Some(ErrorName::PreHookFailed | ErrorName::HookNotReady) => "Mend what the script complains of",
+        Some(ErrorName::SnapshotCorrupt) => "Keep the last good backup, and make a new one now",
+        Some(ErrorName::SnapshotUnreadable) => "See whether EBS answers in that region",
         Some(ErrorName::AccessDenied) => "Grant the permission",
         Some(ErrorName::KeyNotAccessible) => "Correct the key's policy, or DestinationKmsKeys",
         Some(ErrorName::RegionNotEnabled) => "Enable the region, or remove it from the tag",

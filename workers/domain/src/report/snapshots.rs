@@ -20,7 +20,7 @@ use crate::{
     run::Run,
     tags::{
         BACKUP_RUN, Backup, CONSISTENCY, CONSISTENCY_REASON, DUMP_AT, DUMP_PATH, DUMP_VOLUME, HOOK_EXECUTION,
-        InstanceTags, SnapshotTags, backup_word,
+        InstanceTags, MAX_TAGS, SnapshotTags, backup_word,
     },
 };
 
@@ -175,6 +175,18 @@ fn consistency_of(plan: &InstancePlan, made: &BTreeMap<&VolumeId, Vec<&Snapshot>
         reason: said(CONSISTENCY_REASON).filter(|_| level != Some(Level::Application)),
         dump: dump.map(|((path, volume), at)| format!("{path} on {volume}, of {at}")),
     })
+}
+
+/// The instances whose snapshots have no room for all that a restore would use.
+pub fn without_details(plans: &[InstancePlan]) -> Vec<Rejection> {
+    let left_out = |plan: &InstancePlan| {
+        let instance = plan.instance.clone();
+        let name = Some(plan.name.clone()).filter(|name| name != instance.as_str());
+        let text =
+            format!("its snapshots have no room, among {MAX_TAGS} tags, for {}", plan.details().left_out_text()?);
+        Some(Rejection::new(Named { id: instance, name }, text))
+    };
+    plans.iter().filter_map(left_out).collect()
 }
 
 /// What is said of the instances with a hook: problems where one may still be frozen, notes where its snapshots are less

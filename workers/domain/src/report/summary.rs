@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cost::Cost,
-    coverage::{CoveredVolume, State},
+    coverage::{CoveredVolume, DrillRules, ProofCounts, State, proof_counts},
     fleet::SnapshotState,
     ids::Region,
     policy::Rejection,
@@ -81,11 +81,19 @@ pub struct CoverageReport {
     /// Hours that it may be old: the longest pause of the schedule and `RunHours`; none where the schedule does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_hours: Option<i64>,
+    /// What is expected of drills.
+    #[serde(default)]
+    pub drills: DrillRules,
     /// The worst first.
     pub volumes: Vec<CoveredVolume>,
 }
 
 impl CoverageReport {
+    /// The volumes by what is proven of them.
+    pub fn proofs(&self) -> ProofCounts {
+        proof_counts(&self.volumes)
+    }
+
     /// The number of volumes in a state.
     pub fn count(&self, state: State) -> usize {
         self.volumes.iter().filter(|volume| volume.state == state).count()

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     copies::Owed,
     fake::region,
-    fleet::{Attachment, Fleet, Instance, Regions, Snapshot, SnapshotState, Tags, Volume},
-    ids::{SnapshotId, VolumeId},
+    fleet::{Attachment, Fleet, Instance, InstanceAs, Regions, Snapshot, SnapshotState, Tags, Volume},
+    ids::SnapshotId,
     policy::{InstancePlan, Rejection},
     ports::{FailedItem, MapRun, WorkQueue},
     run::{AllowMassExpire, Phases, Run},
@@ -74,16 +74,16 @@ fn plan(id: &str, volumes: &[&str]) -> InstancePlan {
         keep_forever: None,
         hook: None,
         no_hook: None,
+        volumes_as: vec![],
+        instance_as: InstanceAs::default(),
     }
 }
 
 fn instance(id: &str, state: &str, volumes: &[&str]) -> Instance {
     Instance {
-        id: id.parse().unwrap(),
-        state: state.into(),
         tags: tags([("Backup", "Yes"), ("Name", "web"), ("BackupCrossRegion", "us-east-1")]),
-        root_device: None,
         volumes: attached(volumes),
+        ..Instance::new(id.parse().unwrap(), state)
     }
 }
 
@@ -91,8 +91,7 @@ fn instance(id: &str, state: &str, volumes: &[&str]) -> Instance {
 fn fleet(instances: &[Instance], detached: &[&str]) -> Fleet {
     let home = region("eu-west-1");
     let own = instances.iter().flat_map(|i| &i.volumes).map(|a| a.volume.clone());
-    let volume = |id: VolumeId| Volume { id, tags: Tags::new(), attached_to: vec![] };
-    let volumes = own.chain(detached.iter().map(|id| id.parse().unwrap())).map(volume).collect();
+    let volumes = own.chain(detached.iter().map(|id| id.parse().unwrap())).map(Volume::new).collect();
     let regions = Regions { home: home.clone(), enabled: [home].into(), disabled: [].into() };
     Fleet { regions, instances: instances.to_vec(), volumes }
 }

@@ -119,6 +119,7 @@ impl Summary {
                 count - behind - coverage.count(State::Unreadable),
                 counted(count, "volume", "volumes")
             ));
+            all.extend(coverage.proofs().line(coverage.drills));
         }
         if run.phases.snapshot && !run.dry_run {
             let (planned, completed) = self.volumes();

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     breaker::{MassExpire, breaker, stopped},
     contract::Hold,
-    copies::{self, CopyRules, LiveInstances, is_source},
+    copies::{self, Copies, CopyRules, LiveInstances, Source, is_source},
     earlier_scripts::{LegacyKey, legacy_key},
     error::{Ec2Error, ErrorName, Failure},
     expiry::{Candidate, KeptSources, Scope, Verdict, keep_sources_of_owed_copies, keep_what_is_held, verdicts},
@@ -156,22 +156,20 @@ async fn sources_of_owed_copies<E: Ec2>(
     let rules = CopyRules::new(sweep.home, sweep.run_id.unwrap_or_default(), sweep.settings, sweep.now);
     // All of them for each region: which of several a copy is of does not depend on what each asks for.
     let sources = due_and_alike(sweep, due).await?;
-    let regions: BTreeSet<Region> = sources.iter().flat_map(|source| living.copy_regions(source)).collect();
+    let regions: BTreeSet<Region> = sources.iter().flat_map(|source| living.regions_of(source)).collect();
     let enabled = if regions.is_empty() { BTreeSet::new() } else { sweep.ec2.regions().await?.enabled };
     for region in regions.into_iter().filter(|region| region != sweep.home && enabled.contains(region)) {
         match copies_there(sweep, &region, &sources).await {
             Ok(there) => {
-                let found = copies::owed(&sources, &there, living, &region, &rules);
-                owed.extend(found.sources().into_iter().cloned());
+                let found = copies::decide(&sources, &there, living, &region, &rules);
+                owed.extend(found.sources(&sources).into_iter().cloned());
                 // What this run was to copy before midnight, and did not, is reported: its source is still there then.
                 let planned = planned(&region).await?;
-                owed.extend(
-                    copies::uncopied(&sources, &there, sweep.home).into_iter().filter(|id| planned.contains(id)),
-                );
+                owed.extend(copies::uncopied(&sources, &there).into_iter().filter(|id| planned.contains(id)));
             }
             // Its sources are kept: what it holds cannot be read.
             Err(error) => {
-                let asking = sources.iter().filter(|source| living.copy_regions(source).contains(&region));
+                let asking = sources.iter().filter(|source| living.regions_of(source).contains(&region));
                 owed.extend(asking.map(|source| source.id.clone()));
                 unreadable.push((region, error));
             }
@@ -184,13 +182,17 @@ async fn sources_of_owed_copies<E: Ec2>(
 async fn due_and_alike<E: Ec2>(
     Sweep { ec2, home, .. }: &Sweep<'_, E>,
     due: &BTreeSet<SnapshotId>,
-) -> Result<Vec<Snapshot>, Ec2Error> {
+) -> Result<Vec<Source>, Ec2Error> {
     let ids = SnapshotFilter::Ids(due.iter().cloned().collect());
-    let mut sources = ec2.snapshots(home, &ids).await?;
-    let keys: BTreeSet<LegacyKey> = sources.iter().map(legacy_key).collect();
+    let (mut sources, mut keys) = (Vec::new(), BTreeSet::<LegacyKey>::new());
+    let mut note = |source: Snapshot| {
+        keys.insert(legacy_key(&source));
+        sources.push(Source::from(&source));
+    };
+    ec2.each_snapshot(home, &ids, &mut note).await?;
     ec2.each_snapshot(home, &SnapshotFilter::Automated, &mut |source| {
         if !due.contains(&source.id) && keys.contains(&legacy_key(&source)) {
-            sources.push(source);
+            sources.push(Source::from(&source));
         }
     })
     .await?;
@@ -201,14 +203,14 @@ async fn due_and_alike<E: Ec2>(
 async fn copies_there<E: Ec2>(
     Sweep { ec2, home, .. }: &Sweep<'_, E>,
     region: &Region,
-    sources: &[Snapshot],
-) -> Result<Vec<Snapshot>, Ec2Error> {
+    sources: &[Source],
+) -> Result<Copies, Ec2Error> {
     let ids: BTreeSet<&SnapshotId> = sources.iter().map(|source| &source.id).collect();
-    let mut there = Vec::new();
+    let mut there = Copies::default();
     ec2.each_snapshot(region, &SnapshotFilter::CopiesFrom((*home).clone()), &mut |copy| {
         // One that does not name its source is of the earlier scripts, and may be of any.
         if SnapshotTags::read(&copy.tags).source_snapshot.is_none_or(|source| ids.contains(&source)) {
-            there.push(copy);
+            there.note(&copy, home);
         }
     })
     .await?;

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{
     contract::KeptDue,
     cost,
-    coverage::{CoveredVolume, Newest, RegionCoverage, State, VolumeCoverage},
+    coverage::{
+        Bad, CoveredVolume, DrillRules, InRegion, Newest, ProofState, Proofs, Proven, RegionCoverage, State,
+        VolumeCoverage,
+    },
     expiry::Expire,
     fleet::{Snapshot, SnapshotState, Tags},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::Rejection,
     ports::{StateTime, WorkQueue},
+    proof::Level,
     report::{
         Busy, ChangedVolume, Changes, ConsistencyReport, CopiesReport, CoverageReport, DeadLettersReport, ExpiryReport,
         GoneVolume, InstanceReport, Moves, Named, Problem, ProblemKind, RegionBusy, ReportedFailure, Since, Summary,
@@ -83,6 +87,41 @@ fn empty() -> Summary {
     Summary::new(run, region(HOME), at(47, 20), "ebs-snapshots-reportbucket-1x2y3z")
 }
 
+/// What the drill of the last week found: all is well.
+fn proofs(number: usize, at_region: usize, newest: &Newest) -> Proofs {
+    let on = newest.taken.date_naive() - Days::new(6);
+    let level = match at_region {
+        0 if number.is_multiple_of(4) => Level::Dump,
+        0 => Level::Probe,
+        _ => Level::Copy,
+    };
+    let last = Proven { snapshot: newest.snapshot.clone(), on, level };
+    Proofs { state: Some(ProofState::Proven), last: Some(last), unproven_since: Some(on), bad: None }
+}
+
+/// One volume is bad here, one was not read for too long, and one never.
+fn spoil_proofs(summary: &mut Summary) {
+    let (today, ended) = (summary.ended.date_naive(), summary.ended);
+    let volumes = summary.coverage.as_mut().map(|coverage| &mut coverage.volumes).into_iter().flatten();
+    let here = volumes.filter_map(|volume| volume.regions.first_mut()).filter(|here| here.proofs.last.is_some());
+    for (number, InRegion { proofs, .. }) in here.enumerate() {
+        let since = |ago: u64| Some(today - Days::new(ago));
+        match number {
+            3 => {
+                let bad = Bad { snapshot: snapshot(999), taken: ended, on: today, is_newest: true };
+                (proofs.state, proofs.bad) = (Some(ProofState::Bad), Some(bad));
+            }
+            5 => {
+                let on = today - Days::new(41);
+                (proofs.state, proofs.unproven_since) = (Some(ProofState::Overdue), since(41));
+                proofs.last.iter_mut().for_each(|last| last.on = on);
+            }
+            7 => *proofs = Proofs { state: Some(ProofState::Never), unproven_since: since(2), ..Proofs::default() },
+            _ => {}
+        }
+    }
+}
+
 /// The coverage and the cost of `count` volumes, two per instance; `state` says of each region what it is.
 pub(crate) fn cover(
     summary: &mut Summary,
@@ -101,7 +140,8 @@ pub(crate) fn cover(
                 full_size: Some((20 + (number as u64 * 37) % 400) << 30),
             });
             let age = newest.as_ref().map(|newest| summary.ended - newest.taken);
-            RegionCoverage { region: region(code), state, newest, age }
+            let proofs = newest.as_ref().map(|newest| proofs(number, at_region, newest)).unwrap_or_default();
+            RegionCoverage { region: region(code), state, newest, age, proofs }
         };
         VolumeCoverage {
             instance: instance(number / 2),
@@ -115,7 +155,8 @@ pub(crate) fn cover(
     covered.sort_by_key(|one| one.state());
     summary.cost = Some(cost::of(&covered));
     let volumes = covered.into_iter().map(CoveredVolume::from).collect();
-    summary.coverage = Some(CoverageReport { allowed_hours: Some(44), volumes });
+    let drills = DrillRules { on: true, max_days: Some(30) };
+    summary.coverage = Some(CoverageReport { allowed_hours: Some(44), drills, volumes });
     summary.instances = (0..count / 2)
         .map(|number| InstanceReport {
             instance: instance(number),
@@ -254,6 +295,7 @@ pub fn incomplete() -> Summary {
         (_, 2) => State::Unreadable,
         _ => State::Covered,
     });
+    spoil_proofs(&mut summary);
     summary.instances[2].volumes[1].state = None;
     summary.instances[0].consistency = Some(ConsistencyReport {
         document: Some("ebs-snapshots-mariadb".into()),

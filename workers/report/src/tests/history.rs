@@ -2,7 +2,7 @@ use super::*;
 use domain::{coverage::State, ports::StateTime, report::ListIn};
 
 /// The run of the next night.
-fn next(night: &mut Night, execution: &str) {
+pub(super) fn next(night: &mut Night, execution: &str) {
     let run = &mut night.event.run;
     let files = night.storage.0.borrow().clone();
     let before = run.key("");

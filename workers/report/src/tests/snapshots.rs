@@ -132,3 +132,14 @@ async fn a_map_over_instances_that_could_not_run_concerns_the_whole_run() {
     let answer = night.report().await.unwrap();
     assert!(answer.cause.starts_with("the snapshots could not be begun: States.Timeout: too slow"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn what_the_tags_of_a_set_have_no_room_for_is_a_note() {
+    let mut night = night().await;
+    let mut large = plan(&night.ec2.fleet(), 7.try_into().unwrap(), &HookDocuments::default()).0.remove(0);
+    let known = |i: usize| json!({"volume": format!("vol-{i:017x}"), "kind": "gp3"});
+    large.volumes_as = serde_json::from_value((0..300).map(known).collect()).unwrap();
+    night.event.fleet.as_mut().unwrap().manifest = night.manifest("instances.jsonl", vec![json!(large)]).await;
+    assert!(night.report().await.unwrap().complete, "it is no problem");
+    assert_eq!(night.notes(), ["i-1 (web): its snapshots have no room, among 50 tags, for the types of 21 volumes"]);
+}

@@ -134,13 +134,27 @@ async fn a_copy_is_compared_with_its_source() {
     scene.with_source(0..5000);
     let verified = scene.verified().await;
     assert_eq!((verified.level, verified.blocks_read), (Some(Level::Copy), 64));
-    assert_eq!((verified.notes, scene.proof()), (vec![], proven("copy")));
+    assert_eq!((verified.notes, scene.proof()), (vec![UNRECOGNISED.to_owned()], proven("copy")));
+}
+
+#[tokio::test]
+async fn a_copy_without_any_block_is_compared_too() {
+    let mut scene = Scene::new(Level::Copy, []);
+    scene.with_source([]);
+    assert_eq!(scene.verified().await.level, Some(Level::Copy));
+    let mut lost = Scene::new(Level::Copy, []);
+    lost.with_source([9]);
+    assert_eq!(lost.failure().await.name, ErrorName::SnapshotCorrupt);
+    let mut unknown = Scene::new(Level::Copy, []);
+    unknown.with_source([]);
+    unknown.blocks.down.borrow_mut().insert(region("us-east-1"));
+    assert_eq!(unknown.verified().await.level, Some(Level::Probe));
 }
 
 #[tokio::test]
 async fn what_is_no_copy_is_probed() {
     let verified = Scene::new(Level::Copy, 0..50).verified().await;
-    assert_eq!((verified.level, verified.notes), (Some(Level::Probe), vec![]));
+    assert_eq!((verified.level, verified.notes), (Some(Level::Probe), vec![UNRECOGNISED.to_owned()]));
 }
 
 #[tokio::test]
@@ -182,13 +196,28 @@ async fn a_block_that_only_one_of_them_has_fails_if_it_is_not_zeros() {
 async fn a_source_that_cannot_be_read_is_a_note() {
     type Break = fn(&Scene, &SnapshotId);
     let breaks: [(Break, &str); 4] = [
-        (|scene, _| drop(scene.blocks.down.borrow_mut().insert(region("us-east-1"))), "LostAnswer"),
-        (|scene, source| drop(scene.blocks.locked.borrow_mut().insert(source.clone())), "KeyNotAccessible"),
+        (
+            |scene, _| {
+                scene.blocks.down.borrow_mut().insert(region("us-east-1"));
+            },
+            "LostAnswer",
+        ),
+        (
+            |scene, source| {
+                scene.blocks.locked.borrow_mut().insert(source.clone());
+            },
+            "KeyNotAccessible",
+        ),
         (
             |scene, source| drop(scene.blocks.snapshots.borrow_mut().remove(&(region("us-east-1"), source.clone()))),
             "SnapshotNotFound",
         ),
-        (|scene, source| drop(scene.blocks.corrupt.borrow_mut().insert((source.clone(), 2))), "SnapshotCorrupt"),
+        (
+            |scene, source| {
+                scene.blocks.corrupt.borrow_mut().insert((source.clone(), 2));
+            },
+            "SnapshotCorrupt",
+        ),
     ];
     for (broken, part) in breaks {
         let mut scene = Scene::new(Level::Copy, 0..20);

@@ -14,7 +14,7 @@ async fn delivered_twice_it_is_read_once_and_answered_alike() {
 
 #[tokio::test]
 async fn crashed_before_the_record_the_same_blocks_are_read_again() {
-    let scene = Scene::new(Level::Probe, 0..5000);
+    let scene = Scene::new(Level::Probe, 0..100);
     scene.verified().await;
     let calls = scene.blocks.calls.take();
     scene.storage.0.borrow_mut().clear();
@@ -43,20 +43,20 @@ async fn a_record_that_cannot_be_written_is_tried_again_and_nothing_is_answered(
 
 #[tokio::test]
 async fn throttled_at_any_call_it_goes_on_where_it_was_and_reads_nothing_twice() {
-    let whole = Scene::new(Level::Probe, 0..5000);
-    whole.blocks.per_page.set(1000);
+    let whole = Scene::new(Level::Probe, 0..7);
+    whole.blocks.per_page.set(2);
     let expected = whole.verified().await;
     let reads = whole.blocks.count("GetSnapshotBlock");
-    for (action, count) in [("ListSnapshotBlocks", 5), ("GetSnapshotBlock", reads)] {
+    for (action, count) in [("ListSnapshotBlocks", 4), ("GetSnapshotBlock", reads)] {
         for nth in 0..count {
-            let scene = Scene::new(Level::Probe, 0..5000);
-            scene.blocks.per_page.set(1000);
+            let scene = Scene::new(Level::Probe, 0..7);
+            scene.blocks.per_page.set(2);
             (0..nth).for_each(|_| scene.blocks.fail_next(action, BlockFault::Spared));
             scene.blocks.fail_next(action, BlockFault::Refused("RequestThrottledException", "ACCOUNT_THROTTLED"));
             let (outcome, deliveries) = scene.to_the_end().await;
             assert!(matches!(outcome, Done(_)) && deliveries == 2, "{action} {nth}: {outcome:?}");
             let verified = scene.record().unwrap();
-            assert_eq!((verified.level, verified.blocks_listed), (expected.level, 5000));
+            assert_eq!((verified.level, verified.blocks_listed), (expected.level, 7));
             // What was looked at in memory alone is read again at most: the begin of the volume.
             assert!(verified.blocks_read <= expected.blocks_read + 1, "{action} {nth}: {verified:?}");
         }
@@ -75,7 +75,7 @@ async fn throttled_by_ec2_it_waits() {
 
 #[tokio::test]
 async fn without_time_nothing_is_begun_and_with_little_it_goes_on_in_another_message() {
-    let scene = Scene::new(Level::Probe, 0..5000);
+    let scene = Scene::new(Level::Probe, 0..20);
     scene.time.set(0);
     assert_eq!(scene.deliver(&scene.task).await, Later(1));
     assert!(scene.ec2.calls.borrow().is_empty());
@@ -92,8 +92,8 @@ async fn without_time_nothing_is_begun_and_with_little_it_goes_on_in_another_mes
         }
     };
     assert_eq!(verified.level, Some(Level::Probe));
-    assert!(deliveries > 10, "{deliveries}");
-    let whole = Scene::new(Level::Probe, 0..5000);
+    assert!(deliveries > 5, "{deliveries}");
+    let whole = Scene::new(Level::Probe, 0..20);
     assert!(verified.blocks_read <= whole.verified().await.blocks_read + 1);
 }
 

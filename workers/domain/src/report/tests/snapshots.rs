@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{hooks::script::Level, tags::TagProblem};
+use crate::{hooks::script::Level, ids::VolumeId, labels::VolumeAs, tags::TagProblem};
 
 use SnapshotState::{Completed, Error, Other, Pending};
 
@@ -256,4 +256,28 @@ fn the_text_says_how_an_instance_was_snapshotted() {
     assert!(summary.text().contains("i-1 (web) (hook nightly-mysql), crash-consistent only: why"));
     summary.run.dry_run = true;
     assert!(summary.text().contains("i-1 (web) (hook nightly-mysql)\n"));
+}
+
+#[test]
+fn what_a_set_has_no_room_for_is_a_note() {
+    let volume = |i: usize| format!("vol-{i:017x}").parse::<VolumeId>().unwrap();
+    let ids: Vec<VolumeId> = (0..110).map(volume).collect();
+    let known = |id: &VolumeId| VolumeAs {
+        volume: id.clone(),
+        kind: Some("gp3".into()),
+        iops: Some(16_000),
+        throughput: Some(1_000),
+        gib: Some(16_384),
+        delete_on_termination: true,
+    };
+    let small = InstancePlan { volumes_as: vec![known(&ids[0])], ..plan("i-1", &["vol-1"]) };
+    let volumes = ids.iter().map(|id| Attachment { device: "/dev/sda1".into(), volume: id.clone() }).collect();
+    let large = InstancePlan { volumes, volumes_as: ids.iter().map(known).collect(), ..plan("i-2", &[]) };
+    let notes: Vec<String> = without_details(&[small, large]).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "i-2 (web): its snapshots have no room, among 50 tags, for the sizes of its volumes; their IOPS and throughput"
+        ]
+    );
 }

@@ -1,0 +1,257 @@
+//! Snapshots in a few bytes each, for what is read many times and decided anew each time.
+//!
+//! A hundred thousand snapshots with their tags take 200 MB. Packed they take a tenth of it: a key, and a text that stood
+//! in one of the last snapshots, is a reference, and most of a snapshot's tags are those of its set and its run.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    fleet::{Snapshot, SnapshotState, Tags},
+    ids::SnapshotId,
+    tags::keep_forever,
+};
+
+/// Texts that are remembered, so that they are written once: those whose hash has the same slot forget each other.
+const SLOTS: usize = 1 << 14;
+/// A shorter text is written out: a reference is not shorter.
+const SHORTEST: usize = 4;
+
+/// Snapshots, one behind the other.
+#[derive(Default)]
+pub(super) struct Packed {
+    bytes: Vec<u8>,
+    count: usize,
+    /// Where the text of a slot stands.
+    slots: Vec<u32>,
+}
+
+impl Packed {
+    /// Adds a snapshot: what decisions are made of. When it was completed, and why it failed, is not kept.
+    pub(super) fn push(&mut self, snapshot: &Snapshot) {
+        if self.slots.is_empty() {
+            self.slots = vec![u32::MAX; SLOTS];
+        }
+        self.count += 1;
+        self.out(snapshot.id.as_str());
+        self.bytes.push(keep_forever(&snapshot.tags).is_some().into());
+        self.text(snapshot.volume.as_ref().map_or("", |volume| volume.as_str()));
+        self.bytes.push(match snapshot.state {
+            SnapshotState::Pending => 0,
+            SnapshotState::Completed => 1,
+            SnapshotState::Error => 2,
+            SnapshotState::Other => 3,
+        });
+        self.number(snapshot.started.timestamp().cast_unsigned());
+        self.number(snapshot.started.timestamp_subsec_nanos().into());
+        // Nothing, or one more: an empty volume has a size, too.
+        self.number(snapshot.full_size.map_or(0, |bytes| bytes.saturating_add(1)));
+        self.text(&snapshot.description);
+        self.number(snapshot.tags.len() as u64);
+        for (key, value) in &snapshot.tags {
+            self.text(key);
+            self.text(value);
+        }
+    }
+
+    /// Those that `wanted` takes by their id, and by whether they carry `KeepForever`, in the order in which they were added.
+    pub(super) fn each(&self, wanted: impl Fn(&str, bool) -> bool, mut visit: impl FnMut(Snapshot)) {
+        let mut reader = Reader { bytes: &self.bytes, at: 0 };
+        for _ in 0..self.count {
+            let (id, keeps_forever) = (reader.written(), reader.byte() == 1);
+            if !wanted(id, keeps_forever) {
+                reader.skip();
+            } else if let Some(snapshot) = reader.snapshot(id) {
+                visit(snapshot);
+            } else {
+                unreachable!("{id} was packed by the same type");
+            }
+        }
+    }
+
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.bytes.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push(number.to_le_bytes()[0]);
+    }
+
+    /// A text, written out.
+    fn out(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// A text, or where it stands already: an odd number is a length, an even one a place.
+    fn text(&mut self, text: &str) {
+        let slot = slot(text);
+        let known = self.slots[slot];
+        if text.len() >= SHORTEST && known != u32::MAX && self.stands_at(known as usize, text) {
+            self.number(u64::from(known) << 1);
+            return;
+        }
+        if let (Ok(place), true) = (u32::try_from(self.bytes.len()), text.len() >= SHORTEST) {
+            self.slots[slot] = place;
+        }
+        self.number((text.len() as u64) << 1 | 1);
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn stands_at(&self, place: usize, text: &str) -> bool {
+        let mut reader = Reader { bytes: &self.bytes, at: place };
+        reader.text() == text
+    }
+}
+
+/// FNV-1a: short, and good enough for texts of a few letters.
+fn slot(text: &str) -> usize {
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (hash ^ (hash >> 14)) as usize % SLOTS
+}
+
+/// Reads what was packed.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> u8 {
+        self.at += 1;
+        self.bytes[self.at - 1]
+    }
+
+    fn number(&mut self) -> u64 {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let byte = self.byte();
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return number;
+            }
+            shift += 7;
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // What was written are places and lengths of this machine.
+    fn letters(&mut self, length: u64) -> &'a str {
+        let from = self.at;
+        self.at += length as usize;
+        std::str::from_utf8(&self.bytes[from..self.at]).unwrap_or_else(|_| unreachable!("a text was written"))
+    }
+
+    fn written(&mut self) -> &'a str {
+        let length = self.number();
+        self.letters(length)
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    fn text(&mut self) -> &'a str {
+        let number = self.number();
+        match number & 1 {
+            1 => self.letters(number >> 1),
+            _ => Reader { bytes: self.bytes, at: (number >> 1) as usize }.text(),
+        }
+    }
+
+    /// Goes over a text.
+    #[allow(clippy::cast_possible_truncation)]
+    fn skip_text(&mut self) {
+        let number = self.number();
+        if number & 1 == 1 {
+            self.at += (number >> 1) as usize;
+        }
+    }
+
+    /// Goes over the rest of a snapshot.
+    fn skip(&mut self) {
+        self.skip_text();
+        self.byte();
+        (0..3).for_each(|_| _ = self.number());
+        self.skip_text();
+        for _ in 0..self.number() {
+            self.skip_text();
+            self.skip_text();
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    fn snapshot(&mut self, id: &str) -> Option<Snapshot> {
+        let volume = self.text().parse().ok();
+        let state = [SnapshotState::Pending, SnapshotState::Completed, SnapshotState::Error, SnapshotState::Other];
+        let state = state[usize::from(self.byte())];
+        let (seconds, nanos) = (self.number().cast_signed(), self.number() as u32);
+        let started: DateTime<Utc> = DateTime::from_timestamp(seconds, nanos)?;
+        let full_size = self.number().checked_sub(1);
+        let description = self.text().to_owned();
+        let tags: Tags = (0..self.number()).map(|_| (self.text().to_owned(), self.text().to_owned())).collect();
+        let id: SnapshotId = id.parse().ok()?;
+        Some(Snapshot {
+            id,
+            volume,
+            state,
+            started,
+            completed: None,
+            description,
+            state_message: None,
+            stored: Default::default(),
+            full_size,
+            tags,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn snapshot(number: usize) -> Snapshot {
+        let states = [SnapshotState::Pending, SnapshotState::Completed, SnapshotState::Error, SnapshotState::Other];
+        let mut tags: Tags = [("Type", "Automated"), ("Name", "größer"), ("", ""), ("k", "v")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        tags.insert("SourceSnapshotId".into(), format!("snap-{:017x}", number / 3));
+        if number % 100 == 3 {
+            tags.insert("keepforever".into(), String::new());
+        }
+        tags.insert("Long".into(), "x".repeat(number % 300));
+        Snapshot {
+            id: format!("snap-{number:017x}").parse().unwrap(),
+            volume: (!number.is_multiple_of(5)).then(|| format!("vol-{:017x}", number / 7).parse().unwrap()),
+            state: states[number % 4],
+            started: DateTime::from_timestamp(number as i64 * 86_400 - 1_000_000, 123_000_000).unwrap(),
+            completed: None,
+            description: if number.is_multiple_of(2) { String::new() } else { format!("web - i-{}", number / 10) },
+            state_message: None,
+            stored: Default::default(),
+            full_size: [None, Some(0), Some(number as u64), Some(u64::MAX - 1)][number % 4],
+            tags,
+        }
+    }
+
+    #[test]
+    fn what_was_packed_comes_out_the_same_and_in_order() {
+        let (mut packed, all) = (Packed::default(), (0..5_000).map(snapshot).collect::<Vec<_>>());
+        all.iter().for_each(|one| packed.push(one));
+        let (mut read, mut some) = (Vec::new(), Vec::new());
+        packed.each(|_, _| true, |one| read.push(one));
+        assert!(read == all, "each of them, and no other");
+        packed.each(|id, _| id.ends_with('7'), |one| some.push(one));
+        assert_eq!(some, all.into_iter().filter(|one| one.id.as_str().ends_with('7')).collect::<Vec<_>>());
+        let mut kept = Vec::new();
+        packed.each(|_, keeps_forever| keeps_forever, |one| kept.push(one));
+        assert_eq!(kept.len(), 50);
+        assert!(kept.iter().all(|one| one.tags.contains_key("keepforever")));
+    }
+
+    #[test]
+    fn the_tags_of_a_set_are_written_once() {
+        let set = |number: usize| Snapshot {
+            tags: (0..10).map(|at| (format!("a key of the set {at}"), "its value, which is long".repeat(9))).collect(),
+            ..snapshot(number)
+        };
+        let mut packed = Packed::default();
+        (0..1_000).for_each(|number| packed.push(&set(number)));
+        assert!(packed.bytes.len() < 150_000, "{}", packed.bytes.len());
+    }
+}

@@ -1,0 +1,182 @@
+//! How a restore that was interrupted is found again.
+//!
+//! The id of a plan is made from the request, from the snapshots, and from how often that was done already. It stands in
+//! `RestorePlan` on all that the plan makes, from the call on that makes it, and `RestoreSet` beside it names all its
+//! snapshots: so a later try goes on with the very same, whatever is newest then. `RestoredAt` is written last: it is the
+//! mark that a plan is finished.
+#![warn(missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    fleet::Tags,
+    ids::{SnapshotId, VolumeId},
+    labels::{self, values},
+    restore::{
+        ports::{ImageNow, VolumeNow, VolumeState},
+        request::{Action, At, Request, Target},
+    },
+    tags::{RESTORE_PLAN, RESTORE_SET, RESTORED_AT},
+};
+
+/// Hexadecimal digits of each part of an id.
+const DIGITS: usize = 12;
+
+/// The begin of the ids of all plans of a request.
+pub fn request_part(request: &Request) -> String {
+    let Request { region, target, at, zone, volume_type, iops, throughput, kms_key, fast, action, .. } = request;
+    let target = match target {
+        Target::Instance(id) => id.to_string(),
+        Target::Volume(id) => id.to_string(),
+        Target::Snapshot(id) => id.to_string(),
+    };
+    let at = match at {
+        At::Newest => "newest".into(),
+        At::Day(day) => day.to_string(),
+        At::Until(time) => time.timestamp().to_string(),
+        At::Run(run_id) => run_id.clone(),
+    };
+    let action = match action {
+        Action::MakeVolumes => "volumes".into(),
+        Action::Attach(id) => format!("attach {id}"),
+        Action::Swap(id) => format!("swap {id}"),
+        Action::ReplaceRoot(id) => format!("root {id}"),
+        Action::RegisterImage => "image".into(),
+    };
+    let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let parts = [
+        region.to_string(),
+        target,
+        at,
+        action,
+        text(zone),
+        volume_type.map_or("", |known| known.as_str()).into(),
+        number(*iops),
+        number(*throughput),
+        text(kms_key),
+        number(*fast),
+        text(&request.architecture),
+        text(&request.boot_mode),
+        request.backup.map_or("", |word| word.as_str()).into(),
+    ];
+    digest(parts.join("\n").as_bytes())
+}
+
+/// The middle of the ids of all plans of these snapshots.
+pub fn set_part<'a>(snapshots: impl IntoIterator<Item = &'a SnapshotId>) -> String {
+    let sorted: BTreeSet<&str> = snapshots.into_iter().map(SnapshotId::as_str).collect();
+    digest(sorted.into_iter().collect::<Vec<_>>().join(" ").as_bytes())
+}
+
+/// FNV-1a of 128 bits, of which an id takes the first digits: it tells the restores of one account apart, and nobody
+/// gains by making two alike.
+fn digest(bytes: &[u8]) -> String {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+    format!("{hash:032x}")[..DIGITS].to_owned()
+}
+
+/// The token of one of a plan's calls: at most 64 ASCII characters (EC2 developer guide, "Ensuring idempotency").
+///
+/// `number` counts the tokens that are used up: with the token of a volume that is gone, EC2 makes none ever again.
+pub fn client_token(plan: &str, what: &str, number: u32) -> String {
+    format!("{plan}-{what}-{number}")
+}
+
+/// The tags by which what a plan makes is found again.
+pub fn tags_of<'a>(plan: &str, snapshots: impl IntoIterator<Item = &'a SnapshotId>) -> Tags {
+    let sorted: BTreeSet<&SnapshotId> = snapshots.into_iter().collect();
+    let mut tags = labels::tags_of(RESTORE_SET, sorted.into_iter().map(SnapshotId::to_string));
+    tags.insert(RESTORE_PLAN.into(), plan.to_owned());
+    tags
+}
+
+/// What exists of one plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The plan's id.
+    pub plan: String,
+    /// Its snapshots.
+    pub set: Vec<SnapshotId>,
+    /// Its volumes that exist.
+    pub volumes: Vec<VolumeId>,
+    /// Its images.
+    pub images: Vec<String>,
+    /// The zone of its volumes.
+    pub zone: Option<String>,
+    /// When it was finished; none while it is not.
+    pub finished: Option<String>,
+}
+
+impl Trace {
+    /// The number at the end of its id.
+    fn number(&self) -> u32 {
+        self.plan.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
+    /// Whether it is of a request, or of a request and a set.
+    fn begins_with(&self, part: &str) -> bool {
+        self.plan.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
+    }
+}
+
+/// The plans of which something exists, by id. A volume in `error` is nothing.
+pub fn traces(volumes: &[VolumeNow], images: &[ImageNow]) -> Vec<Trace> {
+    let mut found: BTreeMap<&String, Trace> = BTreeMap::new();
+    let living = volumes.iter().filter(|v| !matches!(v.state, VolumeState::Deleted | VolumeState::Error));
+    let of_volumes = living.map(|volume| (&volume.tags, Some(volume), None));
+    let of_images = images.iter().map(|image| (&image.tags, None, Some(&image.id)));
+    for (tags, volume, image) in of_volumes.chain(of_images) {
+        let Some(plan) = tags.get(RESTORE_PLAN) else { continue };
+        let is_new = !found.contains_key(plan);
+        let trace = found.entry(plan).or_insert_with(|| Trace {
+            plan: plan.clone(),
+            set: values(tags, RESTORE_SET)
+                .flat_map(|value| value.split(' '))
+                .filter_map(|id| id.parse().ok())
+                .collect(),
+            ..Trace::default()
+        });
+        // All carry the mark, or the plan is not finished.
+        let mark = tags.get(RESTORED_AT).cloned();
+        trace.finished = if is_new { mark } else { trace.finished.take().and(mark) };
+        if let Some(volume) = volume {
+            trace.volumes.push(volume.id.clone());
+            trace.zone = Some(volume.zone.clone());
+        }
+        trace.images.extend(image.cloned());
+    }
+    found.into_values().collect()
+}
+
+/// The unfinished plan of a request, with which it goes on.
+pub fn unfinished(traces: &[Trace], request: &Request) -> Option<Trace> {
+    let part = request_part(request);
+    let left = |trace: &&Trace| request.instead_of.as_ref() != Some(&trace.plan);
+    traces.iter().filter(|t| t.begins_with(&part) && t.finished.is_none()).find(left).cloned()
+}
+
+/// What a request for a set is, where no plan of it is unfinished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A new plan, with this id.
+    New(String),
+    /// It was done already, by this plan.
+    Done(Trace),
+}
+
+/// The id of a new plan for these snapshots.
+pub fn identify<'a>(traces: &[Trace], request: &Request, set: impl IntoIterator<Item = &'a SnapshotId>) -> Identity {
+    let part = format!("{}-{}", request_part(request), set_part(set));
+    let earlier: Vec<&Trace> = traces.iter().filter(|trace| trace.begins_with(&part)).collect();
+    let last = earlier.iter().filter(|trace| trace.finished.is_some()).max_by_key(|trace| trace.number());
+    match last {
+        Some(done) if !request.again => Identity::Done((*done).clone()),
+        _ => Identity::New(format!("{part}-{}", earlier.iter().map(|t| t.number()).max().unwrap_or(0) + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

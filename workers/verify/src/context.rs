@@ -1,0 +1,7 @@
+/// What the worker needs of AWS.
+#[derive(Debug)]
+pub struct Ports<'a, E, B, S> {
+    pub ec2: &'a E,
+    pub blocks: &'a B,
+    pub storage: &'a S,
+}
