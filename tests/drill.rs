@@ -183,7 +183,7 @@ fn of_two_hundred_volumes_with_every_fault_each_fault_is_told_as_such_and_nothin
     let lost = json!({"action": "ListSnapshotBlocks", "snapshot": here[gone], "code": "ResourceNotFoundException", "times": 9});
     cloud.control("faults", Some(&lost));
     // Besides the limit of 1,000 blocks a second, which is always on.
-    let throttles = json!({"action": "GetSnapshotBlock", "code": "RequestThrottledException", "times": 300});
+    let throttles = json!({"action": "GetSnapshotBlock", "code": "RequestThrottledException", "times": 20});
     cloud.control("faults", Some(&throttles));
 
     let done = drill(&cloud, &stack, &json!({}));

@@ -140,7 +140,6 @@ fn verify_reads_only_snapshots_of_ours_and_writes_only_its_two_tags() {
             ("ec2:CreateTags", ELSEWHERE, labels(json!(["VerifiedOn", "DeleteOn"]), "Automated"), false),
             ("ec2:CreateTags", ELSEWHERE, labels(json!(["KeepForever"]), "Automated"), false),
             ("ec2:CreateTags", ELSEWHERE, labels(json!(["VerifiedAs"]), "Manual"), false),
-            ("ec2:CreateTags", ELSEWHERE, ours(), false),
             ("ec2:DeleteSnapshot", SNAPSHOT, ours(), false),
             ("ec2:CreateVolume", "arn:aws:ec2:eu-west-1:000000000000:volume/vol-0a", json!({}), false),
             ("ec2:CopySnapshot", NEW_COPY, json!({"aws:RequestTag/Type": "Automated"}), false),
