@@ -13,7 +13,7 @@ pub(super) fn say_how_to_go_on(command: String) {
     // Without it the program just ends.
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
     thread::spawn(move || {
-        for signal in signals.forever() {
+        if let Some(signal) = signals.forever().next() {
             eprintln!("\nStopped. What was made so far stays, and {command} goes on from there.");
             // As a shell has it.
             process::exit(128 + signal);

@@ -135,6 +135,17 @@ pub struct Cursor {
     pub notes: Vec<String>,
 }
 
+impl Cursor {
+    /// Whether more was read than at another time of the same task.
+    pub fn is_beyond(&self, earlier: &Self) -> bool {
+        let place = |cursor: &Self| {
+            let dump = cursor.dump.as_ref().map_or(0, |dump| dump.read);
+            (cursor.listed, cursor.ended, cursor.found.is_some(), cursor.probed, cursor.compared, dump)
+        };
+        place(self) != place(earlier)
+    }
+}
+
 /// How far a dump was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

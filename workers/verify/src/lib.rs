@@ -42,6 +42,9 @@ pub use context::Ports;
 use reader::{Reader, Spent};
 use stop::Stop;
 
+/// After so long, in seconds, what did not answer is asked again, where others of it did.
+const UNANSWERED_SECONDS: u32 = 60;
+
 /// Answers a batch of messages, one outcome per task. `has_time` says whether there is time for one more call.
 pub async fn handle(
     ports: &Ports<'_, impl Ec2, impl SnapshotBlocks, impl Storage>,
@@ -81,6 +84,7 @@ async fn verify(
         Err(error) => return after(error, &key, now),
     }
     let mut cursor = task.cursor.take().unwrap_or_default();
+    let begun = cursor.clone();
     let spent = Spent::of(&cursor, task.max_blocks);
     let mut reader = Reader::new(ports.blocks, &task.region, &task.snapshot, &spent);
     let read = read(&mut reader, &task, &mut cursor, has_time).await;
@@ -98,6 +102,8 @@ async fn verify(
         }
         Err(Stop::Later(seconds)) => return onward(cursor, seconds),
         Err(Stop::Onward) => return onward(cursor, 1),
+        // What was read is not read again; only without any progress is it counted as a failed try.
+        Err(Stop::Unanswered(_)) if cursor.is_beyond(&begun) => return onward(cursor, UNANSWERED_SECONDS),
         Err(Stop::Unanswered(failure)) => {
             // Whoever looks at the drill's files sees why it is tried again. Should it be the last try, this stays.
             let verified = record::failed(&task, cursor, &failure, false, now);
@@ -106,11 +112,21 @@ async fn verify(
             }
             return Outcome::Retry(failure);
         }
-        Err(Stop::Failed(failure)) => (failure, true),
+        Err(Stop::Failed(failure)) => (with_key(failure, &task), true),
         Err(Stop::Impossible(failure)) => (failure, false),
     };
     let verified = record::failed(&task, cursor, &failure, is_certain, now);
     record::fail(ports, &task, verified, failure, now).await
+}
+
+/// Names the key that cannot be used, which EBS does not.
+fn with_key(failure: Failure, task: &VerifyTask) -> Failure {
+    match &task.kms_key {
+        Some(key) if failure.name == ErrorName::KeyNotAccessible => {
+            Failure::new(failure.name, format!("the key {key} of {}: {}", task.snapshot, failure.cause))
+        }
+        _ => failure,
+    }
 }
 
 /// Reads as much as the task asks for; the level that this proves.

@@ -90,9 +90,11 @@ async fn a_block_that_was_altered_on_its_way_is_read_again() {
 
 #[tokio::test]
 async fn a_key_that_cannot_decrypt_is_a_failure_of_the_snapshot() {
-    let scene = Scene::new(Level::Probe, 0..20);
+    let mut scene = Scene::new(Level::Probe, 0..20);
+    scene.task.kms_key = Some("arn:aws:kms:eu-west-1:1:key/k".into());
     scene.blocks.locked.borrow_mut().insert(scene.task.snapshot.clone());
-    assert_eq!(scene.failure().await.name, ErrorName::KeyNotAccessible);
+    let failure = scene.failure().await;
+    assert!(failure.name == ErrorName::KeyNotAccessible && failure.cause.contains("key/k"), "{failure}");
     assert_eq!(scene.proof(), proven("failed"));
 }
 

@@ -112,6 +112,23 @@ async fn what_does_not_answer_is_tried_again_and_never_marked() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_something_did_not_answer_is_not_read_again() {
+    let scene = Scene::new(Level::Probe, 0..20);
+    (0..10).for_each(|_| scene.blocks.fail_next("GetSnapshotBlock", BlockFault::Spared));
+    let fault = BlockFault::Refused("InternalServerException", "");
+    (0..3).for_each(|_| scene.blocks.fail_next("GetSnapshotBlock", fault));
+    let Onward(next, seconds) = scene.deliver(&scene.task).await else { panic!("it has come a way") };
+    assert!(seconds >= 60);
+    let task: VerifyTask = serde_json::from_value(next).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(scene.deliver(&task).await, Retry(f) if f.name == ErrorName::SnapshotUnreadable));
+    }
+    assert!(matches!(scene.deliver(&task).await, Done(_)));
+    let verified = scene.record().unwrap();
+    assert_eq!((verified.level, verified.blocks_read), (Some(Level::Probe), 20));
+}
+
+#[tokio::test]
 async fn a_snapshot_that_is_gone_or_not_ours_fails_unmarked() {
     let vanished = Scene::new(Level::Probe, 0..5);
     vanished.ec2.snapshots.borrow_mut().clear();
