@@ -422,8 +422,13 @@ impl Cloud {
 
     /// Waits for an execution's end.
     pub fn end_of(&self, stack: &Stack, arn: String) -> Ended {
+        self.end_within(PATIENCE, stack, arn)
+    }
+
+    fn end_within(&self, patience: Duration, stack: &Stack, arn: String) -> Ended {
         let describe = || self.call(&stack.region, "AWSStepFunctions.DescribeExecution", &json!({"executionArn": arn}));
-        let described = until("the execution has ended", || Some(describe()).filter(|d| d["status"] != "RUNNING"));
+        let has_ended = || Some(describe()).filter(|described| described["status"] != "RUNNING");
+        let described = until_within(patience, "the execution has ended", has_ended);
         let text = |name: &str| described[name].as_str().unwrap_or_default().to_owned();
         Ended { status: text("status"), error: text("error"), cause: text("cause"), arn }
     }
@@ -435,7 +440,7 @@ impl Cloud {
 
     /// The same of another state machine, which an output names.
     pub fn run_machine(&self, stack: &Stack, output: &str, input: &Value) -> Ended {
-        self.end_of(stack, self.begin_machine(stack, output, input))
+        self.end_within(3 * PATIENCE, stack, self.begin_machine(stack, output, input))
     }
 
     /// The Map Runs of an execution.
@@ -600,13 +605,17 @@ impl Stack {
 }
 
 /// Repeats a question until there is an answer.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, ask)
+}
+
+fn until_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(start.elapsed() < patience, "waited in vain until {what}");
         sleep(Duration::from_millis(50));
     }
 }
