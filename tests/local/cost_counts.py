@@ -28,16 +28,16 @@ VOLUME_GIB = 50
 
 # ---- Facts of the code ----
 
-# workers/domain/src/drill.rs: the blocks that are read of a backup, and one more for the end of a partition table.
+# workers/domain/src/drill/sampling.rs: the blocks that are read of a backup; at times one more for a partition table.
 PROBED_BLOCKS = sum(
     int(count)
     for count in re.findall(
         r"^pub const (?:FIRST|RANDOM)_BLOCKS: usize = (\d+);$",
-        (ROOT / "workers/domain/src/drill.rs").read_text(),
+        (ROOT / "workers/domain/src/drill/sampling.rs").read_text(),
         flags=re.MULTILINE,
     )
 )
-# Of 512 KiB each, 10,000 in a page; and one page more for tokens (the same file: `expected`).
+# Of 512 KiB each, 10,000 in a page; and one page more for tokens (workers/domain/src/drill.rs: `expected`).
 PROBED_LISTS = -(-VOLUME_GIB * 2048 // 10_000) + 1
 
 # workers/discover/src/expired.rs: BATCH, the snapshots of one Expire task.
@@ -56,7 +56,7 @@ CHOICES = {
     "IsProven": "DrillSucceeded",
 }
 # What there is only where drills are on.
-OF_DRILLS = "\n    Condition: DrillsAreOn\n"
+OF_DRILLS = re.compile(r"^    Condition: (?:DrillsAreOn|WatchesForProofs)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_template(text: str, of_drills: bool = False) -> Template:
     """What there is in any case, or what drills add to it."""
     of_type = collections.defaultdict(dict)
     for name, block in blocks(text).items():
-        if (OF_DRILLS in f"\n{block}") != of_drills:
+        if bool(OF_DRILLS.search(block)) != of_drills:
             continue
         kind = re.search(r"^    Type: (\S+)$", block, flags=re.MULTILINE)
         of_type[kind[1] if kind else ""][name] = block
@@ -127,7 +127,7 @@ def default(template: str, parameter: str) -> int:
 
 
 def metric_series(of_drills: bool = False) -> dict[str, int]:
-    """The custom metrics, and how often each is charged: once for each value of its dimensions. Those of drills are apart.
+    """The custom metrics, and how often each is charged: once for each value of its dimensions; those of drills apart.
 
     In the files that print them stands `("Name", value)`; a list of all says `Name: Unit [Scope, Scope],`, where the
     scope BackupRegion is one of each destination, and one of the home region unless the metric is of copies alone.
@@ -139,7 +139,7 @@ def metric_series(of_drills: bool = False) -> dict[str, int]:
         for name, scopes in re.findall(r"^ {4}([A-Z]\w+): \w+ \[([\w, ]+)\],$", source, flags=re.MULTILINE):
             of_regions = (("Home" in scopes) + DESTINATIONS) * ("BackupRegion" in scopes)
             found[name] = of_regions + len(set(scopes.split(", ")) - {"BackupRegion"})
-    return {name: count for name, count in found.items() if name.startswith("Drill") == of_drills}
+    return {name: count for name, count in found.items() if name.startswith(("Drill", "Proof")) == of_drills}
 
 
 def read_definition(text: str) -> dict[str, Any]:

@@ -3,9 +3,10 @@
     python tests/local/costs.py           prints the tables
     python tests/local/costs.py --write   writes them into README.md, between their markers; `make costs` does so
 
-Counts are of a full, fault-free run each day, and of a drill each week, from the template, the state machine and the code (cost_counts.py), and
-rounded up where they are not known: nothing is batched that might be. Prices are in prices.json, dated, with their
-sources. The free tier is shown apart, and never taken off: other parts of the account may use it up.
+Counts are of a full, fault-free run each day, and of a drill each week, from the template, the state machines and the
+code (cost_counts.py), and rounded up where they are not known: nothing is batched that might be. Prices are in
+prices.json, dated, with their sources. The free tier is shown apart, and never taken off: other parts of the account
+may use it up.
 """
 
 import argparse
@@ -194,6 +195,10 @@ def bill_of_drills(instances: int, template: Template, added: Template, definiti
     gb_seconds = backups * VERIFY_SECONDS * added.memory["VerifyFunction"] / 1024
     gb_seconds += called * listing * template.memory["DiscoverFunction"] / 1024
     series = metric_series(of_drills=True)
+    # What is not proven is said by every run.
+    metric_months = sum(
+        count * (DRILLS if name.startswith("Drill") else DAYS) / HOURS for name, count in series.items()
+    )
     requests = backups * REQUESTS_PER_DELIVERY * DRILLS
     polls = added.polled_queues * POLLERS * HOURS * 3600 / POLL_SECONDS
     log_gb = (called + 2 * backups) * LOG_BYTES_PER_INVOCATION * DRILLS / 1e9
@@ -205,7 +210,7 @@ def bill_of_drills(instances: int, template: Template, added: Template, definiti
         Line("its time", gb_seconds * DRILLS, "GB-seconds", "gbSecondArm"),
         Line("SQS, the work and idle polls", requests + polls, "requests", "queueRequest"),
         Line(f"CloudWatch, {added.alarms} alarms", added.alarm_metrics, "metrics of alarms", "alarmMetric"),
-        Line(f"CloudWatch, {len(series)} custom metrics", len(series) * DRILLS / HOURS, "months of a metric", "metric"),
+        Line(f"CloudWatch, {sum(series.values())} custom metrics", metric_months, "months of a metric", "metric"),
         Line("CloudWatch dashboards", added.dashboards, "in the template", "dashboard"),
         Line("logs, written", log_gb, "GB", "logGb"),
         Line("X-Ray", (called + 2 * backups) * DRILLS if template.tracing else 0, "traces at most", "trace"),

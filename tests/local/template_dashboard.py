@@ -41,7 +41,7 @@ class Shown:
 
 
 def value_of(project: Project, name: str) -> str:
-    """What stands in the place of a name: of a resource what looks like its ARN, URL or name, whatever its condition."""
+    """What stands in the place of a name: of a resource what looks like its ARN, URL or name."""
     if name in PSEUDO:
         return PSEUDO[name]
     if name in project.parameters:

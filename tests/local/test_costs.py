@@ -34,15 +34,15 @@ class Costs(unittest.TestCase):
         project, template, added = Project(), costs.read()[0], costs.read_drills()[0]
         resources = project.template["Resources"]
 
-        def of(kind: str, condition: str | None = None) -> int:
+        def of(kind: str, of_drills: bool) -> int:
             """How many there are; in any case, or only where drills are on."""
-            mine = [one for one in resources.values() if one["Type"] == kind]
-            return sum((one.get("Condition") == "DrillsAreOn") == bool(condition) for one in mine)
+            conditions = [one.get("Condition") for one in resources.values() if one["Type"] == kind]
+            return sum((one in ("DrillsAreOn", "WatchesForProofs")) == of_drills for one in conditions)
 
-        for counted, condition in ((template, None), (added, "DrillsAreOn")):
-            self.assertEqual(counted.alarms, of("AWS::CloudWatch::Alarm", condition))
-            self.assertEqual(counted.dashboards, of("AWS::CloudWatch::Dashboard", condition))
-            self.assertEqual(counted.queues, of("AWS::SQS::Queue", condition))
+        for counted, of_drills in ((template, False), (added, True)):
+            self.assertEqual(counted.alarms, of("AWS::CloudWatch::Alarm", of_drills))
+            self.assertEqual(counted.dashboards, of("AWS::CloudWatch::Dashboard", of_drills))
+            self.assertEqual(counted.queues, of("AWS::SQS::Queue", of_drills))
         self.assertEqual(template.polled_queues + added.polled_queues, len(project.work_queues))
         memory = {name: one["MemorySize"] for name, one in project.functions.items()}
         self.assertEqual({**template.memory, **added.memory}, memory)
@@ -98,10 +98,9 @@ class Costs(unittest.TestCase):
         self.assertEqual((PROBED_BLOCKS, PROBED_LISTS), (32, 12))
 
     def test_drills_cost_nothing_while_they_are_off(self):
-        self.assertFalse(any(name.startswith("Drill") for name in metric_series()))
-        self.assertEqual(
-            set(metric_series(of_drills=True)), {"DrillProven", "DrillFailed", "DrillUnproven", "DrillBlocks"}
-        )
+        drills = {"DrillProven", "DrillFailed", "DrillUnproven", "DrillBlocks", "ProofAgeDays"}
+        self.assertEqual(set(metric_series(of_drills=True)), drills)
+        self.assertFalse(drills & metric_series().keys())
 
     def test_states_that_the_program_does_not_know(self):
         definition = costs.read()[1]

@@ -25,8 +25,8 @@ class Environment(CheckTest):
         self.finds(
             functions_are_given_what_they_read,
             QUEUES,
-            "Self::Hook];",
-            "Self::Hook, Self::Restore];",
+            "Self::Verify];",
+            "Self::Verify, Self::Restore];",
             "ReportFunction reads RESTORE_DEAD_LETTER_QUEUE_URL, and the template does not give it.",
         )
         self.finds(
@@ -36,7 +36,7 @@ class Environment(CheckTest):
             'required("MAX_RECEIVES")',
             *(
                 f"{name}Function reads MAX_RECEIVES, and the template does not give it."
-                for name in ("Snapshot", "Hook", "WaitComplete", "Copy", "Expire")
+                for name in ("Snapshot", "Hook", "WaitComplete", "Copy", "Expire", "Verify")
             ),
         )
 
@@ -55,7 +55,7 @@ class Environment(CheckTest):
             "        RUN_HOURS: !Ref RunHours\n        DRY_RUN: yes\n",
             *(
                 f"{name}Function is given DRY_RUN, and does not read it."
-                for name in ("Discover", "Snapshot", "Hook", "WaitComplete", "Copy", "Expire", "Report")
+                for name in ("Discover", "Snapshot", "Hook", "WaitComplete", "Copy", "Expire", "Verify", "Report")
             ),
         )
 

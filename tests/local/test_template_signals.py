@@ -46,7 +46,7 @@ class Signals(CheckTest):
             METRICS,
             "    Complete: Count [Home],",
             "    Complete: Count [Home],\n    Other: Count [Home],",
-            f"{OPERATIONS} does not say: There are 23, and 2 more for each destination;",
+            f"{OPERATIONS} does not say: There are 24, and 2 more for each destination;",
         )
 
     def test_alarms_on_what_nothing_sends(self):
