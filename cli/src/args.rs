@@ -289,6 +289,8 @@ pub enum Queue {
     Copy,
     /// Deletions.
     Expire,
+    /// Backups that a drill reads; only where the stack has drills.
+    Verify,
     /// Events of the schedule that could not start a run.
     Schedule,
 }

@@ -74,6 +74,11 @@ impl Stack {
         self.output(&format!("{queue:?}QueueUrl"))
     }
 
+    /// Whether it has this queue: that of drills is only there where they are on.
+    pub fn has(&self, queue: Queue) -> bool {
+        queue != Queue::Verify || self.dead_letter_queue(queue).is_ok()
+    }
+
     /// The dead-letter queue beside it.
     pub fn dead_letter_queue(&self, queue: Queue) -> Result<&str, Trouble> {
         self.output(&format!("{queue:?}DeadLetterQueueUrl"))
@@ -101,12 +106,13 @@ pub(crate) mod tests {
     /// A stack with these parameters.
     pub(crate) fn stack(parameters: &[(&str, &str)]) -> Stack {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let outputs = ["Snapshot", "Hook", "Wait", "Copy", "Expire", "Schedule"].into_iter().flat_map(|queue| {
-            [
-                (format!("{queue}QueueUrl"), format!("https://{queue}")),
-                (format!("{queue}DeadLetterQueueUrl"), format!("https://{queue}-dead")),
-            ]
-        });
+        let outputs =
+            ["Snapshot", "Hook", "Wait", "Copy", "Expire", "Verify", "Schedule"].into_iter().flat_map(|queue| {
+                [
+                    (format!("{queue}QueueUrl"), format!("https://{queue}")),
+                    (format!("{queue}DeadLetterQueueUrl"), format!("https://{queue}-dead")),
+                ]
+            });
         let machine = ("StateMachineArn".to_owned(), "arn:aws:states:eu-west-1:1:stateMachine:b".to_owned());
         let described = StackDescription {
             outputs: outputs.chain([machine]).collect(),

@@ -15,8 +15,14 @@ use crate::{
 const HIDDEN_SECONDS: u32 = 30;
 
 /// All queues, in the order of a run.
-pub(super) const QUEUES: [Queue; 6] =
-    [Queue::Snapshot, Queue::Hook, Queue::Wait, Queue::Copy, Queue::Expire, Queue::Schedule];
+const QUEUES: [Queue; 7] =
+    [Queue::Snapshot, Queue::Hook, Queue::Wait, Queue::Copy, Queue::Expire, Queue::Verify, Queue::Schedule];
+
+/// The queue that was asked for, or all that the stack has.
+pub(super) fn queues(stack: &Stack, asked: Option<Queue>) -> Vec<Queue> {
+    let all = || QUEUES.into_iter().filter(|queue| stack.has(*queue)).collect();
+    asked.map_or_else(all, |queue| vec![queue])
+}
 
 /// A letter and the queue it was in.
 #[derive(Clone, Debug)]
@@ -95,7 +101,7 @@ pub(super) struct Taken {
 
 /// Takes the letters that are meant, and shows the others again.
 pub(super) async fn take(operations: &impl Operations, stack: &Stack, asked: &args::Letters) -> Result<Taken, Trouble> {
-    let queues = asked.queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
+    let queues = queues(stack, asked.queue);
     let (held, hidden) = read(operations, stack, &queues).await?;
     let ids = held.iter().map(|held| held.letter.id.clone()).collect();
     match choose(held.clone(), asked, &stack.commands) {

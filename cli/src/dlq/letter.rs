@@ -99,6 +99,7 @@ fn what_to_do(queue: Queue, commands: &Commands, id: &str, error: &str, schedule
             "Nothing: what it waited for goes on by itself, or is owed again, and the next run clears it".into()
         }
         Queue::Copy => advice(error, &format!("The next run makes the copy; once the reason is repaired: {retry}")),
+        Queue::Verify => advice(error, &format!("The next drill reads the backup again; at once: {retry}")),
         Queue::Expire => advice(error, "The next run decides anew, and clears it"),
         Queue::Schedule => {
             let time = scheduled.map_or("TIME".into(), |time| crate::show::plain(time));

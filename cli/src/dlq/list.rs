@@ -3,7 +3,7 @@ use domain::{error::cut, operations::Operations};
 use serde::Serialize;
 
 use super::{
-    held::{QUEUES, choose, hidden_words, read, short, show_again},
+    held::{choose, hidden_words, queues, read, short, show_again},
     letter::Shown,
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct One {
 pub async fn list<E, S, O: Operations>(context: &Context<'_, E, S, O>, queue: Option<Queue>) -> Result<List, Trouble> {
     let Context { operations, stack, now, progress, .. } = context;
     progress.say("dead letters");
-    let queues = queue.map_or(QUEUES.to_vec(), |queue| vec![queue]);
+    let queues = queues(stack, queue);
     let (held, hidden) = read(*operations, stack, &queues).await?;
     show_again(*operations, stack, &held).await?;
     let letters = held.iter().map(|held| Shown::of(held, &stack.commands)).collect();
@@ -54,7 +54,7 @@ pub async fn list<E, S, O: Operations>(context: &Context<'_, E, S, O>, queue: Op
 pub async fn show<E, S, O: Operations>(context: &Context<'_, E, S, O>, id: &str) -> Result<One, Trouble> {
     let Context { operations, stack, now, progress, .. } = context;
     progress.say("dead letters");
-    let (held, _) = read(*operations, stack, &QUEUES).await?;
+    let (held, _) = read(*operations, stack, &queues(stack, None)).await?;
     show_again(*operations, stack, &held).await?;
     let letters = args::Letters { ids: vec![id.to_owned()], queue: None, all: false };
     let (chosen, _) = choose(held, &letters, &stack.commands)?;

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use domain::{
     contract::{ExpireTask, HookTask, SnapshotTask},
     copies::CopyTask,
+    drill::VerifyTask,
     fleet::SnapshotState,
     hooks::Script,
     message::Message,
     operations::Operations,
     ports::{Ec2, SnapshotFilter},
+    proof::Proof,
     tags,
 };
 use serde::Serialize;
@@ -77,6 +79,7 @@ pub struct One {
 enum Task {
     Snapshot(Box<SnapshotTask>),
     Copy(CopyTask),
+    Verify(Box<VerifyTask>),
     Thaw,
 }
 
@@ -151,6 +154,7 @@ fn prepared(held: &Held) -> Result<(Task, String), String> {
             Script::Post => Task::Thaw,
             Script::Pre => return Err("a pre-script that is put back does nothing: nobody would thaw".into()),
         },
+        Queue::Verify => Task::Verify(Box::new(Message::<VerifyTask>::read(body).map_err(no_task)?.task)),
         Queue::Wait => {
             return Err("there is nothing to retry: what it waited for goes on by itself, or is owed again".into());
         }
@@ -168,6 +172,8 @@ fn prepared(held: &Held) -> Result<(Task, String), String> {
         for name in ["taskToken", "deadline", "sentAt"] {
             fields.remove(name);
         }
+        // What was read of a snapshot is read anew.
+        fields.get_mut("task").and_then(Value::as_object_mut).and_then(|task| task.remove("cursor"));
     }
     Ok((task, message.to_string()))
 }
@@ -208,12 +214,17 @@ async fn failed_again(
 
 /// Whether a letter that was not there before is one that was put back: it asks for the same.
 fn is_same(held: &Held, other: &Held) -> bool {
-    let task = |held: &Held| serde_json::from_str::<Value>(&held.letter.body).ok().map(|body| body["task"].clone());
+    let task = |held: &Held| {
+        let mut task = serde_json::from_str::<Value>(&held.letter.body).ok()?["task"].take();
+        // How far a snapshot was read before it failed makes no other task of it.
+        task.as_object_mut().and_then(|task| task.remove("cursor"));
+        Some(task)
+    };
     held.queue == other.queue && task(held) == task(other)
 }
 
 /// Whether what a letter asks for exists.
-async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, task: &Task) -> Became {
+async fn look<E: Ec2, S, O>(Context { ec2, stack, now, .. }: &Context<'_, E, S, O>, task: &Task) -> Became {
     let (region, which) = match task {
         Task::Thaw => return Became::Pending("nothing in EC2 tells of it".into()),
         Task::Snapshot(task) => {
@@ -223,6 +234,7 @@ async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, t
             (region, SnapshotFilter::CopiesOf(vec![snapshot.clone()]))
         }
         Task::Copy(CopyTask::Retag { region, snapshot, .. }) => (region, SnapshotFilter::Ids(vec![snapshot.clone()])),
+        Task::Verify(task) => (&task.region, SnapshotFilter::Ids(vec![task.snapshot.clone()])),
     };
     let found = match ec2.snapshots(region, &which).await {
         Ok(found) => found,
@@ -237,6 +249,9 @@ async fn look<E: Ec2, S, O>(Context { ec2, stack, .. }: &Context<'_, E, S, O>, t
         }
         Task::Copy(CopyTask::Copy { .. }) => !completed.is_empty(),
         Task::Thaw => false,
+        Task::Verify(_) => completed
+            .iter()
+            .any(|one| Proof::read(&one.tags).is_some_and(|proof| !proof.has_failed() && proof.on >= now.date_naive())),
         Task::Copy(CopyTask::Retag { .. }) => found.iter().any(|one| tags::keep_forever(&one.tags).is_some()),
     };
     match (is_done, found.iter().find(|one| one.state == SnapshotState::Pending)) {

@@ -132,6 +132,22 @@ async fn what_is_put_back_has_no_token_and_leaves_its_dead_letter_queue_afterwar
 }
 
 #[tokio::test]
+async fn a_backup_that_a_drill_could_not_prove_is_read_anew_from_the_beginning() {
+    let operations = FakeOperations::default();
+    let task = json!({"run": "r", "folder": "drills/r/e", "region": "eu-west-1", "snapshot": "snap-1", "volume": "vol-1",
+        "taken": "2026-11-21T03:00:00Z", "level": "probe", "volumeGib": 8, "maxBlocks": 9, "cursor": {"blocksRead": 9}});
+    let body = json!({"version": 1, "task": task}).to_string();
+    let attributes = [("Error", "SnapshotUnreadable"), ("Cause", "no"), ("Snapshot", "snap-1")];
+    operations.letters.borrow_mut().insert("https://Verify-dead".into(), vec![letter("cc11", &body, &attributes)]);
+    let retried = with(&operations, async |context| retry(context, &ids(&["cc11"]), 0).await.unwrap()).await;
+    assert!(matches!(retried.letters[0].became, Became::Pending(_)), "{:?}", retried.letters[0].became);
+    assert!(retried.letters[0].letter.what_to_do.contains("next drill"), "{:?}", retried.letters[0].letter);
+    let sent = operations.sent.borrow();
+    assert_eq!((sent.len(), sent[0].0.as_str()), (1, "https://Verify"));
+    assert!(sent[0].1.contains("snap-1") && !sent[0].1.contains("cursor"), "{}", sent[0].1);
+}
+
+#[tokio::test]
 async fn a_deletion_is_never_put_back() {
     let operations = operations();
     let retried = with(&operations, async |context| retry(context, &ids(&["bb11"]), 0).await.unwrap()).await;
