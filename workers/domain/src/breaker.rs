@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use chrono::NaiveDate;
 
 use crate::{
-    expiry::{Candidate, Verdict},
+    expiry::{Candidate, Keep, Verdict},
     fleet::SnapshotState,
     ids::{Region, VolumeId},
 };
@@ -51,7 +51,9 @@ pub fn breaker(candidates: &[Candidate], verdicts: &[Verdict], max_percent: u32)
             let (counts, stays) = backups.entry((volume, day)).or_default();
             // A snapshot whose volume is not known is never deleted.
             *counts |= candidate.volume.is_some() && verdict.counts();
-            *stays |= !verdict.expires();
+            // What stays only since a drill has marked a newer one would hide how many go: a mark never makes the breaker
+            // let more go.
+            *stays |= !verdict.expires() && *verdict != Verdict::Keep(Keep::NewestNotFailed);
         }
     }
     let mut volumes: BTreeMap<&str, (bool, bool)> = BTreeMap::new();

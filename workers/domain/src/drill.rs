@@ -207,8 +207,8 @@ pub struct Verified {
     /// Why it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Finding>,
-    /// Whether that is for certain, so that the snapshot is marked as bad: a block that is wrong or cannot be
-    /// decrypted, and not a service that does not answer.
+    /// Whether that is for certain, so that the snapshot is marked as bad: a block or a dump
+    /// that is wrong, and neither a service that does not answer nor a key that is refused.
     pub marked: bool,
     /// What was found on it: partition tables and file systems, in words.
     pub found: Vec<String>,

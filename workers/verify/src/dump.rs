@@ -47,8 +47,15 @@ pub(crate) async fn read(
     let Some(dump) = &task.dump else { return Ok(()) };
     reader.page = PAGE;
     let layout = layout::read(reader, u64::from(task.volume_gib) << 30).await?;
-    let mut read = String::new();
-    for place in layout.places.iter().filter(|place| place.found.kind.is_ext()) {
+    let places: Vec<&Place> = layout.places.iter().filter(|place| place.found.kind.is_ext()).collect();
+    // An earlier message has read those before: none of them had the right file, and more is not known of them.
+    let resumed = cursor.dump.as_ref().map_or(0, |begun| begun.file_system);
+    let (mut empty, mut wrong, mut doubts) = (Vec::new(), Vec::new(), Vec::new());
+    for place in &places {
+        if place.start() < resumed {
+            doubts.push(format!("{} has no file with that SHA-256", place.words()));
+            continue;
+        }
         let begun = cursor.dump.clone().filter(|begun| begun.file_system == place.start());
         match read_file(reader, dump, place, begun, has_time).await {
             Found::Whole { sha256, bytes } if sha256.eq_ignore_ascii_case(&dump.sha256) => {
@@ -57,27 +64,31 @@ pub(crate) async fn read(
                 return Ok(());
             }
             Found::Whole { sha256, bytes } => {
-                let words = format!("has {bytes} bytes with the SHA-256 {sha256}; expected is {}", dump.sha256);
-                return Err(corrupt(task, dump, &words));
+                wrong.push(format!("has {bytes} bytes with the SHA-256 {sha256}; expected is {}", dump.sha256));
             }
             Found::Part { progress, stop } => {
                 cursor.dump = progress.or(cursor.dump.take());
                 return Err(stop);
             }
-            Found::Nothing => read = format!("{read}{}{}", if read.is_empty() { "" } else { ", " }, place.words()),
-            Found::Broken(why) => return Err(corrupt(task, dump, &format!("cannot be read: {why}"))),
-            Found::Unproven(why) => {
-                cursor.notes.push(format!("its dump {} is not proven: {why}", dump.path));
-                return Ok(());
-            }
+            Found::Nothing => empty.push(place.words()),
+            // Of several file systems it may be one that has nothing to do with the dump.
+            Found::Broken(why) if places.len() > 1 => doubts.push(format!("{} cannot be read: {why}", place.words())),
+            Found::Broken(why) => wrong.push(format!("cannot be read: {why}")),
+            Found::Unproven(why) => doubts.push(why),
         }
     }
-    if read.is_empty() || layout.places.iter().any(Place::may_hide_files) {
+    if places.is_empty() || layout.places.iter().any(Place::may_hide_files) {
         let others: Vec<String> = layout.places.iter().map(Place::words).collect();
-        let others = others.join(", ");
-        cursor.notes.push(format!("its dump {} is not proven: files are read out of ext4 only ({others})", dump.path));
+        doubts.push(format!("files are read out of ext4 only ({})", others.join(", ")));
+    }
+    if !doubts.is_empty() {
+        cursor.notes.push(format!("its dump {} is not proven: {}", dump.path, doubts.join("; ")));
         return Ok(());
     }
+    if let Some(words) = wrong.first() {
+        return Err(corrupt(task, dump, words));
+    }
+    let read = empty.join(", ");
     Err(corrupt(task, dump, &format!("is missing; expected is its SHA-256 {} ({read})", dump.sha256)))
 }
 

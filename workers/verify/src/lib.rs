@@ -26,14 +26,14 @@ mod reader;
 mod record;
 mod stop;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     drill::{Cursor, VerifyTask},
     error::{ErrorName, Failure},
     fleet::SnapshotState,
     outcome::{Outcome, after, spread},
     ports::{Ec2, SnapshotBlocks, SnapshotFilter, Storage},
-    proof::Level,
+    proof::{Level, Proof},
     tags::SnapshotTags,
 };
 use serde_json::json;
@@ -74,15 +74,15 @@ async fn verify(
         Err(failure) => return Outcome::Retry(failure),
     }
     let key = task.snapshot.to_string();
-    match gone(ports.ec2, &task).await {
-        Ok(None) => {}
-        Ok(Some(failure)) => {
+    let bad_since = match standing(ports.ec2, &task).await {
+        Ok(Standing::There { bad_since }) => bad_since,
+        Ok(Standing::Gone(failure)) => {
             let cursor = task.cursor.take().unwrap_or_default();
             let verified = record::failed(&task, cursor, &failure, false, now);
             return record::fail(ports, &task, verified, failure, now).await;
         }
         Err(error) => return after(error, &key, now),
-    }
+    };
     let mut cursor = task.cursor.take().unwrap_or_default();
     let begun = cursor.clone();
     let spent = Spent::of(&cursor, task.max_blocks);
@@ -93,6 +93,7 @@ async fn verify(
         Outcome::Onward(json!(VerifyTask { cursor: Some(cursor), ..task.clone() }), spread(seconds, &key, now))
     };
     let (failure, is_certain) = match read {
+        Ok(_) | Err(Stop::Enough) if bad_since.is_some() => (still_bad(&task, bad_since), false),
         Ok(level) => return record::finish(ports, &task, record::proven(&task, cursor, level, now), now).await,
         Err(Stop::Enough) => {
             let level = proven_so_far(&cursor, &task);
@@ -112,8 +113,8 @@ async fn verify(
             }
             return Outcome::Retry(failure);
         }
-        Err(Stop::Failed(failure)) => (with_key(failure, &task), true),
-        Err(Stop::Impossible(failure)) => (failure, false),
+        Err(Stop::Failed(failure)) => (failure, true),
+        Err(Stop::Impossible(failure)) => (with_key(failure, &task), false),
     };
     let verified = record::failed(&task, cursor, &failure, is_certain, now);
     record::fail(ports, &task, verified, failure, now).await
@@ -167,8 +168,27 @@ fn proven_so_far(cursor: &Cursor, task: &VerifyTask) -> Level {
     }
 }
 
-/// Why a snapshot cannot be read any more, if that is so.
-async fn gone(ec2: &impl Ec2, task: &VerifyTask) -> Result<Option<Failure>, domain::error::Ec2Error> {
+/// A sample that is right proves nothing against an earlier drill that has found a block to be wrong: other blocks were
+/// read. So a mark stays until a person takes it away; otherwise the next drill would give up the older one that is good.
+fn still_bad(task: &VerifyTask, since: Option<NaiveDate>) -> Failure {
+    let day = since.map_or(String::new(), |day| format!(" of {day}"));
+    let words = format!(
+        "{} in {} was found to be bad by the drill{day}. What was read of it now is right, and not all of it was read: the \
+         mark stays until you delete its tags VerifiedOn and VerifiedAs",
+        task.snapshot, task.region
+    );
+    Failure::new(ErrorName::SnapshotCorrupt, words)
+}
+
+/// What EC2 says of a snapshot that is to be read.
+enum Standing {
+    /// It can be read; since when a drill has marked it as bad.
+    There { bad_since: Option<NaiveDate> },
+    /// It cannot be read any more, and why.
+    Gone(Failure),
+}
+
+async fn standing(ec2: &impl Ec2, task: &VerifyTask) -> Result<Standing, domain::error::Ec2Error> {
     let found = ec2.snapshots(&task.region, &SnapshotFilter::Ids(vec![task.snapshot.clone()])).await?;
     let (id, region) = (&task.snapshot, &task.region);
     let why = match found.first() {
@@ -177,13 +197,16 @@ async fn gone(ec2: &impl Ec2, task: &VerifyTask) -> Result<Option<Failure>, doma
             format!("{id} in {region} has no tag Type=Automated any more: it is not one of ours")
         }
         Some(snapshot) => match snapshot.state {
-            SnapshotState::Completed => return Ok(None),
+            SnapshotState::Completed => {
+                let bad = Proof::read(&snapshot.tags).filter(Proof::has_failed);
+                return Ok(Standing::There { bad_since: bad.map(|proof| proof.on) });
+            }
             SnapshotState::Pending => format!("{id} in {region} is not completed"),
             SnapshotState::Error => format!("{id} in {region} is in error"),
             SnapshotState::Other => format!("{id} in {region} is in the Recycle Bin"),
         },
     };
-    Ok(Some(Failure::new(ErrorName::SnapshotNotFound, why)))
+    Ok(Standing::Gone(Failure::new(ErrorName::SnapshotNotFound, why)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use domain::{
     blocks::{BlockError, BlockReaction},
-    error::{ErrorName, Failure},
+    error::Failure,
 };
 
 /// Why reading has stopped.
@@ -27,8 +27,7 @@ impl From<BlockError> for Stop {
         match error.reaction() {
             BlockReaction::Later(seconds) => Self::Later(seconds),
             BlockReaction::TokenExpired | BlockReaction::Transient => Self::Unanswered(error.into()),
-            // Nobody gets at its data.
-            BlockReaction::Never(ErrorName::KeyNotAccessible) => Self::Failed(error.into()),
+            // A key that is refused to this function says nothing of the data: its policy may be changed tomorrow.
             BlockReaction::Never(_) => Self::Impossible(error.into()),
         }
     }

@@ -108,3 +108,19 @@ fn what_is_broken_kept_for_ever_or_held_from_outside_stands_outside_the_breaker(
         archive("vol-1", 20, 11).iter().take(2).map(|s| (s.id.clone(), "image ami-1".to_owned())).collect();
     assert_eq!(trips_with(&archive("vol-1", 20, 11), 50, &images), None, "9 of 18, which is no longer twenty");
 }
+
+#[test]
+fn marks_of_a_drill_never_let_more_go() {
+    // Of each volume two of three go, and the newest stays.
+    let held: Vec<Snapshot> = (0..20).flat_map(|n| archive(&format!("vol-{n}"), 3, 2)).collect();
+    assert!(trips(&held, 50).is_some());
+    let newest = |one: &Snapshot| one.tags["DeleteOn"] == "2027-01-01";
+    let mark = |one: Snapshot| with(with(one, "VerifiedOn", "2026-11-21"), "VerifiedAs", "failed");
+    let marked: Vec<Snapshot> = held.into_iter().map(|one| if newest(&one) { mark(one) } else { one }).collect();
+    let volumes: Vec<String> = (0..20).map(|n| format!("vol-{n}")).collect();
+    let volumes: Vec<&str> = volumes.iter().map(String::as_str).collect();
+    let candidates: Vec<Candidate> = marked.iter().map(Candidate::from).collect();
+    let verdicts = judged(&marked, HOME, &volumes, Some(&KeptSources::default()));
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Keep(Keep::NewestNotFailed)).count(), 20);
+    assert!(breaker(&candidates, &verdicts, 50).is_err(), "twenty good ones would go");
+}

@@ -160,7 +160,7 @@ pub fn predicted(task: &VerifyTask) -> Reads {
     };
     let mut reads = expected(level, task.full_size, task.volume_gib);
     if let Some(dump) = task.dump.as_ref().filter(|_| task.level == Level::Dump) {
-        reads.blocks += most_of(dump.max_gib);
+        reads.blocks += most_of(dump.max_gib.min(task.volume_gib));
     }
     reads
 }

@@ -1,6 +1,6 @@
 //! Carries a plan out, one step at a time.
 //!
-//! Each step looks at what exists, decides from that alone what is missing ([`next`]), and does it. So it does not matter
+//! Each step looks at what exists, decides from that alone what is missing (`next`), and does it. So it does not matter
 //! how an earlier try ended: after a call whose answer was lost, between two volumes, or with the instance stopped.
 //! Nothing is ever deleted, and a volume is detached only if the plan has named it.
 

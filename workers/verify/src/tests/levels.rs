@@ -81,6 +81,17 @@ async fn a_block_with_another_checksum_is_told_with_both_and_marked() {
 }
 
 #[tokio::test]
+async fn a_sample_that_is_right_does_not_take_a_mark_away() {
+    let scene = Scene::new(Level::Probe, 0..20);
+    scene.blocks.corrupt.borrow_mut().insert((scene.task.snapshot.clone(), 17));
+    scene.failure().await;
+    scene.blocks.corrupt.borrow_mut().clear();
+    let failure = scene.failure().await;
+    assert!(failure.name == ErrorName::SnapshotCorrupt && failure.cause.contains("the mark stays"), "{failure}");
+    assert_eq!(scene.proof(), proven("failed"));
+}
+
+#[tokio::test]
 async fn a_block_that_was_altered_on_its_way_is_read_again() {
     let scene = Scene::new(Level::Probe, 0..20);
     scene.blocks.fail_next("GetSnapshotBlock", BlockFault::Altered);
@@ -89,13 +100,13 @@ async fn a_block_that_was_altered_on_its_way_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_decrypt_is_a_failure_of_the_snapshot() {
+async fn a_key_that_cannot_decrypt_is_a_failure_and_no_mark() {
     let mut scene = Scene::new(Level::Probe, 0..20);
     scene.task.kms_key = Some("arn:aws:kms:eu-west-1:1:key/k".into());
     scene.blocks.locked.borrow_mut().insert(scene.task.snapshot.clone());
     let failure = scene.failure().await;
     assert!(failure.name == ErrorName::KeyNotAccessible && failure.cause.contains("key/k"), "{failure}");
-    assert_eq!(scene.proof(), proven("failed"));
+    assert_eq!(scene.proof(), None, "its policy may be changed tomorrow");
 }
 
 #[tokio::test]
