@@ -136,15 +136,15 @@ pub(super) fn to_swap(plan: &Plan, world: &World, id: &InstanceId) -> Result<Opt
     if placed(plan, world).any(|(_, volume, device)| !in_place(volume, device)) {
         return to_change_places(plan, world, instance).map(Some);
     }
-    if let Some(todo) = placed(plan, world).find_map(|(planned, volume, _)| deletion(planned, volume, id)) {
-        return Ok(Some(todo));
+    if was == RUNNING {
+        match instance.state.as_str() {
+            RUNNING => {}
+            STOPPED => return Ok(Some(Todo::change(Change::Start { instance: id.clone() }))),
+            _ => return Ok(Some(wait_for(instance, RUNNING))),
+        }
     }
-    Ok(match instance.state.as_str() {
-        _ if was != RUNNING => None,
-        RUNNING => None,
-        STOPPED => Some(Todo::change(Change::Start { instance: id.clone() })),
-        _ => Some(wait_for(instance, RUNNING)),
-    })
+    // Last: whoever may not change that attribute is not left with an instance that is stopped.
+    Ok(placed(plan, world).find_map(|(planned, volume, _)| deletion(planned, volume, id)))
 }
 
 /// Stops the instance, detaches the old volumes, and attaches the new ones.

@@ -427,7 +427,13 @@ fn a_key_that_cannot_be_used_is_told_before_anything_is_made() {
 
 #[test]
 fn a_permission_that_is_missing_is_told_before_the_instance_is_stopped() {
-    for (action, call) in [("StopInstances", 0), ("StartInstances", 0), ("DetachVolume", 0), ("AttachVolume", 3)] {
+    for (action, call) in [
+        ("StopInstances", 0),
+        ("StartInstances", 0),
+        ("DetachVolume", 0),
+        ("ModifyInstanceAttribute", 0),
+        ("AttachVolume", 3),
+    ] {
         let fake = account_for(&Action::Swap(instance()));
         fake.denied.borrow_mut().insert(action);
         let failure = run(&fake, &request(Action::Swap(instance()))).failure();
@@ -441,6 +447,16 @@ fn a_permission_that_is_missing_is_told_before_the_instance_is_stopped() {
         run(&fake, &request(Action::Swap(instance()))).made();
         assert_right(&fake, &Action::Swap(instance()), action);
     }
+}
+
+#[test]
+fn an_instance_runs_again_though_its_volumes_may_not_be_set_to_go_with_it() {
+    let fake = account_for(&Action::Swap(instance()));
+    fake.fail_next("ModifyInstanceAttribute", Fault::Refused("UnauthorizedOperation", "You are not authorized"));
+    run(&fake, &request(Action::Swap(instance()))).failure();
+    assert_eq!(fake.instances.borrow()[&instance()].state, "running");
+    run(&fake, &request(Action::Swap(instance()))).made();
+    assert_right(&fake, &Action::Swap(instance()), "with the permission");
 }
 
 #[test]
