@@ -12,13 +12,17 @@ use crate::{
         identity::{self, Trace},
         performance::Overrides,
         plan::{Note, PlannedImage, PlannedVolume},
-        ports::{Attached, AttachmentState, InstanceNow, Restoring, Stored},
+        ports::{Attached, InstanceNow, Restoring, Stored},
         price,
         recorded::provisioned,
         request::{Action, Request},
+        todo::{holder, is_same_device, letters},
     },
     tags::{BACKUP, NAME, REPLACES, RESTORED_FROM},
 };
+
+/// Only these names are reserved for a root volume (EC2 user guide, "Device names for volumes").
+const ROOT_DEVICES: [&str; 2] = ["/dev/sda1", "/dev/xvda"];
 
 pub(super) fn refused(why: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorName::InvalidInput, why)
@@ -75,16 +79,11 @@ impl Known<'_> {
         }
     }
 
-    /// The device of the root volume, as far as it is known.
-    ///
-    /// Only these names are reserved for it (EC2 user guide, "Device names for volumes").
+    /// The device of the set's root volume, as far as it is known.
     fn root_device(&self) -> Option<String> {
         let devices: Vec<String> = self.set.members.iter().filter_map(device_for).collect();
-        let of_instance = self.instance.and_then(|i| i.root_device.clone()).filter(|root| devices.contains(root));
-        of_instance.or_else(|| {
-            let reserved = ["/dev/sda1", "/dev/xvda"].into_iter();
-            reserved.map(str::to_owned).find(|name| devices.contains(name))
-        })
+        let mut names = self.instance.and_then(|i| i.root_device.as_deref()).into_iter().chain(ROOT_DEVICES);
+        names.find_map(|name| devices.iter().find(|device| is_same_device(device, name)).cloned())
     }
 
     pub(super) fn volumes(&self) -> Result<Vec<PlannedVolume>, Failure> {
@@ -118,8 +117,14 @@ impl Known<'_> {
             let why = format!("no instance boots from {}; allowed is gp3, gp2, io1, io2", performance.volume_type);
             return Err(refused(format!("{label}: {why}")));
         }
+        // An instance boots from its own root device, whatever that of the set was called.
+        let root_of_instance = self.instance.and_then(|instance| instance.root_device.clone());
+        let device = match action {
+            Action::Swap(_) if is_root => root_of_instance.clone().or(device),
+            _ => device,
+        };
         let place = match action {
-            Action::ReplaceRoot(_) => self.instance.and_then(|instance| instance.root_device.as_deref()),
+            Action::ReplaceRoot(_) => root_of_instance.as_deref(),
             Action::Swap(_) => device.as_deref(),
             _ => None,
         };
@@ -158,8 +163,7 @@ impl Known<'_> {
 
     /// What is at a device of the instance.
     fn holder(&self, device: &str) -> Option<&Attached> {
-        let held = |a: &&Attached| a.device == device && a.state != AttachmentState::Detached;
-        self.instance?.volumes.iter().find(held)
+        holder(self.instance?, device)
     }
 
     /// Whether the volumes can go where they are to go.
@@ -186,7 +190,7 @@ impl Known<'_> {
                     "{of}: its device is not known; allowed is to make the volume without attaching"
                 )));
             };
-            if !devices.insert(device) {
+            if !devices.insert(letters(device)) {
                 return Err(refused(format!("{of}: another volume of the set was at {device}, too")));
             }
             if let (Action::Attach(_), Some(holder)) = (&self.request.action, self.holder(device))

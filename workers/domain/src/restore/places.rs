@@ -10,7 +10,7 @@ use crate::{
         plan::{Plan, PlannedVolume},
         ports::{Attached, AttachmentState, Change, InstanceNow, RootTask, VolumeNow, VolumeState},
         progress::Waiting,
-        todo::{LOOK_SECONDS, LOOKS, Todo, World, attachment, holder, replaced},
+        todo::{LOOK_SECONDS, LOOKS, Todo, World, attachment, holder, is_same_device, replaced},
     },
     tags::{INSTANCE_WAS, REPLACED_BY, RESTORE_PLAN, tags},
 };
@@ -41,7 +41,7 @@ pub(super) fn to_attach(plan: &Plan, world: &World, id: &InstanceId) -> Result<O
     let mut attaching = Vec::new();
     for (planned, volume, device) in placed(plan, world) {
         match attachment(volume, id) {
-            Some(at) if at.device != device => return Err(elsewhere(volume, at, device)),
+            Some(at) if !is_same_device(&at.device, device) => return Err(elsewhere(volume, at, device)),
             Some(at) if at.state == AttachmentState::Attached => {}
             Some(_) => attaching.push(volume.id.clone()),
             None => {
@@ -131,7 +131,8 @@ pub(super) fn to_swap(plan: &Plan, world: &World, id: &InstanceId) -> Result<Opt
         return Ok(Some(todo));
     }
     let in_place = |volume: &VolumeNow, device: &str| {
-        attachment(volume, id).is_some_and(|at| at.device == device && at.state == AttachmentState::Attached)
+        attachment(volume, id)
+            .is_some_and(|at| is_same_device(&at.device, device) && at.state == AttachmentState::Attached)
     };
     if placed(plan, world).any(|(_, volume, device)| !in_place(volume, device)) {
         return to_change_places(plan, world, instance).map(Some);
@@ -157,7 +158,7 @@ fn to_change_places(plan: &Plan, world: &World, instance: &InstanceNow) -> Resul
     let mut to_attach = Vec::new();
     for (_, volume, device) in placed(plan, world) {
         match attachment(volume, id) {
-            Some(at) if at.device != device => return Err(elsewhere(volume, at, device)),
+            Some(at) if !is_same_device(&at.device, device) => return Err(elsewhere(volume, at, device)),
             Some(at) if at.state == AttachmentState::Attached => continue,
             Some(_) => {
                 attaching.push(volume.id.clone());

@@ -76,7 +76,7 @@ pub struct PlannedVolume {
     pub snapshot: SnapshotId,
     /// The volume that it is a backup of.
     pub source_volume: Option<VolumeId>,
-    /// The device that it had.
+    /// The device that it had; the instance's root device, where a swap puts a root volume there.
     pub device: Option<String>,
     /// Whether it was the root volume, as far as it is known.
     pub root: bool,

@@ -558,6 +558,28 @@ fn an_instance_that_was_stopped_stays_so() {
 }
 
 #[test]
+fn a_root_volume_goes_to_the_root_device_of_the_instance_and_others_to_theirs_however_they_are_called() {
+    let fake = account();
+    let devices = [("/dev/xvda", "vol-1a"), ("xvdf", "vol-2b"), ("/dev/xvdg", "vol-3c")];
+    fake.add_instance("i-1a", ZONE, "running", &devices);
+    let made = run(&fake, &request(Action::Swap(instance()))).made();
+    assert_eq!((made.volumes.len(), made.replaced.len()), (3, 3));
+    assert!(at(&fake, "/dev/xvda").is_some_and(|v| v.snapshot.is_some_and(|s| s.as_str() == "snap-210")));
+    assert!(devices.iter().all(|(_, old)| fake.volume(old).is_some_and(|old| old.attached.is_empty())));
+    assert_eq!(fake.instances.borrow()[&instance()].volumes.len(), 3);
+    assert_eq!(run(&fake, &request(Action::Swap(instance()))), End::AlreadyDone);
+}
+
+#[test]
+fn a_device_that_is_taken_under_its_other_name_is_taken() {
+    let fake = account();
+    fake.add_instance("i-1a", ZONE, "running", &[("/dev/xvda", "vol-9f"), ("/dev/xvdf", "vol-77")]);
+    let failure = run(&fake, &request(Action::Attach(instance()))).failure();
+    assert!(failure.cause.contains("taken by vol-77"), "{failure}");
+    assert!(fake.changes.borrow().is_empty());
+}
+
+#[test]
 fn a_volume_that_is_not_of_the_plan_is_never_detached() {
     let fake = account_for(&Action::Swap(instance()));
     let Ok(Prepared::Plan(plan)) = now_of(prepare(&fake, &request(Action::Swap(instance())), now())) else {
