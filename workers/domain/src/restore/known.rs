@@ -15,7 +15,7 @@ use crate::{
         ports::{Attached, InstanceNow, Restoring, Stored},
         price,
         recorded::provisioned,
-        request::{Action, Request},
+        request::{Action, Request, Target},
         todo::{holder, is_same_device, letters},
     },
     tags::{BACKUP, NAME, REPLACES, RESTORED_FROM},
@@ -86,19 +86,36 @@ impl Known<'_> {
         names.find_map(|name| devices.iter().find(|device| is_same_device(device, name)).cloned())
     }
 
+    /// Whether a member may take the place of a root volume.
+    ///
+    /// Where one volume or one snapshot was named, it may be one whose device nobody knows.
+    fn may_be_root(&self, member: &Stored, root: Option<&str>) -> bool {
+        let is_named =
+            matches!(self.request.target, Target::Volume(_) | Target::Snapshot(_)) && self.set.members.len() == 1;
+        match device_for(member) {
+            Some(device) => root == Some(device.as_str()),
+            None => is_named,
+        }
+    }
+
     pub(super) fn volumes(&self) -> Result<Vec<PlannedVolume>, Failure> {
         let root = self.root_device();
-        let members = self.set.members.iter().filter(|member| {
-            let only_root = matches!(self.request.action, Action::ReplaceRoot(_));
-            // A single snapshot was named for it.
-            !only_root || self.set.members.len() == 1 || device_for(member) == root
-        });
+        let only_root = matches!(self.request.action, Action::ReplaceRoot(_));
+        let members =
+            self.set.members.iter().filter(|member| !only_root || self.may_be_root(member, root.as_deref()));
         let planned: Vec<PlannedVolume> =
             members.map(|member| self.volume(member, root.as_deref())).collect::<Result<_, _>>()?;
-        match planned.is_empty() {
-            true => Err(refused(format!("{}: no volume of this set was a root volume", self.request.target))),
-            false => Ok(planned),
+        if planned.is_empty() {
+            let devices: Vec<String> = self.set.members.iter().filter_map(device_for).collect();
+            let had = if devices.is_empty() { "devices that are not known".into() } else { devices.join(", ") };
+            return Err(refused(format!(
+                "{}: no volume of this set was a root volume, they were at {had}; allowed is a set with {}, or one volume \
+                 or snapshot whose device is not known",
+                self.request.target,
+                ROOT_DEVICES.join(" or ")
+            )));
         }
+        Ok(planned)
     }
 
     fn volume(&self, stored: &Stored, root: Option<&str>) -> Result<PlannedVolume, Failure> {
