@@ -503,6 +503,25 @@ fn volumes_that_somebody_has_deleted_are_made_anew() {
 }
 
 #[test]
+fn a_restore_of_which_one_volume_was_deleted_is_not_done() {
+    let fake = account();
+    let wanted = request(Action::MakeVolumes);
+    run(&fake, &wanted).made();
+    let gone = fake.restored()[1].clone();
+    fake.lose(&gone.id);
+    let failure = run(&fake, &wanted).failure();
+    let snapshot = gone.snapshot.unwrap();
+    assert_eq!(failure.name, ErrorName::VolumeNotFound);
+    assert!(failure.cause.contains(snapshot.as_str()) && failure.cause.contains("--again"), "{failure}");
+    assert!(fake.restored().iter().all(|left| failure.cause.contains(left.id.as_str())), "{failure}");
+    assert_eq!(fake.restored().len(), 2, "nothing is made unasked");
+    let again = Request { again: true, ..wanted };
+    assert_eq!(run(&fake, &again).made().volumes.len(), 3);
+    assert_eq!(fake.restored().len(), 5);
+    assert_eq!(run(&fake, &request(Action::MakeVolumes)), End::AlreadyDone);
+}
+
+#[test]
 fn an_unfinished_restore_is_left_where_that_is_said() {
     let fake = account();
     fake.kill_at(10, true);
