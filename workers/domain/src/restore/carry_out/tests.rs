@@ -395,6 +395,21 @@ fn a_volume_that_vanishes_names_its_key_and_what_is_needed_of_it() {
 }
 
 #[test]
+fn a_volume_that_vanishes_names_the_key_of_its_snapshot_beside_the_one_that_was_asked_for() {
+    const OTHER: &str = "arn:aws:kms:eu-west-1:1:key/other";
+    for (asked, others) in [(OTHER, 1), (KEY, 0)] {
+        let fake = account();
+        fake.keys.borrow_mut().insert(OTHER.into(), KeyState::Enabled);
+        fake.revoked.borrow_mut().insert(asked.into());
+        let wanted = Request { kms_key: Some(asked.into()), ..request(Action::MakeVolumes) };
+        let failure = run(&fake, &wanted).failure();
+        assert_eq!(failure.name, ErrorName::KeyNotAccessible);
+        assert_eq!((failure.cause.matches(KEY).count(), failure.cause.matches(OTHER).count()), (1, others));
+        assert!(failure.cause.contains("or somebody has deleted the volume"), "{failure}");
+    }
+}
+
+#[test]
 fn a_volume_in_error_is_no_volume_and_its_token_is_used_up() {
     let fake = account();
     fake.kill_at(10, true);
