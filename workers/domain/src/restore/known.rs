@@ -12,7 +12,7 @@ use crate::{
         identity::{self, Trace},
         performance::Overrides,
         plan::{Note, PlannedImage, PlannedVolume},
-        ports::{Attached, InstanceNow, Restoring, Stored},
+        ports::{Attached, AttachmentState, InstanceNow, Restoring, Stored},
         price,
         recorded::provisioned,
         request::{Action, Request, Target},
@@ -101,8 +101,7 @@ impl Known<'_> {
     pub(super) fn volumes(&self) -> Result<Vec<PlannedVolume>, Failure> {
         let root = self.root_device();
         let only_root = matches!(self.request.action, Action::ReplaceRoot(_));
-        let members =
-            self.set.members.iter().filter(|member| !only_root || self.may_be_root(member, root.as_deref()));
+        let members = self.set.members.iter().filter(|member| !only_root || self.may_be_root(member, root.as_deref()));
         let planned: Vec<PlannedVolume> =
             members.map(|member| self.volume(member, root.as_deref())).collect::<Result<_, _>>()?;
         if planned.is_empty() {
@@ -302,8 +301,21 @@ impl Known<'_> {
                 notes.push(Note::OtherVolumeAtDevice { device: device.clone(), volume: old.clone() });
             }
         }
+        if let Action::Swap(_) = self.request.action {
+            let staying = staying(instance, volumes);
+            notes.extend(staying.map(|a| Note::Stays { device: a.device.clone(), volume: a.volume.clone() }));
+        }
         notes
     }
+}
+
+/// What is at devices of the instance that no planned volume goes to.
+fn staying<'a>(instance: &'a InstanceNow, volumes: &'a [PlannedVolume]) -> impl Iterator<Item = &'a Attached> {
+    let goes_to = |device: &str| {
+        volumes.iter().any(|volume| volume.device.as_deref().is_some_and(|own| is_same_device(own, device)))
+    };
+    let gone = [AttachmentState::Detached, AttachmentState::Detaching];
+    instance.volumes.iter().filter(move |a| !gone.contains(&a.state) && !goes_to(&a.device))
 }
 
 /// Characters of an image's name, at most (API reference, `RegisterImage`).

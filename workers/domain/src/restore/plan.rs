@@ -171,6 +171,9 @@ pub enum Note {
     /// A volume at a device is not the one that the snapshot is of.
     #[allow(missing_docs)]
     OtherVolumeAtDevice { device: String, volume: VolumeId },
+    /// A volume of the instance has no counterpart in the set: a swap leaves it where it is, with its present data.
+    #[allow(missing_docs)]
+    Stays { device: String, volume: VolumeId },
 }
 
 /// Why a newer set is not the one.

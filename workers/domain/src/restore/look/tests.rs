@@ -228,6 +228,30 @@ fn what_is_stopped_or_rebooted_is_told() {
 }
 
 #[test]
+fn a_volume_that_a_swap_leaves_where_it_is_is_told() {
+    let fake = account();
+    let attached = |device: &str, volume: &str| (device.to_owned(), volume.parse::<VolumeId>().unwrap());
+    let stays = |request: &Request| -> Vec<(String, VolumeId)> {
+        let notes = plan(&fake, request).notes.into_iter();
+        let staying = notes.filter_map(|note| match note {
+            Note::Stays { device, volume } => Some((device, volume)),
+            _ => None,
+        });
+        staying.collect()
+    };
+    let whole = request(|r| r.action = Action::Swap(id2("i-1a")));
+    assert_eq!(stays(&whole), []);
+    let one = request(|r| {
+        r.action = Action::Swap(id2("i-1a"));
+        r.target = Target::Volume("vol-2b".parse().unwrap());
+    });
+    assert_eq!(stays(&one), [attached("/dev/xvda", "vol-1a")]);
+    fake.add_instance("i-4d", "eu-west-1a", "running", &[("/dev/xvda", "vol-7f"), ("/dev/sdh", "vol-6f")]);
+    let other = request(|r| r.action = Action::Swap(id2("i-4d")));
+    assert_eq!(stays(&other), [attached("/dev/sdh", "vol-6f")]);
+}
+
+#[test]
 fn only_a_root_volume_or_one_that_was_named_and_may_be_one_takes_the_place_of_a_root_volume() {
     type Change = fn(&mut Vec<Stored>);
     let only_data: Change = |stored| stored.retain(|s| s.snapshot.id.as_str() == "snap-2");
