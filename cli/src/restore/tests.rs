@@ -115,6 +115,7 @@ fn every_warning_and_every_obstacle_is_a_sentence_that_fits() {
         Note::LosesBilling { known: vec!["RunInstances:0010".into()] },
         Note::ImageHoldsSnapshots,
         Note::OtherVolumeAtDevice { device: "/dev/sdf".into(), volume: "vol-0fedcba9876543210".parse().unwrap() },
+        Note::Stays { device: "/dev/sdh".into(), volume: "vol-0fedcba9876543211".parse().unwrap() },
     ];
     let mut refused = answer(Outcome::Refused, plan(Action::Swap(instance()), notes));
     refused.problems = vec![

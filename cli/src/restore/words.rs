@@ -112,6 +112,9 @@ fn note(note: &Note, plan: &Plan) -> String {
         Note::OtherVolumeAtDevice { device, volume } => {
             format!("{volume}, which is at {device} now, is not the volume that the snapshot is of.")
         }
+        Note::Stays { device, volume } => {
+            format!("{volume} at {device} is not replaced: it stays, with its present data.")
+        }
     }
 }
 

@@ -96,7 +96,8 @@ async fn look(port: &impl Restoring, plan: &Plan) -> Result<World, Ec2Error> {
     Ok(world)
 }
 
-/// All that has to be allowed once the instance is stopped: it must not stay so for want of a permission.
+/// All that has to be allowed once the instance is stopped: it must not stay so, and its restore must not stay
+/// unfinished, for want of a permission.
 fn needed_while_stopped(plan: &Plan, world: &World) -> Vec<Change> {
     let Action::Swap(instance) = &plan.action else { return Vec::new() };
     let mut changes = vec![Change::Start { instance: instance.clone() }];
@@ -110,7 +111,10 @@ fn needed_while_stopped(plan: &Plan, world: &World) -> Vec<Change> {
             device: old.device.clone(),
         }));
         let (volume, instance, device) = (volume.id.clone(), instance.clone(), device.clone());
-        changes.push(Change::Attach { volume, instance, device });
+        changes.push(Change::Attach { volume, instance: instance.clone(), device: device.clone() });
+        if planned.delete_on_termination {
+            changes.push(Change::DeleteOnTermination { instance, device, on: true });
+        }
     }
     changes
 }

@@ -110,6 +110,10 @@ fn ahead(plan: &Plan) -> Vec<Change> {
                 let (volume, instance, device) = (old.clone(), instance.clone(), device.clone());
                 changes.push(Change::Detach { volume, instance, device });
             }
+            if let (true, Some(device)) = (volume.delete_on_termination, &volume.device) {
+                let (instance, device) = (instance.clone(), device.clone());
+                changes.push(Change::DeleteOnTermination { instance, device, on: true });
+            }
         }
     }
     changes

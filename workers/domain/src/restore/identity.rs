@@ -16,7 +16,7 @@ use crate::{
         ports::{ImageNow, VolumeNow, VolumeState},
         request::{Action, At, Request, Target},
     },
-    tags::{RESTORE_PLAN, RESTORE_SET, RESTORED_AT},
+    tags::{RESTORE_PLAN, RESTORE_SET, RESTORED_AT, RESTORED_FROM},
 };
 
 /// Hexadecimal digits of each part of an id.
@@ -102,6 +102,8 @@ pub struct Trace {
     pub set: Vec<SnapshotId>,
     /// Its volumes that exist.
     pub volumes: Vec<VolumeId>,
+    /// The snapshots that these are of.
+    pub restored: BTreeSet<SnapshotId>,
     /// Its images.
     pub images: Vec<String>,
     /// The zone of its volumes.
@@ -114,6 +116,17 @@ impl Trace {
     /// The number at the end of its id.
     fn number(&self) -> u32 {
         self.plan.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
+    /// The snapshots whose volumes were made, and are gone.
+    pub fn lost(&self, action: &Action) -> Vec<&SnapshotId> {
+        match action {
+            // Each makes one thing only: while that exists, nothing is gone.
+            Action::ReplaceRoot(_) | Action::RegisterImage => Vec::new(),
+            Action::MakeVolumes | Action::Attach(_) | Action::Swap(_) => {
+                self.set.iter().filter(|snapshot| !self.restored.contains(snapshot)).collect()
+            }
+        }
     }
 
     /// Whether it is of a request, or of a request and a set.
@@ -144,6 +157,8 @@ pub fn traces(volumes: &[VolumeNow], images: &[ImageNow]) -> Vec<Trace> {
         trace.finished = if is_new { mark } else { trace.finished.take().and(mark) };
         if let Some(volume) = volume {
             trace.volumes.push(volume.id.clone());
+            let from = tags.get(RESTORED_FROM).and_then(|id| id.parse().ok());
+            trace.restored.extend(from.or_else(|| volume.snapshot.clone()));
             trace.zone = Some(volume.zone.clone());
         }
         trace.images.extend(image.cloned());

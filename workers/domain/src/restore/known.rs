@@ -15,10 +15,14 @@ use crate::{
         ports::{Attached, AttachmentState, InstanceNow, Restoring, Stored},
         price,
         recorded::provisioned,
-        request::{Action, Request},
+        request::{Action, Request, Target},
+        todo::{holder, is_same_device, letters},
     },
     tags::{BACKUP, NAME, REPLACES, RESTORED_FROM},
 };
+
+/// Only these names are reserved for a root volume (EC2 user guide, "Device names for volumes").
+const ROOT_DEVICES: [&str; 2] = ["/dev/sda1", "/dev/xvda"];
 
 pub(super) fn refused(why: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorName::InvalidInput, why)
@@ -75,31 +79,42 @@ impl Known<'_> {
         }
     }
 
-    /// The device of the root volume, as far as it is known.
-    ///
-    /// Only these names are reserved for it (EC2 user guide, "Device names for volumes").
+    /// The device of the set's root volume, as far as it is known.
     fn root_device(&self) -> Option<String> {
         let devices: Vec<String> = self.set.members.iter().filter_map(device_for).collect();
-        let of_instance = self.instance.and_then(|i| i.root_device.clone()).filter(|root| devices.contains(root));
-        of_instance.or_else(|| {
-            let reserved = ["/dev/sda1", "/dev/xvda"].into_iter();
-            reserved.map(str::to_owned).find(|name| devices.contains(name))
-        })
+        let mut names = self.instance.and_then(|i| i.root_device.as_deref()).into_iter().chain(ROOT_DEVICES);
+        names.find_map(|name| devices.iter().find(|device| is_same_device(device, name)).cloned())
+    }
+
+    /// Whether a member may take the place of a root volume.
+    ///
+    /// Where one volume or one snapshot was named, it may be one whose device nobody knows.
+    fn may_be_root(&self, member: &Stored, root: Option<&str>) -> bool {
+        let is_named =
+            matches!(self.request.target, Target::Volume(_) | Target::Snapshot(_)) && self.set.members.len() == 1;
+        match device_for(member) {
+            Some(device) => root == Some(device.as_str()),
+            None => is_named,
+        }
     }
 
     pub(super) fn volumes(&self) -> Result<Vec<PlannedVolume>, Failure> {
         let root = self.root_device();
-        let members = self.set.members.iter().filter(|member| {
-            let only_root = matches!(self.request.action, Action::ReplaceRoot(_));
-            // A single snapshot was named for it.
-            !only_root || self.set.members.len() == 1 || device_for(member) == root
-        });
+        let only_root = matches!(self.request.action, Action::ReplaceRoot(_));
+        let members = self.set.members.iter().filter(|member| !only_root || self.may_be_root(member, root.as_deref()));
         let planned: Vec<PlannedVolume> =
             members.map(|member| self.volume(member, root.as_deref())).collect::<Result<_, _>>()?;
-        match planned.is_empty() {
-            true => Err(refused(format!("{}: no volume of this set was a root volume", self.request.target))),
-            false => Ok(planned),
+        if planned.is_empty() {
+            let devices: Vec<String> = self.set.members.iter().filter_map(device_for).collect();
+            let had = if devices.is_empty() { "devices that are not known".into() } else { devices.join(", ") };
+            return Err(refused(format!(
+                "{}: no volume of this set was a root volume, they were at {had}; allowed is a set with {}, or one volume \
+                 or snapshot whose device is not known",
+                self.request.target,
+                ROOT_DEVICES.join(" or ")
+            )));
         }
+        Ok(planned)
     }
 
     fn volume(&self, stored: &Stored, root: Option<&str>) -> Result<PlannedVolume, Failure> {
@@ -118,8 +133,14 @@ impl Known<'_> {
             let why = format!("no instance boots from {}; allowed is gp3, gp2, io1, io2", performance.volume_type);
             return Err(refused(format!("{label}: {why}")));
         }
+        // An instance boots from its own root device, whatever that of the set was called.
+        let root_of_instance = self.instance.and_then(|instance| instance.root_device.clone());
+        let device = match action {
+            Action::Swap(_) if is_root => root_of_instance.clone().or(device),
+            _ => device,
+        };
         let place = match action {
-            Action::ReplaceRoot(_) => self.instance.and_then(|instance| instance.root_device.as_deref()),
+            Action::ReplaceRoot(_) => root_of_instance.as_deref(),
             Action::Swap(_) => device.as_deref(),
             _ => None,
         };
@@ -158,8 +179,7 @@ impl Known<'_> {
 
     /// What is at a device of the instance.
     fn holder(&self, device: &str) -> Option<&Attached> {
-        let held = |a: &&Attached| a.device == device && a.state != AttachmentState::Detached;
-        self.instance?.volumes.iter().find(held)
+        holder(self.instance?, device)
     }
 
     /// Whether the volumes can go where they are to go.
@@ -186,7 +206,7 @@ impl Known<'_> {
                     "{of}: its device is not known; allowed is to make the volume without attaching"
                 )));
             };
-            if !devices.insert(device) {
+            if !devices.insert(letters(device)) {
                 return Err(refused(format!("{of}: another volume of the set was at {device}, too")));
             }
             if let (Action::Attach(_), Some(holder)) = (&self.request.action, self.holder(device))
@@ -281,8 +301,21 @@ impl Known<'_> {
                 notes.push(Note::OtherVolumeAtDevice { device: device.clone(), volume: old.clone() });
             }
         }
+        if let Action::Swap(_) = self.request.action {
+            let staying = staying(instance, volumes);
+            notes.extend(staying.map(|a| Note::Stays { device: a.device.clone(), volume: a.volume.clone() }));
+        }
         notes
     }
+}
+
+/// What is at devices of the instance that no planned volume goes to.
+fn staying<'a>(instance: &'a InstanceNow, volumes: &'a [PlannedVolume]) -> impl Iterator<Item = &'a Attached> {
+    let goes_to = |device: &str| {
+        volumes.iter().any(|volume| volume.device.as_deref().is_some_and(|own| is_same_device(own, device)))
+    };
+    let gone = [AttachmentState::Detached, AttachmentState::Detaching];
+    instance.volumes.iter().filter(move |a| !gone.contains(&a.state) && !goes_to(&a.device))
 }
 
 /// Characters of an image's name, at most (API reference, `RegisterImage`).

@@ -66,7 +66,7 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
             check_snapshot(request, &found)?;
             let Choice { set, passed_over } = choose::choose(sets, &request.target, &request.at)?;
             let id = match identity::identify(&traces, request, set.ids().iter()) {
-                Identity::Done(trace) => return Ok(Prepared::Done(trace)),
+                Identity::Done(trace) => return still_there(trace, request).map(Prepared::Done),
                 Identity::New(id) => id,
             };
             (set, passed_over.into_iter().map(|(moment, why)| Note::PassedOver { moment, why }).collect(), id)
@@ -106,6 +106,26 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
         goes_on: earlier.is_some(),
         id,
     })))
+}
+
+/// A restore is done only while all that it has made exists. To make the rest anew beside it is not for a program to
+/// decide: what is left may be attached, and in use.
+fn still_there(trace: Trace, request: &Request) -> Result<Trace, Failure> {
+    let lost: Vec<String> = trace.lost(&request.action).into_iter().map(SnapshotId::to_string).collect();
+    if lost.is_empty() {
+        return Ok(trace);
+    }
+    let left: Vec<String> = trace.volumes.iter().map(VolumeId::to_string).collect();
+    Err(Failure::new(
+        ErrorName::VolumeNotFound,
+        format!(
+            "the restore {} was finished, but what it has made from {} is gone since; {} is still there. --again restores \
+             the whole set once more",
+            trace.plan,
+            lost.join(", "),
+            left.join(", ")
+        ),
+    ))
 }
 
 /// What of a request can never be, whatever there is.

@@ -129,20 +129,25 @@ fn to_make(plan: &Plan, world: &World, memory: &Memory) -> Result<Option<Todo>, 
 /// `CreateVolume` authenticates the key asynchronously, and reports success (API reference, `KmsKeyId`).
 fn vanished(planned: &PlannedVolume, volume: &VolumeId, how: &str) -> Failure {
     let snapshot = &planned.snapshot;
-    match planned.kms_key.as_ref().or(planned.snapshot_key.as_ref()) {
-        Some(key) => Failure::new(
+    // The snapshot is read with its own key, and the volume written with the one that is asked for: EC2 does not say
+    // which it was.
+    let mut keys: Vec<&str> = planned.keys().collect();
+    keys.dedup();
+    match keys.as_slice() {
+        [_, ..] => Failure::new(
             ErrorName::KeyNotAccessible,
             format!(
-                "{volume} from {snapshot} {how}: {key} could not be used. Whoever restores needs {} with it, by the key's \
-                 policy or by IAM, and the key must be enabled",
+                "{volume} from {snapshot} {how}: {} could not be used, or somebody has deleted the volume. Whoever \
+                 restores needs {} with each key, by the key's policy or by IAM, and each must be enabled",
+                keys.join(" or "),
                 KEY_ACTIONS.join(", ")
             ),
         ),
-        None if planned.encrypted => Failure::new(
+        [] if planned.encrypted => Failure::new(
             ErrorName::KeyNotAccessible,
-            format!("{volume} from {snapshot} {how}: its key could not be used"),
+            format!("{volume} from {snapshot} {how}: its key could not be used, or somebody has deleted the volume"),
         ),
-        None => Failure::new(
+        [] => Failure::new(
             ErrorName::VolumeNotFound,
             format!(
                 "{volume} from {snapshot} {how}: somebody has deleted it, or the account encrypts by default with a key that \

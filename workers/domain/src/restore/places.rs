@@ -10,7 +10,7 @@ use crate::{
         plan::{Plan, PlannedVolume},
         ports::{Attached, AttachmentState, Change, InstanceNow, RootTask, VolumeNow, VolumeState},
         progress::Waiting,
-        todo::{LOOK_SECONDS, LOOKS, Todo, World, attachment, holder, replaced},
+        todo::{LOOK_SECONDS, LOOKS, Todo, World, attachment, holder, is_same_device, replaced},
     },
     tags::{INSTANCE_WAS, REPLACED_BY, RESTORE_PLAN, tags},
 };
@@ -41,7 +41,7 @@ pub(super) fn to_attach(plan: &Plan, world: &World, id: &InstanceId) -> Result<O
     let mut attaching = Vec::new();
     for (planned, volume, device) in placed(plan, world) {
         match attachment(volume, id) {
-            Some(at) if at.device != device => return Err(elsewhere(volume, at, device)),
+            Some(at) if !is_same_device(&at.device, device) => return Err(elsewhere(volume, at, device)),
             Some(at) if at.state == AttachmentState::Attached => {}
             Some(_) => attaching.push(volume.id.clone()),
             None => {
@@ -131,20 +131,21 @@ pub(super) fn to_swap(plan: &Plan, world: &World, id: &InstanceId) -> Result<Opt
         return Ok(Some(todo));
     }
     let in_place = |volume: &VolumeNow, device: &str| {
-        attachment(volume, id).is_some_and(|at| at.device == device && at.state == AttachmentState::Attached)
+        attachment(volume, id)
+            .is_some_and(|at| is_same_device(&at.device, device) && at.state == AttachmentState::Attached)
     };
     if placed(plan, world).any(|(_, volume, device)| !in_place(volume, device)) {
         return to_change_places(plan, world, instance).map(Some);
     }
-    if let Some(todo) = placed(plan, world).find_map(|(planned, volume, _)| deletion(planned, volume, id)) {
-        return Ok(Some(todo));
+    if was == RUNNING {
+        match instance.state.as_str() {
+            RUNNING => {}
+            STOPPED => return Ok(Some(Todo::change(Change::Start { instance: id.clone() }))),
+            _ => return Ok(Some(wait_for(instance, RUNNING))),
+        }
     }
-    Ok(match instance.state.as_str() {
-        _ if was != RUNNING => None,
-        RUNNING => None,
-        STOPPED => Some(Todo::change(Change::Start { instance: id.clone() })),
-        _ => Some(wait_for(instance, RUNNING)),
-    })
+    // Last: whoever may not change that attribute is not left with an instance that is stopped.
+    Ok(placed(plan, world).find_map(|(planned, volume, _)| deletion(planned, volume, id)))
 }
 
 /// Stops the instance, detaches the old volumes, and attaches the new ones.
@@ -157,7 +158,7 @@ fn to_change_places(plan: &Plan, world: &World, instance: &InstanceNow) -> Resul
     let mut to_attach = Vec::new();
     for (_, volume, device) in placed(plan, world) {
         match attachment(volume, id) {
-            Some(at) if at.device != device => return Err(elsewhere(volume, at, device)),
+            Some(at) if !is_same_device(&at.device, device) => return Err(elsewhere(volume, at, device)),
             Some(at) if at.state == AttachmentState::Attached => continue,
             Some(_) => {
                 attaching.push(volume.id.clone());

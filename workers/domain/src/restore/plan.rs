@@ -76,7 +76,7 @@ pub struct PlannedVolume {
     pub snapshot: SnapshotId,
     /// The volume that it is a backup of.
     pub source_volume: Option<VolumeId>,
-    /// The device that it had.
+    /// The device that it had; the instance's root device, where a swap puts a root volume there.
     pub device: Option<String>,
     /// Whether it was the root volume, as far as it is known.
     pub root: bool,
@@ -171,6 +171,9 @@ pub enum Note {
     /// A volume at a device is not the one that the snapshot is of.
     #[allow(missing_docs)]
     OtherVolumeAtDevice { device: String, volume: VolumeId },
+    /// A volume of the instance has no counterpart in the set: a swap leaves it where it is, with its present data.
+    #[allow(missing_docs)]
+    Stays { device: String, volume: VolumeId },
 }
 
 /// Why a newer set is not the one.

@@ -57,7 +57,18 @@ pub(super) fn attachment<'a>(volume: &'a VolumeNow, instance: &InstanceId) -> Op
 
 /// What is at a device of an instance.
 pub(super) fn holder<'a>(instance: &'a InstanceNow, device: &str) -> Option<&'a Attached> {
-    instance.volumes.iter().find(|a| a.device == device && a.state != AttachmentState::Detached)
+    instance.volumes.iter().find(|a| is_same_device(&a.device, device) && a.state != AttachmentState::Detached)
+}
+
+/// What of a device's name tells it apart: `/dev/sdf`, `/dev/xvdf` and `xvdf` are one device of an instance, which its
+/// kernel calls as it likes (EC2 user guide, "Device names for volumes").
+pub(super) fn letters(device: &str) -> &str {
+    let short = device.strip_prefix("/dev/").unwrap_or(device);
+    short.strip_prefix("xvd").or_else(|| short.strip_prefix("sd")).unwrap_or(short)
+}
+
+pub(super) fn is_same_device(one: &str, other: &str) -> bool {
+    letters(one) == letters(other)
 }
 
 /// What is to be done next.

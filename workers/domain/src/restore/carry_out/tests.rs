@@ -395,6 +395,21 @@ fn a_volume_that_vanishes_names_its_key_and_what_is_needed_of_it() {
 }
 
 #[test]
+fn a_volume_that_vanishes_names_the_key_of_its_snapshot_beside_the_one_that_was_asked_for() {
+    const OTHER: &str = "arn:aws:kms:eu-west-1:1:key/other";
+    for (asked, others) in [(OTHER, 1), (KEY, 0)] {
+        let fake = account();
+        fake.keys.borrow_mut().insert(OTHER.into(), KeyState::Enabled);
+        fake.revoked.borrow_mut().insert(asked.into());
+        let wanted = Request { kms_key: Some(asked.into()), ..request(Action::MakeVolumes) };
+        let failure = run(&fake, &wanted).failure();
+        assert_eq!(failure.name, ErrorName::KeyNotAccessible);
+        assert_eq!((failure.cause.matches(KEY).count(), failure.cause.matches(OTHER).count()), (1, others));
+        assert!(failure.cause.contains("or somebody has deleted the volume"), "{failure}");
+    }
+}
+
+#[test]
 fn a_volume_in_error_is_no_volume_and_its_token_is_used_up() {
     let fake = account();
     fake.kill_at(10, true);
@@ -427,7 +442,13 @@ fn a_key_that_cannot_be_used_is_told_before_anything_is_made() {
 
 #[test]
 fn a_permission_that_is_missing_is_told_before_the_instance_is_stopped() {
-    for (action, call) in [("StopInstances", 0), ("StartInstances", 0), ("DetachVolume", 0), ("AttachVolume", 3)] {
+    for (action, call) in [
+        ("StopInstances", 0),
+        ("StartInstances", 0),
+        ("DetachVolume", 0),
+        ("ModifyInstanceAttribute", 0),
+        ("AttachVolume", 3),
+    ] {
         let fake = account_for(&Action::Swap(instance()));
         fake.denied.borrow_mut().insert(action);
         let failure = run(&fake, &request(Action::Swap(instance()))).failure();
@@ -441,6 +462,16 @@ fn a_permission_that_is_missing_is_told_before_the_instance_is_stopped() {
         run(&fake, &request(Action::Swap(instance()))).made();
         assert_right(&fake, &Action::Swap(instance()), action);
     }
+}
+
+#[test]
+fn an_instance_runs_again_though_its_volumes_may_not_be_set_to_go_with_it() {
+    let fake = account_for(&Action::Swap(instance()));
+    fake.fail_next("ModifyInstanceAttribute", Fault::Refused("UnauthorizedOperation", "You are not authorized"));
+    run(&fake, &request(Action::Swap(instance()))).failure();
+    assert_eq!(fake.instances.borrow()[&instance()].state, "running");
+    run(&fake, &request(Action::Swap(instance()))).made();
+    assert_right(&fake, &Action::Swap(instance()), "with the permission");
 }
 
 #[test]
@@ -484,6 +515,25 @@ fn volumes_that_somebody_has_deleted_are_made_anew() {
     }
     run(&fake, &wanted).made();
     assert_right(&fake, &Action::MakeVolumes, "once more");
+}
+
+#[test]
+fn a_restore_of_which_one_volume_was_deleted_is_not_done() {
+    let fake = account();
+    let wanted = request(Action::MakeVolumes);
+    run(&fake, &wanted).made();
+    let gone = fake.restored()[1].clone();
+    fake.lose(&gone.id);
+    let failure = run(&fake, &wanted).failure();
+    let snapshot = gone.snapshot.unwrap();
+    assert_eq!(failure.name, ErrorName::VolumeNotFound);
+    assert!(failure.cause.contains(snapshot.as_str()) && failure.cause.contains("--again"), "{failure}");
+    assert!(fake.restored().iter().all(|left| failure.cause.contains(left.id.as_str())), "{failure}");
+    assert_eq!(fake.restored().len(), 2, "nothing is made unasked");
+    let again = Request { again: true, ..wanted };
+    assert_eq!(run(&fake, &again).made().volumes.len(), 3);
+    assert_eq!(fake.restored().len(), 5);
+    assert_eq!(run(&fake, &request(Action::MakeVolumes)), End::AlreadyDone);
 }
 
 #[test]
@@ -539,6 +589,28 @@ fn an_instance_that_was_stopped_stays_so() {
     run(&fake, &request(Action::Swap(instance()))).made();
     assert_eq!(fake.instances.borrow()[&instance()].state, "stopped");
     assert_eq!((fake.count("StartInstances"), fake.count("StopInstances")), (0, 0));
+}
+
+#[test]
+fn a_root_volume_goes_to_the_root_device_of_the_instance_and_others_to_theirs_however_they_are_called() {
+    let fake = account();
+    let devices = [("/dev/xvda", "vol-1a"), ("xvdf", "vol-2b"), ("/dev/xvdg", "vol-3c")];
+    fake.add_instance("i-1a", ZONE, "running", &devices);
+    let made = run(&fake, &request(Action::Swap(instance()))).made();
+    assert_eq!((made.volumes.len(), made.replaced.len()), (3, 3));
+    assert!(at(&fake, "/dev/xvda").is_some_and(|v| v.snapshot.is_some_and(|s| s.as_str() == "snap-210")));
+    assert!(devices.iter().all(|(_, old)| fake.volume(old).is_some_and(|old| old.attached.is_empty())));
+    assert_eq!(fake.instances.borrow()[&instance()].volumes.len(), 3);
+    assert_eq!(run(&fake, &request(Action::Swap(instance()))), End::AlreadyDone);
+}
+
+#[test]
+fn a_device_that_is_taken_under_its_other_name_is_taken() {
+    let fake = account();
+    fake.add_instance("i-1a", ZONE, "running", &[("/dev/xvda", "vol-9f"), ("/dev/xvdf", "vol-77")]);
+    let failure = run(&fake, &request(Action::Attach(instance()))).failure();
+    assert!(failure.cause.contains("taken by vol-77"), "{failure}");
+    assert!(fake.changes.borrow().is_empty());
 }
 
 #[test]

@@ -100,6 +100,15 @@ fn a_plan_is_finished_when_all_that_it_has_made_says_so() {
 }
 
 #[test]
+fn what_a_plan_has_made_and_is_gone_is_named_by_its_snapshot() {
+    let mut one = volume("vol-1", "p-s-1", true);
+    one.tags.insert(RESTORED_FROM.into(), "snap-1".into());
+    let found = traces(&[one], &[]);
+    assert_eq!(found[0].lost(&Action::MakeVolumes), [&"snap-2".parse::<SnapshotId>().unwrap()]);
+    assert!(found[0].lost(&Action::ReplaceRoot("i-1a".parse().unwrap())).is_empty(), "it makes the root volume alone");
+}
+
+#[test]
 fn a_set_that_was_restored_gets_a_new_number_only_where_it_is_asked_for_again() {
     let ids = set(&["snap-1", "snap-2"]);
     let Identity::New(first) = identify(&[], &request(), &ids) else { panic!("it is new") };

@@ -228,6 +228,75 @@ fn what_is_stopped_or_rebooted_is_told() {
 }
 
 #[test]
+fn a_volume_that_a_swap_leaves_where_it_is_is_told() {
+    let fake = account();
+    let attached = |device: &str, volume: &str| (device.to_owned(), volume.parse::<VolumeId>().unwrap());
+    let stays = |request: &Request| -> Vec<(String, VolumeId)> {
+        let notes = plan(&fake, request).notes.into_iter();
+        let staying = notes.filter_map(|note| match note {
+            Note::Stays { device, volume } => Some((device, volume)),
+            _ => None,
+        });
+        staying.collect()
+    };
+    let whole = request(|r| r.action = Action::Swap(id2("i-1a")));
+    assert_eq!(stays(&whole), []);
+    let one = request(|r| {
+        r.action = Action::Swap(id2("i-1a"));
+        r.target = Target::Volume("vol-2b".parse().unwrap());
+    });
+    assert_eq!(stays(&one), [attached("/dev/xvda", "vol-1a")]);
+    fake.add_instance("i-4d", "eu-west-1a", "running", &[("/dev/xvda", "vol-7f"), ("/dev/sdh", "vol-6f")]);
+    let other = request(|r| r.action = Action::Swap(id2("i-4d")));
+    assert_eq!(stays(&other), [attached("/dev/sdh", "vol-6f")]);
+}
+
+#[test]
+fn only_a_root_volume_or_one_that_was_named_and_may_be_one_takes_the_place_of_a_root_volume() {
+    type Change = fn(&mut Vec<Stored>);
+    let only_data: Change = |stored| stored.retain(|s| s.snapshot.id.as_str() == "snap-2");
+    let unknown: Change = |stored| {
+        stored.retain(|s| s.snapshot.id.as_str() == "snap-2");
+        stored[0].snapshot.tags.remove(tags::DEVICES);
+    };
+    let root_alone: Change = |stored| stored.retain(|s| s.snapshot.id.as_str() == "snap-1");
+    let whole: Change = |_| ();
+    let instance = || Target::Instance(id2("i-1a"));
+    let volume = |id: &str| Target::Volume(id.parse().unwrap());
+    let snapshot = |id: &str| Target::Snapshot(id.parse().unwrap());
+    let cases: Vec<(Target, Change, Option<&str>)> = vec![
+        (instance(), whole, Some("snap-1")),
+        (instance(), root_alone, Some("snap-1")),
+        (instance(), only_data, None),
+        (instance(), unknown, None),
+        (volume("vol-1a"), whole, Some("snap-1")),
+        (volume("vol-2b"), whole, None),
+        (volume("vol-2b"), unknown, Some("snap-2")),
+        (snapshot("snap-1"), whole, Some("snap-1")),
+        (snapshot("snap-2"), whole, None),
+        (snapshot("snap-2"), unknown, Some("snap-2")),
+    ];
+    for (target, change, wanted) in cases {
+        let fake = account();
+        change(&mut fake.backups.borrow_mut());
+        let mut asked = request(|r| r.action = Action::ReplaceRoot(id2("i-2b")));
+        asked.target = target.clone();
+        let prepared = now_of(prepare(&fake, &asked, "2026-11-22T03:00:05Z".parse().unwrap()));
+        match (prepared, wanted) {
+            (Ok(Prepared::Plan(plan)), Some(wanted)) => {
+                let ids: Vec<&str> = plan.volumes.iter().map(|volume| volume.snapshot.as_str()).collect();
+                assert_eq!(ids, [wanted], "{target}");
+            }
+            (Err(failure), None) => {
+                assert_eq!(failure.name, ErrorName::InvalidInput, "{failure}");
+                assert!(failure.cause.contains("allowed is a set with /dev/sda1 or /dev/xvda"), "{failure}");
+            }
+            (other, _) => panic!("{target}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn an_override_is_of_all_volumes_and_the_word_backup_of_none_unless_it_is_said() {
     let wanted = request(|r| {
         r.volume_type = Some(VolumeType::Gp3);
