@@ -127,6 +127,7 @@ fn a_drill_reads_the_newest_backup_of_every_volume_in_every_region_and_writes_tw
     assert_eq!((of(DRILLED, &older), marked.len()), (None, 4), "only the newest");
     let told = report(&cloud, &stack, &done);
     assert_eq!(by_end(&told)["proven"].len(), 4);
+    as_predicted(&told);
     let found = told["backups"][0]["found"].to_string();
     assert!(found.contains("GPT") && found.contains("ext4"), "{found}");
     let text = cloud.drill_file(&stack, &done, "summary.txt");

@@ -178,11 +178,13 @@ pub fn expected(level: Level, full_size: Option<u64>, volume_gib: u32) -> Reads 
     let listed = bytes.div_ceil(BLOCK_BYTES);
     let pages = listed.div_ceil(u64::from(BLOCKS_PER_PAGE)).max(1);
     let probed = listed.min((FIRST_BLOCKS + RANDOM_BLOCKS) as u64);
+    // Where not all are probed, a partition table or a file system may begin in another one.
+    let beyond = u64::from(listed > probed);
     match level {
         Level::List => Reads { list_calls: pages, blocks: 0 },
         // A list of more than one message gives tokens of blocks that have to be asked for again.
-        Level::Probe => Reads { list_calls: pages + 1, blocks: probed + 1 },
-        Level::Copy | Level::Dump => Reads { list_calls: pages + 1 + 2 * probed, blocks: 2 * probed + 1 },
+        Level::Probe => Reads { list_calls: pages + 1, blocks: probed + beyond },
+        Level::Copy | Level::Dump => Reads { list_calls: pages + 1 + 2 * probed, blocks: 2 * probed + beyond },
     }
 }
 
