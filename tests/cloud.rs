@@ -348,9 +348,9 @@ impl Cloud {
         before
     }
 
-    /// The body of the deployed dashboard.
-    pub fn dashboard(&self, stack: &Stack) -> Value {
-        let name = stack.output("DashboardUrl").rsplit('/').next().unwrap();
+    /// The body of the deployed dashboard whose link is this output.
+    pub fn dashboard(&self, stack: &Stack, output: &str) -> Value {
+        let name = stack.output(output).rsplit('/').next().unwrap();
         let get = format!("Action=GetDashboard&DashboardName={name}&Version=2010-08-01");
         let answer = self.form(&stack.region, "monitoring", &get);
         let body = between(&answer, "<DashboardBody>", "</DashboardBody>").remove(0);

@@ -7,7 +7,7 @@ use chrono::Utc;
 use domain::metrics::{Metric, NAMESPACE};
 use serde_json::Value;
 
-use crate::cloud::{HOME, cloud};
+use crate::cloud::{DRILLED, cloud};
 
 /// A line that a function printed.
 #[derive(Clone, Debug)]
@@ -213,9 +213,9 @@ fn metric_problems(line: &Value, size: usize) -> Vec<String> {
 #[test]
 fn the_dashboard_is_deployed_with_its_names_in_their_place_and_shows_each_metric_that_is_printed() {
     let mut cloud = cloud();
-    let stack = cloud.stack(HOME);
-    let dashboard = cloud.dashboard(&stack);
-    let text = dashboard.to_string();
+    let stack = cloud.stack(DRILLED);
+    let dashboard = cloud.dashboard(&stack, "DashboardUrl");
+    let text = dashboard.to_string() + &cloud.dashboard(&stack, "DrillDashboardUrl").to_string();
     // Only labels that CloudWatch fills in are left.
     assert_eq!(text.matches("${").count(), text.matches("${PROP('Dim.BackupRegion')}").count(), "{text}");
     assert!(text.contains(stack.output("StateMachineArn")) && text.contains("\"value\":48"), "{text}");

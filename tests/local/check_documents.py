@@ -43,7 +43,7 @@ def unknown_sections(texts: Mapping[str, str], named_by: Mapping[str, str]) -> I
 
 
 def command_line(args: str) -> tuple[set[str], set[str]]:
-    """The commands of cli/src/args.rs (`status`, `dlq list`), and the options of all of them."""
+    """The commands of the command line (`status`, `dlq list`), and the options of all of them."""
     commands = {kebab(name) for name in variants(args, "Command")} - {"dlq"}
     commands |= {f"dlq {kebab(name)}" for name in variants(args, "Dlq")}
     options = {"--help", "--version"}
@@ -54,6 +54,12 @@ def command_line(args: str) -> tuple[set[str], set[str]]:
         elif re.search(r"\blong\b", attribute):
             options.add(f"--{field.replace('_', '-')}")
     return commands, options
+
+
+def arguments() -> str:
+    """The source of the command line's arguments."""
+    paths = [ROOT / "cli/src/args.rs", *sorted((ROOT / "cli/src/args").glob("*.rs"))]
+    return "\n".join(path.read_text() for path in paths)
 
 
 def variants(args: str, enum: str) -> list[str]:
@@ -100,7 +106,7 @@ def unknown_outputs(texts: Mapping[str, str], template: str) -> Iterator[str]:
 
 def main() -> None:
     texts = documents()
-    args, template = (ROOT / "cli/src/args.rs").read_text(), (ROOT / "template.yaml").read_text()
+    args, template = arguments(), (ROOT / "template.yaml").read_text()
     found = [
         *unknown_sections(texts, sources()),
         *unknown_commands(texts, args),

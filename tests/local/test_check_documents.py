@@ -3,9 +3,17 @@
 import unittest
 
 import check_documents
-from check_documents import ROOT, command_line, documents, unknown_commands, unknown_outputs, unknown_sections
+from check_documents import (
+    ROOT,
+    arguments,
+    command_line,
+    documents,
+    unknown_commands,
+    unknown_outputs,
+    unknown_sections,
+)
 
-ARGS = (ROOT / "cli/src/args.rs").read_text()
+ARGS = arguments()
 TEMPLATE = (ROOT / "template.yaml").read_text()
 
 
