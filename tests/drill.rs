@@ -127,6 +127,7 @@ fn a_drill_reads_the_newest_backup_of_every_volume_in_every_region_and_writes_tw
     assert_eq!((of(DRILLED, &older), marked.len()), (None, 4), "only the newest");
     let told = report(&cloud, &stack, &done);
     assert_eq!(by_end(&told)["proven"].len(), 4);
+    as_predicted(&told);
     let found = told["backups"][0]["found"].to_string();
     assert!(found.contains("GPT") && found.contains("ext4"), "{found}");
     let text = cloud.drill_file(&stack, &done, "summary.txt");
@@ -223,7 +224,8 @@ fn of_two_hundred_volumes_with_every_fault_each_fault_is_told_as_such_and_nothin
 
     // The corrupt newest one does not let the last good one go.
     let swept = cloud.run(&stack, &json!({"phases": ["expire"]}));
-    assert_eq!(swept.status, "SUCCEEDED", "{}", swept.cause);
+    assert_eq!(swept.error, "BackupIncomplete", "a run says what is bad, until there is a newer one");
+    assert!(swept.cause.contains(&format!("the next older one is {good}")), "{}", swept.cause);
     assert!(cloud.snapshot_ids(DRILLED).contains(&good));
 }
 

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    blocks::{BLOCK_BYTES, BLOCKS_PER_PAGE},
+    blocks::{BLOCK_BYTES, BLOCKS_PER_PAGE, BLOCKS_PER_SMALL_PAGE},
     error::ErrorName,
     ids::{Region, SnapshotId, VolumeId},
     proof::Level,
@@ -178,11 +178,16 @@ pub fn expected(level: Level, full_size: Option<u64>, volume_gib: u32) -> Reads 
     let listed = bytes.div_ceil(BLOCK_BYTES);
     let pages = listed.div_ceil(u64::from(BLOCKS_PER_PAGE)).max(1);
     let probed = listed.min((FIRST_BLOCKS + RANDOM_BLOCKS) as u64);
+    // Where not all are probed, a partition table or a file system may begin in another one.
+    let beyond = u64::from(listed > probed);
+    // A copy and its source are listed anew at every place that is compared; the first blocks are one place.
+    let places =
+        (probed.saturating_sub(FIRST_BLOCKS as u64) + 1).min(listed.div_ceil(u64::from(BLOCKS_PER_SMALL_PAGE)).max(1));
     match level {
         Level::List => Reads { list_calls: pages, blocks: 0 },
         // A list of more than one message gives tokens of blocks that have to be asked for again.
-        Level::Probe => Reads { list_calls: pages + 1, blocks: probed + 1 },
-        Level::Copy | Level::Dump => Reads { list_calls: pages + 1 + 2 * probed, blocks: 2 * probed + 1 },
+        Level::Probe => Reads { list_calls: pages + 1, blocks: probed + beyond },
+        Level::Copy | Level::Dump => Reads { list_calls: pages + 1 + 2 * places, blocks: 2 * probed + beyond },
     }
 }
 
