@@ -1,6 +1,6 @@
 //! Verify: reads a snapshot or copy block by block, and says what that proves of it.
 //!
-//! Task: [`VerifyTask`]. Result: [`Verified`], which is also an object in the report bucket.
+//! Task: [`VerifyTask`]. Result: [`Verified`](domain::drill::Verified), which is also an object in the report bucket.
 //!
 //! 1. One `DescribeSnapshots`: it exists, is completed, and is ours.
 //! 2. The block list is read to its end; some blocks of it are remembered to be read.
