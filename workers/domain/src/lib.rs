@@ -29,6 +29,7 @@ pub mod error;
 pub mod expiry;
 pub mod fake;
 pub mod fleet;
+mod hash;
 pub mod hooks;
 pub mod ids;
 pub mod labels;

@@ -4,7 +4,10 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::error::{Ec2Error, ErrorName, Failure, Reaction};
+use crate::{
+    error::{Ec2Error, ErrorName, Failure, Reaction},
+    hash::fnv,
+};
 
 /// The one outcome of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,11 +63,7 @@ pub fn retry_delay(receive_count: u32, retry_seconds: u32) -> u32 {
 
 /// Adds 0 to 50 % to `seconds`. The share depends on the key and the moment only.
 pub fn spread(seconds: u32, key: &str, now: DateTime<Utc>) -> u32 {
-    // FNV-1a: any even hash does.
-    let hash = key
-        .bytes()
-        .chain(now.timestamp_millis().to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = fnv(key.bytes().chain(now.timestamp_millis().to_le_bytes()));
     let room = u64::from(seconds / 2 + 1);
     (seconds + u32::try_from((hash >> 32) % room).unwrap_or(0)).clamp(1, MAX_DELAY_SECONDS)
 }

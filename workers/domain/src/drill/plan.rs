@@ -13,6 +13,7 @@ use super::{DumpPlace, MAX_PARTITIONS, Reads, Source, VerifyTask, expected, orde
 use crate::{
     expiry::{Candidate, is_backup},
     fleet::{Fleet, Snapshot, SnapshotState},
+    hash::{fnv, mixed},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     policy::InstancePlan,
     proof::Level,
@@ -341,14 +342,8 @@ fn turn(drill: &Drill, volume: &VolumeId) -> u64 {
     hash([&drill.id, volume.as_str()])
 }
 
-/// FNV-1a, and the last step of SplitMix64: the same in every process, and with other text everywhere different.
 fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([b'/']));
-    let hash = bytes
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    mixed(fnv(texts.into_iter().flat_map(|text| text.bytes().chain([b'/']))))
 }
 
 #[cfg(test)]

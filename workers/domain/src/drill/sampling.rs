@@ -3,7 +3,10 @@
 //! Every block has a rank that depends on the seed and its index alone, and those of the lowest rank are read. So a task
 //! that is delivered twice, or goes on in another message, reads the same ones.
 
-use crate::ids::SnapshotId;
+use crate::{
+    hash::{fnv, mixed},
+    ids::SnapshotId,
+};
 
 /// Of each snapshot that is probed so many blocks from the beginning of its list are read.
 pub const FIRST_BLOCKS: usize = 4;
@@ -17,20 +20,11 @@ pub struct Seed(u64);
 impl Seed {
     /// Another drill reads other blocks.
     pub fn new(drill_id: &str, snapshot: &SnapshotId) -> Self {
-        let bytes = drill_id.bytes().chain([b'/']).chain(snapshot.as_str().bytes());
-        // FNV-1a.
-        Self(
-            bytes
-                .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)),
-        )
+        Self(fnv(drill_id.bytes().chain([b'/']).chain(snapshot.as_str().bytes())))
     }
 
-    /// SplitMix64: every bit of the index counts for every bit of the rank.
     fn rank(self, index: u32) -> u64 {
-        let mixed = self.0.wrapping_add(u64::from(index).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mixed(self.0.wrapping_add(u64::from(index).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }
 
