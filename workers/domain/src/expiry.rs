@@ -7,7 +7,7 @@ use std::{
     fmt,
 };
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -50,6 +50,19 @@ impl Candidate {
 impl Dated for Candidate {
     fn dated(&self) -> (SnapshotState, DateTime<Utc>, &SnapshotId) {
         (self.state, self.started, &self.id)
+    }
+}
+
+impl Candidate {
+    /// When its data was taken: a copy is as old as its source, however late it was made. `begun` tells the start of a
+    /// source, where that is known; without it the begin of the copy's day counts. None of a copy of no known day.
+    pub fn taken(&self, begun: impl FnOnce(&SnapshotId) -> Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        if self.tags.from_region.is_none() {
+            return Some(self.started);
+        }
+        let source = self.tags.source_snapshot.as_ref().and_then(begun);
+        let day = || self.tags.created_on.map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        Some(source.or_else(day)?.min(self.started))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::proven::{Bad, Proven};
 use crate::{
@@ -96,23 +96,16 @@ impl NewestBackups {
         if candidate.state != SnapshotState::Completed || !is_backup(&candidate, region, &self.home) {
             return;
         }
-        let is_copy = candidate.tags.from_region.is_some();
-        let source = candidate.tags.source_snapshot.as_ref().and_then(|source| self.begun.get(source).copied());
-        let day = candidate.tags.created_on.map(|day| day.and_time(NaiveTime::MIN).and_utc());
-        let taken = match (is_copy, source, day) {
-            (false, ..) => candidate.started,
-            (true, Some(begun), _) => begun,
-            (true, None, Some(day)) => day.min(candidate.started),
-            // Of no known day: no recovery point that could be relied on.
-            (true, None, None) => return,
-        };
-        if !is_copy {
+        // A copy of no known day is no recovery point that could be relied on.
+        let Some(taken) = candidate.taken(|source| self.begun.get(source).copied()) else { return };
+        if candidate.tags.from_region.is_none() {
             self.begun.insert(candidate.id.clone(), taken);
         }
         let Some(volume) = candidate.volume else { return };
+        let proof = candidate.proof;
         let new = Newest { snapshot: candidate.id, taken, full_size: candidate.full_size };
         let of_region = self.of_regions.entry(region.clone()).or_default();
-        of_region.entry(volume).or_default().note(new, Proof::read(&snapshot.tags));
+        of_region.entry(volume).or_default().note(new, proof);
     }
 
     /// The regions that were looked at.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{DumpPlace, MAX_PARTITIONS, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample};
@@ -228,14 +228,13 @@ impl<'a> Planning<'a> {
         }
         let is_copy = candidate.tags.from_region.is_some();
         let source = candidate.tags.source_snapshot.clone().filter(|id| is_copy && self.sources.contains_key(id));
-        let begun = source.as_ref().and_then(|id| self.sources.get(id).copied());
-        let day = candidate.tags.created_on.filter(|_| is_copy).map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        let taken = candidate.taken(|id| self.sources.get(id).copied());
         let tag = |key: &str| snapshot.tags.get(key);
         let is_on_it =
             tag(DUMP_VOLUME).is_some_and(|on| candidate.volume.as_ref().is_some_and(|own| own.as_str() == on));
         let has_failed = candidate.has_failed();
         held.readable.push(Readable {
-            taken: begun.or(day).unwrap_or(candidate.started).min(candidate.started),
+            taken: taken.unwrap_or(candidate.started),
             id: candidate.id,
             gib: snapshot.stored.gib,
             full_size: snapshot.full_size,

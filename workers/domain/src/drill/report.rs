@@ -362,11 +362,8 @@ impl DrillReport {
             {
                 continue;
             }
+            let taken = candidate.taken(|id| begun.get(id).copied()).unwrap_or(candidate.started);
             let Some(volume) = candidate.volume else { continue };
-            let source = candidate.tags.source_snapshot.as_ref().and_then(|id| begun.get(id).copied());
-            let day = candidate.tags.created_on.filter(|_| candidate.tags.from_region.is_some());
-            let day = day.map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc());
-            let taken = source.or(day).unwrap_or(candidate.started).min(candidate.started);
             let older = Older { region: region.clone(), snapshot: candidate.id, taken, proof };
             good.entry(volume).or_default().push(older);
         }

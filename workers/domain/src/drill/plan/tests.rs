@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use chrono::NaiveTime;
+
 use super::*;
 use crate::{
     drill::parameters::Parameters,
