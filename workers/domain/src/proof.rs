@@ -48,6 +48,9 @@ impl Level {
     /// Every level, the least first.
     pub const ALL: [Self; 4] = [Self::List, Self::Probe, Self::Copy, Self::Dump];
 
+    /// The words of all levels, as the end of a sentence.
+    pub const ALLOWED: &str = "list, probe, copy or dump";
+
     /// As it stands in a tag.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,7 +73,7 @@ impl std::str::FromStr for Level {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|level| level.as_str() == text);
-        known.ok_or_else(|| format!("{text:?} is not a level: allowed is list, probe, copy or dump"))
+        known.ok_or_else(|| format!("{text:?} is not a level: allowed is {}", Self::ALLOWED))
     }
 }
 

@@ -81,8 +81,8 @@ impl Settings {
             max_days_unverified: number("MAX_DAYS_UNVERIFIED", 30, 0..=3650)?,
             drills_are_on: state("DRILL_STATE", get("DRILL_STATE"))?,
             drill: Parameters {
-                level: word("DRILL_LEVEL", get("DRILL_LEVEL"), Level::Probe, "list, probe, copy or dump")?,
-                sample: word("DRILL_SAMPLE", get("DRILL_SAMPLE"), Sample::Newest, "newest, random or all")?,
+                level: word("DRILL_LEVEL", get("DRILL_LEVEL"), Level::Probe, Level::ALLOWED)?,
+                sample: word("DRILL_SAMPLE", get("DRILL_SAMPLE"), Sample::Newest, Sample::ALLOWED)?,
                 max_blocks: number("DRILL_MAX_BLOCKS", 1_000_000, 1_000..=1_000_000_000)?.into(),
                 max_dump_gib: number("DRILL_MAX_DUMP_GIB", 10, 1..=1000)?,
             },

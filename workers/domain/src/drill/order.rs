@@ -103,11 +103,11 @@ impl Drill {
         };
         let level = match fields.get("level") {
             None => defaults.level,
-            Some(given) => word(given).ok_or_else(|| refuse("level", given, "list, probe, copy or dump"))?,
+            Some(given) => word(given).ok_or_else(|| refuse("level", given, Level::ALLOWED))?,
         };
         let sample = match fields.get("sample") {
             None => defaults.sample,
-            Some(given) => word(given).ok_or_else(|| refuse("sample", given, "newest, random or all"))?,
+            Some(given) => word(given).ok_or_else(|| refuse("sample", given, Sample::ALLOWED))?,
         };
         let regions = match fields.get("regions") {
             None => None,

@@ -22,6 +22,8 @@ pub enum Sample {
 impl Sample {
     /// All words.
     pub const ALL: [(&str, Self); 3] = [("newest", Self::Newest), ("random", Self::Random), ("all", Self::All)];
+    /// The same, as the end of a sentence.
+    pub const ALLOWED: &str = "newest, random or all";
 }
 
 impl fmt::Display for Sample {
@@ -36,9 +38,7 @@ impl FromStr for Sample {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|(word, _)| *word == text);
-        known
-            .map(|(_, sample)| sample)
-            .ok_or_else(|| format!("{text:?} is no sample: allowed is newest, random or all"))
+        known.map(|(_, sample)| sample).ok_or_else(|| format!("{text:?} is no sample: allowed is {}", Self::ALLOWED))
     }
 }
 
