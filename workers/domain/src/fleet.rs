@@ -64,7 +64,7 @@ impl Instance {
 
     /// Whether it is neither terminated nor being terminated.
     pub fn is_living(&self) -> bool {
-        !["terminated", "shutting-down"].contains(&self.state.as_str())
+        is_living(&self.state)
     }
 }
 
@@ -102,6 +102,11 @@ impl InstanceAs {
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Whether an instance in this state is neither terminated nor being terminated.
+pub fn is_living(state: &str) -> bool {
+    !["terminated", "shutting-down"].contains(&state)
 }
 
 /// A volume at a device of an instance.

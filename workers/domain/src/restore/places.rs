@@ -2,6 +2,7 @@
 
 use crate::{
     error::{ErrorName, Failure},
+    fleet::is_living,
     ids::InstanceId,
     restore::{
         identity::client_token,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 fn living<'a>(world: &'a World, id: &InstanceId) -> Result<&'a InstanceNow, Failure> {
-    let found = world.instance.as_ref().filter(|i| !["terminated", "shutting-down"].contains(&i.state.as_str()));
+    let found = world.instance.as_ref().filter(|instance| is_living(&instance.state));
     found.ok_or_else(|| {
         Failure::new(ErrorName::InstanceNotFound, format!("{id} does not exist any more, or is terminated"))
     })
