@@ -11,7 +11,7 @@ from typing import Any
 from moto.ec2.models import EC2Backend
 
 from ec2_answers import answer, instance_shape, snapshot_shape, volume_shape
-from ec2_refusal import refusal
+from ec2_refusal import asked_for, refusal
 from ec2_resources import SharedVolume, goes_with_instance, iso
 from ec2_state import ACCOUNT, WORLD
 
@@ -180,12 +180,7 @@ class DescribeCalls:
         wanted = self._get_param("SnapshotIds", [])
         self._no_ids_with_pages(wanted, "snapshotSet")
         described = [one for one in self.ec2_backend.snapshots.values() if one.is_described()]
-        if wanted:
-            known = {one.id: one for one in described}
-            for identifier in wanted:
-                if identifier not in known:
-                    raise refusal("InvalidSnapshot.NotFound", f"The snapshot '{identifier}' does not exist.")
-            described = [known[identifier] for identifier in dict.fromkeys(wanted)]
+        described = asked_for(described, wanted, "InvalidSnapshot.NotFound", "The snapshot '{}' does not exist.")
         owners = self._get_param("OwnerIds", [])
         if owners:
             owners = [ACCOUNT if owner == "self" else owner for owner in owners]
@@ -214,13 +209,9 @@ class DescribeCalls:
 
     def _described_volumes(self) -> list[SharedVolume]:
         """Those that are asked for, or all, as far as eventual consistency shows them."""
-        wanted, known = self._get_param("VolumeIds", []), self.ec2_backend.volumes
-        for identifier in wanted:
-            if identifier not in known or not known[identifier].is_described():
-                raise refusal("InvalidVolume.NotFound", f"The volume '{identifier}' does not exist.")
-        if wanted:
-            return [known[identifier] for identifier in dict.fromkeys(wanted)]
-        return [one for one in known.values() if one.is_described()]
+        described = [one for one in self.ec2_backend.volumes.values() if one.is_described()]
+        wanted = self._get_param("VolumeIds", [])
+        return asked_for(described, wanted, "InvalidVolume.NotFound", "The volume '{}' does not exist.")
 
     def describe_volumes(self) -> str:
         self.error_on_dryrun()

@@ -9,7 +9,7 @@ from moto.ec2.models import EC2Backend
 from moto.moto_api._internal import mock_random
 
 from ec2_answers import Shape, answer, tag_set
-from ec2_refusal import refusal
+from ec2_refusal import asked_for, refusal
 from ec2_resources import TimedSnapshot, backend_of, iso
 from ec2_state import ACCOUNT, WORLD
 from ec2_volume_limits import DEFAULT_TYPE, check, performance
@@ -160,12 +160,7 @@ class ImageCalls:
         self._no_ids_with_pages(wanted, "imageIdsSet")
         with_disabled = self._get_param("IncludeDisabled", False)
         shown = [one for one in WORLD.images.get(self.region, {}).values() if with_disabled or not one.disabled]
-        if wanted:
-            known = {one.id: one for one in shown}
-            for identifier in wanted:
-                if identifier not in known:
-                    raise refusal("InvalidAMIID.NotFound", f"The image id '[{identifier}]' does not exist")
-            shown = [known[identifier] for identifier in dict.fromkeys(wanted)]
+        shown = asked_for(shown, wanted, "InvalidAMIID.NotFound", "The image id '[{}]' does not exist")
         if owners and not {"self", ACCOUNT} & set(owners):
             shown = []
         shown, token = self._page_of(shown, IMAGE_FIELDS)

@@ -14,7 +14,7 @@ from ec2_answers import Shape, answer, tag_set
 from ec2_attachments import take_off
 from ec2_images import known_image
 from ec2_keys import is_usable
-from ec2_refusal import refusal
+from ec2_refusal import asked_for, refusal
 from ec2_resources import FleetInstance, SharedVolume, TimedSnapshot, forget
 from ec2_state import WORLD
 from ec2_volumes import begin, check_rate, completed_snapshot
@@ -207,14 +207,12 @@ class RootVolumeCalls:
 
     def describe_replace_root_volume_tasks(self) -> str:
         self.error_on_dryrun()
-        wanted, known = self._get_param("ReplaceRootVolumeTaskIds", []), WORLD.root_tasks.get(self.region, {})
-        for identifier in wanted:
-            if identifier not in known:
-                raise refusal(
-                    "InvalidReplaceRootVolumeTaskId.NotFound",
-                    f"The replaceRootVolumeTaskId '{identifier}' does not exist",
-                )
-        found = [known[identifier] for identifier in dict.fromkeys(wanted)] if wanted else list(known.values())
+        found = asked_for(
+            WORLD.root_tasks.get(self.region, {}).values(),
+            self._get_param("ReplaceRootVolumeTaskIds", []),
+            "InvalidReplaceRootVolumeTaskId.NotFound",
+            "The replaceRootVolumeTaskId '{}' does not exist",
+        )
         shown, token = self._page_of(found, FIELDS, PAGE_SIZES)
         return answer(
             "DescribeReplaceRootVolumeTasks",

@@ -19,16 +19,20 @@ URL = f"http://127.0.0.1:{SERVER.port}"
 CLIENTS = {}
 
 
+def connect(service, region=HOME, **more):
+    return boto3.client(
+        service,
+        region_name=region,
+        endpoint_url=URL,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}, proxies={}, **more),
+    )
+
+
 def client(region=HOME):
     if region not in CLIENTS:
-        CLIENTS[region] = boto3.client(
-            "ec2",
-            region_name=region,
-            endpoint_url=URL,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, proxies={}),
-        )
+        CLIENTS[region] = connect("ec2", region)
         # boto3 signs a URL into every copy; these tests choose for themselves.
         CLIENTS[region].meta.events.unregister("before-call.ec2.CopySnapshot", inject_presigned_url_ec2)
     return CLIENTS[region]

@@ -7,11 +7,9 @@ import tempfile
 import urllib.error
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError, ResponseStreamingError
 
-from scene import AWAY, HOME, URL, Scene, client, copy, described, local, snapshots
+from scene import AWAY, HOME, Scene, client, connect, copy, described, local, snapshots
 
 BLOCK = 512 * 1024
 KEY = f"arn:aws:kms:{HOME}:123456789012:key/of-backups"
@@ -19,14 +17,7 @@ KEY = f"arn:aws:kms:{HOME}:123456789012:key/of-backups"
 
 @functools.cache
 def ebs(region=HOME):
-    return boto3.client(
-        "ebs",
-        region_name=region,
-        endpoint_url=URL,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}, proxies={}, parameter_validation=False),
-    )
+    return connect("ebs", region, parameter_validation=False)
 
 
 class EbsScene(Scene):

@@ -1,21 +1,11 @@
 """KMS tells of keys as a restore asks it, at the port of EC2. Run in the moto environment."""
 
-import boto3
-from botocore.config import Config
-
-from scene import AWAY, HOME, URL, client, local, snapshots
+from scene import AWAY, HOME, client, connect, local, snapshots
 from volume_scene import KEY, VolumeScene, create, key
 
 
 def kms(region=HOME):
-    return boto3.client(
-        "kms",
-        region_name=region,
-        endpoint_url=URL,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}, proxies={}),
-    )
+    return connect("kms", region)
 
 
 def told(name=KEY, region=HOME):

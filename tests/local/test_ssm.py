@@ -6,11 +6,9 @@ import time
 import urllib.error
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
-from scene import AWAY, HOME, SECONDS, URL, Scene, client, instance, local
+from scene import AWAY, HOME, SECONDS, Scene, client, connect, instance, local
 
 EXECUTION = "6f1a1e2c-0f55-4c8e-9a86-5f3f9d5c9c11"
 SCRIPT = """#!/bin/bash
@@ -43,14 +41,7 @@ class SsmScene(Scene):
         super().setUp()
         self.instance = instance()["id"]
         self.agent()
-        self.ssm = boto3.client(
-            "ssm",
-            region_name=HOME,
-            endpoint_url=URL,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, proxies={}, parameter_validation=False),
-        )
+        self.ssm = connect("ssm", parameter_validation=False)
         self.document(SCRIPT)
 
     def agent(self, **more):
