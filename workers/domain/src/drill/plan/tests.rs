@@ -1,6 +1,5 @@
-use proptest::prelude::*;
-
 use chrono::NaiveTime;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
