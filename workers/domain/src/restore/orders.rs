@@ -18,9 +18,7 @@ pub fn volume_order(plan: &Plan, volume: &PlannedVolume, number: u32) -> VolumeO
     VolumeOrder {
         zone: plan.zone.clone().unwrap_or_default(),
         snapshot: volume.snapshot.clone(),
-        volume_type: volume.performance.volume_type,
-        iops: volume.performance.iops,
-        throughput: volume.performance.throughput,
+        performance: volume.performance,
         gib: volume.gib,
         kms_key: volume.kms_key.clone(),
         initialization_rate: volume.initialization_rate,
@@ -34,9 +32,7 @@ pub fn image_order(plan: &Plan, image: &PlannedImage) -> ImageOrder {
     let volume = |volume: &PlannedVolume| ImageVolume {
         device: volume.device.clone().unwrap_or_default(),
         snapshot: volume.snapshot.clone(),
-        volume_type: volume.performance.volume_type,
-        iops: volume.performance.iops,
-        throughput: volume.performance.throughput,
+        performance: volume.performance,
         gib: volume.gib,
         delete_on_termination: volume.delete_on_termination,
     };

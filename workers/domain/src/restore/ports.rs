@@ -8,7 +8,7 @@ use crate::{
     error::{Ec2Error, Failure},
     fleet::{Snapshot, Tags},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
-    restore::performance::VolumeType,
+    restore::performance::Performance,
 };
 
 /// Which snapshots and copies to read.
@@ -175,12 +175,8 @@ pub struct VolumeOrder {
     pub zone: String,
     /// From which.
     pub snapshot: SnapshotId,
-    /// The type.
-    pub volume_type: VolumeType,
-    /// IOPS, where the type takes them.
-    pub iops: Option<u32>,
-    /// MiB/s, where the type takes it.
-    pub throughput: Option<u32>,
+    /// Type, IOPS and throughput.
+    pub performance: Performance,
     /// The size.
     pub gib: u32,
     /// The key to encrypt with, where it is not to be the snapshot's; then `Encrypted` is set too.
@@ -199,9 +195,7 @@ pub struct VolumeOrder {
 pub struct ImageVolume {
     pub device: String,
     pub snapshot: SnapshotId,
-    pub volume_type: VolumeType,
-    pub iops: Option<u32>,
-    pub throughput: Option<u32>,
+    pub performance: Performance,
     pub gib: u32,
     pub delete_on_termination: bool,
 }

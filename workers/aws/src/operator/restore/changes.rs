@@ -121,9 +121,9 @@ fn create_volume(
         .create_volume()
         .availability_zone(&order.zone)
         .snapshot_id(order.snapshot.as_str())
-        .volume_type(VolumeType::from(order.volume_type.as_str()))
-        .set_iops(order.iops.map(number))
-        .set_throughput(order.throughput.map(number))
+        .volume_type(VolumeType::from(order.performance.volume_type.as_str()))
+        .set_iops(order.performance.iops.map(number))
+        .set_throughput(order.performance.throughput.map(number))
         .size(number(order.gib))
         // "If KmsKeyId is specified, the encrypted state must be true" (API reference).
         .set_encrypted(order.kms_key.as_ref().map(|_| true))
@@ -154,9 +154,9 @@ fn register_image(
 fn mapping(volume: &ImageVolume) -> BlockDeviceMapping {
     let ebs = EbsBlockDevice::builder()
         .snapshot_id(volume.snapshot.as_str())
-        .volume_type(VolumeType::from(volume.volume_type.as_str()))
-        .set_iops(volume.iops.map(number))
-        .set_throughput(volume.throughput.map(number))
+        .volume_type(VolumeType::from(volume.performance.volume_type.as_str()))
+        .set_iops(volume.performance.iops.map(number))
+        .set_throughput(volume.performance.throughput.map(number))
         .volume_size(number(volume.gib))
         .delete_on_termination(volume.delete_on_termination)
         .build();

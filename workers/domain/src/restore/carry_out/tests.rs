@@ -308,21 +308,23 @@ fn survives(action: &Action, call: usize, lag: u32, carried_out: bool) -> bool {
     false
 }
 
+/// The calls that change something.
+const CHANGES: [&str; 9] = [
+    "CreateVolume",
+    "CreateTags",
+    "AttachVolume",
+    "DetachVolume",
+    "StopInstances",
+    "StartInstances",
+    "ModifyInstanceAttribute",
+    "CreateReplaceRootVolumeTask",
+    "RegisterImage",
+];
+
 #[test]
 fn an_answer_that_is_lost_makes_nothing_twice() {
     for action in actions() {
-        for call in [
-            "CreateVolume",
-            "CreateTags",
-            "AttachVolume",
-            "DetachVolume",
-            "StopInstances",
-            "StartInstances",
-            "ModifyInstanceAttribute",
-            "CreateReplaceRootVolumeTask",
-            "RegisterImage",
-            "DescribeVolumes",
-        ] {
+        for call in CHANGES.into_iter().chain(["DescribeVolumes"]) {
             for lag in [0, 2] {
                 let fake = account_for(&action);
                 fake.lag.set(lag);
@@ -344,17 +346,7 @@ fn an_answer_that_is_lost_makes_nothing_twice() {
 fn throttled_at_every_call_it_only_takes_longer() {
     for action in actions() {
         let fake = account_for(&action);
-        for call in [
-            "CreateVolume",
-            "CreateTags",
-            "AttachVolume",
-            "DetachVolume",
-            "StopInstances",
-            "StartInstances",
-            "ModifyInstanceAttribute",
-            "CreateReplaceRootVolumeTask",
-            "RegisterImage",
-        ] {
+        for call in CHANGES {
             for _ in 0..40 {
                 fake.fail_next(call, Fault::Refused("RequestLimitExceeded", "Request limit exceeded."));
             }
@@ -696,7 +688,10 @@ fn the_volumes_are_as_they_were_and_say_where_they_are_from() {
             _ => None,
         })
         .collect();
-    let types: Vec<_> = orders.iter().map(|o| (o.volume_type.as_str(), o.iops, o.throughput, o.gib)).collect();
+    let types: Vec<_> = orders
+        .iter()
+        .map(|o| (o.performance.volume_type.as_str(), o.performance.iops, o.performance.throughput, o.gib))
+        .collect();
     assert_eq!(types, [("gp3", Some(3000), Some(125), 8), ("io2", Some(5000), None, 20), ("gp2", None, None, 30)]);
     assert!(orders.iter().all(|order| order.zone == ZONE), "where it was");
     for volume in fake.restored() {
