@@ -19,7 +19,7 @@ use domain::{
     run_files,
 };
 
-use crate::{Answer, context::Context};
+use crate::{Answer, context::Context, tell};
 
 /// Reports a drill.
 pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications>(
@@ -147,12 +147,8 @@ async fn publish<E, S: Storage, C: Notifications>(
     remember(report, scope, *storage).await;
     log(report);
     print(report);
-    if report.is_told(*notify_on)
-        && let Err(failure) = services.notify(&report.subject(), &report.message()).await
-    {
-        // The report is in the bucket, and the execution ends with its cause, also if the topic fails.
-        let (run, error) = (drill.id.as_str(), failure.name.as_str());
-        tracing::error!(run, error, cause = failure.cause, "the notification could not be sent");
+    if report.is_told(*notify_on) {
+        tell(*services, &drill.id, &report.subject(), &report.message()).await;
     }
     Ok(Answer { complete: report.complete, cause: report.cause(), summary: report.file(SUMMARY) })
 }

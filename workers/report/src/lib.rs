@@ -33,7 +33,7 @@ use domain::{
     cost,
     coverage::{CoveredVolume, DrillRules, NewestBackups, ProofRules, Remembered, allowed_age, coverage},
     dead_letters::Observed,
-    error::{ErrorName, Failure},
+    error::Failure,
     fleet::{Fleet, Snapshot},
     policy::InstancePlan,
     ports::{Claims, DeadLetters, Ec2, Executions, Notifications, SnapshotFilter, Storage},
@@ -215,6 +215,14 @@ async fn what_failed(services: &impl Executions, execution: &str, summary: &mut 
     }
 }
 
+/// Sends a message. The report is in the bucket, and the execution ends with its cause, also if the topic fails.
+async fn tell(services: &impl Notifications, run: &str, subject: &str, message: &str) {
+    if let Err(failure) = services.notify(subject, message).await {
+        let error = failure.name.as_str();
+        tracing::error!(run, error, cause = failure.cause, "the notification could not be sent");
+    }
+}
+
 /// Writes the report to the bucket, the log, the metrics and, where a message is due, to the topic.
 async fn publish<E, S: Storage + Claims, C: Notifications>(
     summary: &Summary,
@@ -223,8 +231,7 @@ async fn publish<E, S: Storage + Claims, C: Notifications>(
     Context { storage, services, notify_on, .. }: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
     let run = &summary.run;
-    let json = serde_json::to_string(summary).map_err(|e| Failure::new(ErrorName::StorageFailed, e))?;
-    storage.write(&run.key(run_files::REPORT), json).await?;
+    run_files::write_json(*storage, &run.key(run_files::REPORT), summary).await?;
     storage.write(&run.key(run_files::SUMMARY), summary.text()).await?;
     storage.write(&run.key(run_files::PAGE), page::page(summary)).await?;
     log::log(summary);
@@ -235,11 +242,7 @@ async fn publish<E, S: Storage + Claims, C: Notifications>(
         latest::point_at(*storage, summary).await;
     }
     if let Some(notice) = notify_on.notice(summary, before) {
-        // The report is in the bucket, and the execution ends with its cause, also if the topic fails.
-        if let Err(failure) = services.notify(&summary.subject(notice), &summary.message(notice, before)).await {
-            let (run, error) = (run.id.as_str(), failure.name.as_str());
-            tracing::error!(run, error, cause = failure.cause, "the notification could not be sent");
-        }
+        tell(*services, &run.id, &summary.subject(notice), &summary.message(notice, before)).await;
     }
     Ok(Answer {
         complete: summary.is_complete(),

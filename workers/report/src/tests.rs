@@ -1,5 +1,6 @@
 use domain::{
     contract::{ExpireTask, Expiring, FleetFound, Manifest, RegionResult},
+    error::ErrorName,
     expiry::Expire,
     fake::{FakeEc2, FakeServices, FakeStorage, Fault, home},
     fleet::{

@@ -7,6 +7,7 @@ use domain::{
     outcome::{Outcome, after},
     ports::{Ec2, SnapshotBlocks, Storage},
     proof::{Level, Proof},
+    run_files,
 };
 use serde_json::json;
 
@@ -62,7 +63,7 @@ pub(crate) async fn of_success(storage: &impl Storage, task: &VerifyTask) -> Res
 }
 
 pub(crate) async fn write(storage: &impl Storage, task: &VerifyTask, verified: &Verified) -> Result<(), Failure> {
-    storage.write(&task.record_key(), json!(verified).to_string()).await
+    run_files::write_json(storage, &task.record_key(), verified).await
 }
 
 /// Writes down what is proven, and answers.
