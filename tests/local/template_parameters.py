@@ -8,6 +8,8 @@ from template_environment import SETTINGS, code
 from template_project import Json, Project, named, variables
 
 NOTIFICATION = "workers/domain/src/report/notification.rs"
+# Where the types are whose words a parameter may have.
+WORDS = ("workers/domain/src/proof.rs", "workers/domain/src/drill/parameters.rs")
 
 # What the pattern of a parameter has to let through, and what it has to refuse at deployment rather than at a run.
 PATTERNS = {
@@ -190,14 +192,21 @@ def settings(project: Project) -> dict[str, Json]:
         for name, default, least, most in numbers
     }
     texts = re.findall(r'get\(\s*"([A-Z0-9_]+)"\s*\)\s*\.unwrap_or_default\(\)', source)
-    words = re.findall(r'\bword\("(\w+)",\s*get\("\1"\),\s*\w+::(\w+),\s*"([^"]+)"\)', source)
+    words = re.findall(r'\bword\("(\w+)",\s*get\("\1"\),\s*(\w+)::(\w+),\s*\2::ALLOWED\)', source)
+    allowed = {
+        kind: sentence
+        for path in WORDS
+        for kind, body in re.findall(r"^impl (\w+) \{$(.*?)^\}$", code(project, path), re.DOTALL | re.MULTILINE)
+        for sentence in re.findall(r'const ALLOWED: &str = "([^"]+)"', body)
+    }
     states = re.findall(r'\bstate\("(\w+)",\s*get\("\1"\)\)', source)
     return {
         **found,
         **{name: {"Default": ""} for name in texts},
         **{
-            name: {"Default": default.lower(), "AllowedValues": re.split(r", | or ", allowed)}
-            for name, default, allowed in words
+            name: {"Default": default.lower(), "AllowedValues": re.split(r", | or ", allowed[kind])}
+            for name, kind, default in words
+            if kind in allowed
         },
         **{name: {"Default": "DISABLED", "AllowedValues": ["ENABLED", "DISABLED"]} for name in states},
     }

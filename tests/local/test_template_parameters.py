@@ -6,6 +6,7 @@ from broken import README, TEMPLATE, CheckTest
 from template_environment import SETTINGS
 from template_parameters import (
     NOTIFICATION,
+    WORDS,
     parameters_are_in_one_group,
     patterns_hold,
     refusals_say_what_is_allowed,
@@ -131,6 +132,13 @@ class Parameters(CheckTest):
             '  ExpireRegions:\n    Type: String\n    Default: ""\n',
             "  ExpireRegions:\n    Type: String\n    Default: eu-west-1\n",
             "ExpireRegions has Default 'eu-west-1', and Settings has ''.",
+        )
+        self.finds(
+            settings_agree,
+            WORDS[0],
+            '"list, probe, copy or dump"',
+            '"list or dump"',
+            "DrillLevel has AllowedValues ['list', 'probe', 'copy', 'dump'], and Settings has ['list', 'dump'].",
         )
 
     def test_settings_that_are_given_another_parameter_or_none(self):
