@@ -5,11 +5,7 @@
 
 mod packed;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use domain::{
     error::{Ec2Error, NOT_SENT},
@@ -73,23 +69,7 @@ impl<E: Ec2> Ec2 for Once<'_, E> {
         which: &SnapshotFilter,
         visit: &mut dyn FnMut(Snapshot),
     ) -> Result<(), Ec2Error> {
-        let all = self.all(region).await?;
-        match which {
-            // Of many ids each would be compared with each.
-            SnapshotFilter::Ids(ids) => {
-                let wanted: BTreeSet<&str> = ids.iter().map(SnapshotId::as_str).collect();
-                all.each(|id, _| wanted.contains(id), visit);
-            }
-            SnapshotFilter::KeptForever => all.each(|_, keeps_forever| keeps_forever, visit),
-            _ => {
-                let mut if_matching = |one: Snapshot| {
-                    if which.matches(&one) {
-                        visit(one);
-                    }
-                };
-                all.each(|_, _| true, &mut if_matching);
-            }
-        }
+        self.all(region).await?.each(which, visit);
         Ok(())
     }
 

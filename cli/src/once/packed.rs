@@ -3,11 +3,14 @@
 //! A hundred thousand snapshots with their tags take 200 MB. Packed they take a tenth of it: a key, and a text that stood
 //! in one of the last snapshots, is a reference, and most of a snapshot's tags are those of its set and its run.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use domain::{
     fleet::{Snapshot, SnapshotState, Tags},
     ids::SnapshotId,
-    tags::keep_forever,
+    ports::SnapshotFilter,
+    tags::SnapshotTags,
 };
 
 /// Texts that are remembered, so that they are written once: those whose hash has the same slot forget each other.
@@ -31,8 +34,10 @@ impl Packed {
             self.slots = vec![u32::MAX; SLOTS];
         }
         self.count += 1;
+        let read = SnapshotTags::read(&snapshot.tags);
         self.out(snapshot.id.as_str());
-        self.bytes.push(keep_forever(&snapshot.tags).is_some().into());
+        self.bytes.push(u8::from(read.keep_forever) << 1 | u8::from(read.automated));
+        self.text(read.from_region.as_deref().unwrap_or_default());
         self.text(snapshot.volume.as_ref().map_or("", |volume| volume.as_str()));
         self.bytes.push(match snapshot.state {
             SnapshotState::Pending => 0,
@@ -52,17 +57,38 @@ impl Packed {
         }
     }
 
-    /// Those that `wanted` takes by their id, and by whether they carry `KeepForever`, in the order in which they were added.
-    pub(super) fn each(&self, wanted: impl Fn(&str, bool) -> bool, mut visit: impl FnMut(Snapshot)) {
+    /// Those of a filter, in the order in which they were added. Most are told apart before they are unpacked.
+    pub(super) fn each(&self, which: &SnapshotFilter, visit: &mut dyn FnMut(Snapshot)) {
+        let wanted: Option<BTreeSet<&str>> = match which {
+            // Of many ids each would be compared with each.
+            SnapshotFilter::Ids(ids) => Some(ids.iter().map(SnapshotId::as_str).collect()),
+            _ => None,
+        };
         let mut reader = Reader { bytes: &self.bytes, at: 0 };
         for _ in 0..self.count {
-            let (id, keeps_forever) = (reader.written(), reader.byte() == 1);
-            if !wanted(id, keeps_forever) {
+            let (id, flags, from_region) = (reader.written(), reader.byte(), reader.text());
+            let may_match = match which {
+                SnapshotFilter::Ids(_) => wanted.as_ref().is_some_and(|wanted| wanted.contains(id)),
+                SnapshotFilter::Automated => flags & 1 != 0,
+                SnapshotFilter::KeptForever => flags & 2 != 0,
+                SnapshotFilter::CopiesFrom(home) => from_region == home.as_str(),
+                _ => true,
+            };
+            if !may_match {
                 reader.skip();
-            } else if let Some(snapshot) = reader.snapshot(id) {
+                continue;
+            }
+            let Some(snapshot) = reader.snapshot(id) else { unreachable!("{id} was packed by the same type") };
+            let is_told = matches!(
+                which,
+                SnapshotFilter::Own
+                    | SnapshotFilter::Ids(_)
+                    | SnapshotFilter::Automated
+                    | SnapshotFilter::KeptForever
+                    | SnapshotFilter::CopiesFrom(_)
+            );
+            if is_told || which.matches(&snapshot) {
                 visit(snapshot);
-            } else {
-                unreachable!("{id} was packed by the same type");
             }
         }
     }
@@ -207,12 +233,16 @@ mod tests {
 
     fn snapshot(number: usize) -> Snapshot {
         let states = [SnapshotState::Pending, SnapshotState::Completed, SnapshotState::Error, SnapshotState::Other];
-        let mut tags: Tags = [("Type", "Automated"), ("Name", "größer"), ("", ""), ("k", "v")]
+        let kind = if number.is_multiple_of(9) { "Other" } else { "Automated" };
+        let mut tags: Tags = [("Type", kind), ("Name", "größer"), ("", ""), ("k", "v")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
         tags.insert("SourceSnapshotId".into(), format!("snap-{:017x}", number / 3));
         if number % 100 == 3 {
             tags.insert("keepforever".into(), String::new());
+        }
+        if number % 5 == 2 {
+            tags.insert("BackupFromRegion".into(), ["eu-west-1", "us-east-1"][number / 5 % 2].into());
         }
         tags.insert("Long".into(), "x".repeat(number % 300));
         Snapshot {
@@ -233,15 +263,24 @@ mod tests {
     fn what_was_packed_comes_out_the_same_and_in_order() {
         let (mut packed, all) = (Packed::default(), (0..5_000).map(snapshot).collect::<Vec<_>>());
         all.iter().for_each(|one| packed.push(one));
-        let (mut read, mut some) = (Vec::new(), Vec::new());
-        packed.each(|_, _| true, |one| read.push(one));
+        let mut read = Vec::new();
+        packed.each(&SnapshotFilter::Own, &mut |one| read.push(one));
         assert!(read == all, "each of them, and no other");
-        packed.each(|id, _| id.ends_with('7'), |one| some.push(one));
-        assert_eq!(some, all.into_iter().filter(|one| one.id.as_str().ends_with('7')).collect::<Vec<_>>());
-        let mut kept = Vec::new();
-        packed.each(|_, keeps_forever| keeps_forever, |one| kept.push(one));
-        assert_eq!(kept.len(), 50);
-        assert!(kept.iter().all(|one| one.tags.contains_key("keepforever")));
+        let ids = all.iter().map(|one| one.id.clone()).filter(|id| id.as_str().ends_with('7')).collect();
+        let filters = [
+            SnapshotFilter::Ids(ids),
+            SnapshotFilter::Automated,
+            SnapshotFilter::KeptForever,
+            SnapshotFilter::CopiesFrom("eu-west-1".parse().unwrap()),
+            SnapshotFilter::PendingCopies,
+            SnapshotFilter::BackupsOf(vec!["vol-00000000000000001".parse().unwrap()]),
+        ];
+        for which in filters {
+            let mut found = Vec::new();
+            packed.each(&which, &mut |one| found.push(one));
+            let expected: Vec<_> = all.iter().filter(|one| which.matches(one)).cloned().collect();
+            assert!(!found.is_empty() && found.len() < all.len() && found == expected, "{which:?}");
+        }
     }
 
     #[test]
