@@ -91,7 +91,11 @@ async fn look(port: &impl Restoring, plan: &Plan) -> Result<World, Ec2Error> {
     }
     if plan.volumes.iter().any(|volume| volume.initialization_rate.is_some()) && !world.volumes.is_empty() {
         let ids: Vec<VolumeId> = world.volumes.iter().map(|volume| volume.id.clone()).collect();
-        world.initialization = port.initialization(region, &ids).await?;
+        world.initialization = match port.initialization(region, &ids).await {
+            // One has vanished since it was described: the next look tells which, and why.
+            Err(error) if error.code == "InvalidVolume.NotFound" => Vec::new(),
+            told => told?,
+        };
     }
     Ok(world)
 }

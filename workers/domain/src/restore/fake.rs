@@ -69,6 +69,8 @@ pub struct FakeRestoring {
     pub paced: Cell<bool>,
     /// MiB/s at which volumes may be initialised at one time.
     pub rate_of_region: Cell<u32>,
+    /// Whether an instance stops again as soon as it is started.
+    pub stops_again: Cell<bool>,
     /// Whether a task that replaces a root volume fails.
     pub tasks_fail: Cell<bool>,
     /// Every call.
@@ -124,6 +126,7 @@ impl FakeRestoring {
         let now = InstanceNow {
             id: instance.clone(),
             state: state.to_owned(),
+            why: None,
             zone: zone.to_owned(),
             architecture: Some("x86_64".into()),
             boot_mode: None,
@@ -192,6 +195,10 @@ impl FakeRestoring {
         for instance in self.instances.borrow_mut().values_mut() {
             instance.state = match instance.state.as_str() {
                 "stopping" => "stopped".into(),
+                "pending" if self.stops_again.get() => {
+                    instance.why = Some("Client.InternalError: Client error on launch".into());
+                    "stopped".into()
+                }
                 "pending" => "running".into(),
                 other => other.to_owned(),
             };

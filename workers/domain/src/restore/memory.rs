@@ -28,6 +28,8 @@ pub struct Memory {
     pub(super) task: Option<String>,
     /// How often it was waited for one of them to be seen.
     pub(super) unseen: u32,
+    /// How often the instance was seen stopped since it was started; none before that.
+    pub(super) stopped_since: Option<u32>,
     /// Whether it was asked if all that is needed once the instance is stopped will be allowed.
     pub(super) asked_first: bool,
     /// What was told already.
@@ -68,6 +70,8 @@ impl Memory {
                 }
             }
         }
+        let is_stopped = world.instance.as_ref().is_some_and(|instance| instance.state == "stopped");
+        self.stopped_since = self.stopped_since.map(|looks| if is_stopped { looks + 1 } else { 0 });
         let is_seen = !world.images.is_empty() || !world.tasks.is_empty();
         self.unseen = if is_seen { 0 } else { self.unseen.saturating_add(1) };
     }
@@ -108,7 +112,10 @@ impl Memory {
                 tell(Event::Detaching { volume: volume.clone(), device: device.clone() });
             }
             (Change::Stop { instance }, _) => tell(Event::Stopping { instance: instance.clone() }),
-            (Change::Start { instance }, _) => tell(Event::Starting { instance: instance.clone() }),
+            (Change::Start { instance }, _) => {
+                self.stopped_since = Some(0);
+                tell(Event::Starting { instance: instance.clone() });
+            }
             _ => {}
         }
     }

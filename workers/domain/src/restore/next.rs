@@ -34,7 +34,7 @@ pub fn next(plan: &Plan, world: &World, memory: &Memory, now: DateTime<Utc>) -> 
     }
     let place = match &plan.action {
         Action::Attach(id) => to_attach(plan, world, id)?,
-        Action::Swap(id) => to_swap(plan, world, id)?,
+        Action::Swap(id) => to_swap(plan, world, memory, id)?,
         Action::ReplaceRoot(id) => to_replace_root(plan, world, memory, id)?,
         Action::MakeVolumes | Action::RegisterImage => None,
     };
@@ -81,7 +81,13 @@ fn of_image(
             let (image, state) = (found.id.clone(), found.state.clone());
             Ok(Todo::Wait(LOOK_SECONDS, Waiting::Image { image, state }))
         }
-        state => Err(Failure::new(ErrorName::Ec2Refused, format!("the image {} is {state}", found.id))),
+        state => Err(Failure::new(
+            ErrorName::Ec2Refused,
+            format!(
+                "the image {} is {state}, and will not become available: with --instead-of {} another one is registered",
+                found.id, plan.id
+            ),
+        )),
     }
 }
 

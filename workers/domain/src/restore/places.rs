@@ -112,7 +112,33 @@ fn to_hold(plan: &Plan, world: &World) -> Option<Todo> {
     (!resources.is_empty()).then(|| Todo::change(Change::Tag { resources, tags: hold_tags(plan) }))
 }
 
-pub(super) fn to_swap(plan: &Plan, world: &World, id: &InstanceId) -> Result<Option<Todo>, Failure> {
+/// A started instance is seen stopped so often before it counts as stopped again: EC2's answers may be old.
+const STOPPED_LOOKS: u32 = 6;
+
+/// Starts an instance once: one that stops again would be started without an end.
+fn start(instance: &InstanceNow, memory: &Memory) -> Result<Todo, Failure> {
+    match memory.stopped_since {
+        None => Ok(Todo::change(Change::Start { instance: instance.id.clone() })),
+        Some(looks) if looks < STOPPED_LOOKS => Ok(wait_for(instance, RUNNING)),
+        Some(_) => {
+            let why = instance.why.as_deref().unwrap_or("EC2 does not say why");
+            // What EC2 says where a key of one of the volumes may not be used (EC2 user guide, "Instance terminates
+            // immediately", has the codes).
+            let name = match why.contains("Client.InternalError") {
+                true => ErrorName::KeyNotAccessible,
+                false => ErrorName::Ec2Refused,
+            };
+            let words = format!(
+                "{} has its volumes, was started, and stopped again: {why}. If a volume is encrypted, whoever starts the \
+                 instance needs its key; then run the same command again",
+                instance.id
+            );
+            Err(Failure::new(name, words))
+        }
+    }
+}
+
+pub(super) fn to_swap(plan: &Plan, world: &World, memory: &Memory, id: &InstanceId) -> Result<Option<Todo>, Failure> {
     let instance = living(world, id)?;
     // What it was stands on the volumes before it is stopped, so that it is known after a crash.
     let was = placed(plan, world).find_map(|(_, volume, _)| volume.tags.get(INSTANCE_WAS).cloned());
@@ -141,7 +167,7 @@ pub(super) fn to_swap(plan: &Plan, world: &World, id: &InstanceId) -> Result<Opt
     if was == RUNNING {
         match instance.state.as_str() {
             RUNNING => {}
-            STOPPED => return Ok(Some(Todo::change(Change::Start { instance: id.clone() }))),
+            STOPPED => return start(instance, memory).map(Some),
             _ => return Ok(Some(wait_for(instance, RUNNING))),
         }
     }

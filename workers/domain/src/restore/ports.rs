@@ -98,6 +98,8 @@ pub struct InstanceNow {
     pub id: InstanceId,
     /// As EC2 names it: `pending`, `running`, `stopping`, `stopped`, `shutting-down`, `terminated`.
     pub state: String,
+    /// Why it is stopped or terminated, where EC2 says it: code and message of `StateReason`.
+    pub why: Option<String>,
     /// Its availability zone, by name.
     pub zone: String,
     /// `x86_64`, `arm64`, ….

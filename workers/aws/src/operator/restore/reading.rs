@@ -76,9 +76,15 @@ pub(super) fn read_instance(instance: &types::Instance) -> Option<InstanceNow> {
     let codes = instance.product_codes().iter().filter_map(|code| code.product_code_id());
     // `RunInstances` is Linux without a licence; others are followed by a number (EC2 user guide, "AMI billing information
     // fields").
+    let why = |reason: &types::StateReason| {
+        let told = [reason.code(), reason.message()].into_iter().flatten();
+        // The message begins with the code, mostly.
+        told.max_by_key(|text| text.len()).map(str::to_owned)
+    };
     let operation = instance.usage_operation().filter(|operation| *operation != "RunInstances");
     Some(InstanceNow {
         state: instance.state()?.name()?.as_str().to_owned(),
+        why: instance.state_reason().and_then(why),
         zone: instance.placement()?.availability_zone()?.to_owned(),
         architecture: instance.architecture().map(|own| own.as_str().to_owned()),
         boot_mode: instance.boot_mode().map(|own| own.as_str().to_owned()),

@@ -575,6 +575,33 @@ fn an_unfinished_restore_says_that_it_goes_on_and_what_is_newer() {
 }
 
 #[test]
+fn an_instance_that_stops_again_is_started_once_and_told_with_what_ec2_says() {
+    let fake = account_for(&Action::Swap(instance()));
+    fake.stops_again.set(true);
+    let failure = run(&fake, &request(Action::Swap(instance()))).failure();
+    assert!(
+        failure.name == ErrorName::KeyNotAccessible && failure.cause.contains("Client error on launch"),
+        "{failure}"
+    );
+    assert_eq!(fake.count("StartInstances"), 1);
+    fake.stops_again.set(false);
+    run(&fake, &request(Action::Swap(instance()))).made();
+    assert_right(&fake, &Action::Swap(instance()), "its key may be used again");
+}
+
+#[test]
+fn a_volume_that_vanishes_while_ec2_is_asked_how_far_it_is_initialised_is_told_with_its_key() {
+    let fake = account();
+    fake.revoked.borrow_mut().insert(KEY.into());
+    for _ in 0..9 {
+        fake.fail_next("DescribeVolumeStatus", Fault::Refused("InvalidVolume.NotFound", "The volume does not exist"));
+    }
+    let wanted = Request { fast: Some(300), kms_key: Some(KEY.into()), ..request(Action::MakeVolumes) };
+    let failure = run(&fake, &wanted).failure();
+    assert!(failure.name == ErrorName::KeyNotAccessible && failure.cause.contains(KEY), "{failure}");
+}
+
+#[test]
 fn an_instance_that_was_stopped_stays_so() {
     let fake = account();
     fake.add_instance("i-1a", ZONE, "stopped", &DEVICES);
