@@ -95,6 +95,12 @@ soak: environments build ## Make 300 copies to three regions with every fault an
 	@SOAK_COPIES=$${SOAK_COPIES:-300} LOCAL_CLOUD_VENVS=$(VENVS) \
 		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture all_faults
 
+.PHONY: drill-load
+drill-load: environments build ## Drill the backups of 200 volumes in three regions, some of them bad (some 3 minutes).
+	$(call say,A drill over 200 volumes)
+	@DRILL_VOLUMES=200 LOCAL_CLOUD_VENVS=$(VENVS) \
+		cargo test $(CARGO_FLAGS) --test stories -- --test-threads=1 --nocapture of_a_fleet
+
 .PHONY: test
 test: format lint unit check check-report check-local build ## Run every check and every test; CI runs this.
 	$(call say,The stories$(comma) and beside them the tests of make cloud and of the database scripts)

@@ -183,6 +183,8 @@ fn every_wait_for_a_worker_has_a_time_out_and_a_heartbeat() {
                 // A script has minutes at most, and a frozen instance less: its hook thaws it by itself.
                 "PreHook" | "PostHook" | "Thaw" => (3600, 900),
                 "SnapshotFrozen" => (120, 60),
+                // It waits behind those of all regions, which two functions read.
+                "Verify" => (30 * 3600, 6 * 3600),
                 // As long as the longest `RunHours`: the run's deadline comes first.
                 _ => (30 * 3600, 3600),
             };

@@ -11,6 +11,7 @@ use domain::{
     coverage::{
         DrillRules, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage, proof_counts,
     },
+    drill::{plan::LastProven, report::LAST_PROVEN},
     fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
@@ -18,7 +19,7 @@ use domain::{
     ports::{Ec2, SnapshotFilter, Storage},
     protection::{self, instances_without_word, volumes_without_word, without_word},
     report::{LATEST, LastKnown, LastReport, Named},
-    survey,
+    run_files, survey,
     tags::backup_word,
 };
 use serde::Serialize;
@@ -185,7 +186,7 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
     let (remembered, forgotten_proofs) = match drills.on {
         // While they are off nothing is overdue, however long ago the last proof was.
         false => Default::default(),
-        true => remembered(context).await.map_or_else(|why| (Remembered::default(), Some(why)), |known| (known, None)),
+        true => remembered(context).await,
     };
     let rules = ProofRules { drills, remembered: &remembered };
     let covered = coverage(&plans, &newest, &closed, allowed, rules, *now);
@@ -210,8 +211,22 @@ pub async fn look<E: Ec2, S: Storage, O: Operations>(context: &Context<'_, E, S,
     })
 }
 
-/// What the last report knew of proofs; an error says why it is not known.
-async fn remembered<E, S: Storage, O>(Context { storage, .. }: &Context<'_, E, S, O>) -> Result<Remembered, String> {
+/// What the last report and the drills knew of proofs, and why that is not all.
+async fn remembered<E, S: Storage, O>(context: &Context<'_, E, S, O>) -> (Remembered, Option<String>) {
+    let (mut known, mut why) = match of_last_report(context).await {
+        Ok(known) => (known, None),
+        Err(why) => (Remembered::default(), Some(why)),
+    };
+    match run_files::read_json::<LastProven>(context.storage, LAST_PROVEN).await {
+        Ok(proven) => known.note_proven(&proven.unwrap_or_default()),
+        Err(failure) => why = why.or(Some(failure.to_string())),
+    }
+    (known, why)
+}
+
+async fn of_last_report<E, S: Storage, O>(
+    Context { storage, .. }: &Context<'_, E, S, O>,
+) -> Result<Remembered, String> {
     let pointer = storage.read(LATEST).await.map_err(|failure| failure.to_string())?;
     let list = match LastReport::read(pointer.as_deref()) {
         LastReport::Nothing => None,

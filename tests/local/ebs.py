@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response
 import ebs_tokens
 import ec2_keys
 from ebs_blocks import BLOCK_BYTES, MAX_BLOCKS, checksum
-from ec2_resources import TimedSnapshot, backend_of
+from ec2_resources import TimedSnapshot, backend_of, forget
 from ec2_state import WORLD
 
 Json = dict[str, Any]
@@ -175,7 +175,9 @@ class EbsCall:
     def not_enabled(self) -> Response:
         return self.error("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
 
-    def carry_out(self, region: str, _: Json | None) -> Response:
+    def carry_out(self, region: str, fault: Json | None) -> Response:
+        if fault and fault["kind"] == "deleted":
+            forget(backend_of(region), backend_of(region).snapshots, self.identifier)
         if not self.action:
             return self.error("UnknownOperationException", "the local EBS has no such call", 404)
         if not WORLD.has_token(self.action, region, WORLD.settings[RATES[self.action]]):

@@ -73,9 +73,10 @@ DEFAULTS: Json = {
 
 FAULT_KINDS = ("refuse", "lost", "error-after", "slow", "broken-copy", "broken-volume", "broken-task", "down")
 FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "stateMessage"}
-# EBS gives a reason with most errors. A fault may be for one snapshot; "cut" is an answer that ends half-way.
+# EBS gives a reason with most errors. A fault may be for one snapshot; "cut" is an answer that ends half-way, and
+# "deleted" deletes the snapshot just before the call.
 EBS_ACTIONS = ("ListSnapshotBlocks", "GetSnapshotBlock")
-EBS_FAULT_KINDS = ("refuse", "lost", "cut", "error-after", "slow", "down")
+EBS_FAULT_KINDS = ("refuse", "lost", "cut", "deleted", "error-after", "slow", "down")
 EBS_FAULT_FIELDS = {"action", "region", "times", "kind", "code", "status", "seconds", "reason", "snapshot"}
 # What may become of a command after SendCommand has taken it (ssm_commands.py); a fault of this action alone.
 RUN_SCRIPT = "RunScript"

@@ -335,6 +335,11 @@ class Faults(EbsScene):
         with self.assertRaises((ResponseStreamingError, HTTPClientError)):
             self.read(snapshot, 0, token)["BlockData"].read()
         self.assertTrue(self.is_whole(self.read(snapshot, 0, token)))
+        local("faults", {"action": "GetSnapshotBlock", "kind": "deleted", "snapshot": other})
+        self.read(snapshot, 0, token)
+        gone = ("ResourceNotFoundException", "SNAPSHOT_NOT_FOUND", 404)
+        self.refused(*gone, self.read, other, 0, token)
+        self.assertNotIn(other, [one["id"] for one in local(f"snapshots?region={HOME}")])
         for wrong in ({"kind": "broken-copy"}, {"stateMessage": "no"}):
             with self.assertRaises(urllib.error.HTTPError):
                 local("faults", {"action": "GetSnapshotBlock", **wrong})

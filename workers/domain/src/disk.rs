@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 
 mod file_systems;
+mod layout;
 mod partitions;
 
 pub use file_systems::{FileSystem, Kind, WINDOW, recognise};
+pub use layout::{Layout, MAX_PARTITIONS, Place};
 pub use partitions::{
     GPT_HEADER_BYTES, Gpt, GptProblem, MbrEntry, Partition, SECTOR, extended, gpt_header, gpt_partitions, mbr,
 };

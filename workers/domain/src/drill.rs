@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     blocks::{BLOCK_BYTES, BLOCKS_PER_PAGE, BLOCKS_PER_SMALL_PAGE},
+    disk::Layout,
     error::ErrorName,
     ids::{Region, SnapshotId, VolumeId},
     proof::Level,
@@ -44,6 +45,9 @@ pub struct VerifyTask {
     pub taken: DateTime<Utc>,
     /// How much is to be read.
     pub level: Level,
+    /// Where that is less than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<Lowered>,
     /// Of a copy, its source, where that exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -70,6 +74,18 @@ impl VerifyTask {
     pub fn record_key(&self) -> String {
         format!("{}/results/{}-{}.json", self.folder, self.region, self.snapshot)
     }
+}
+
+/// Why less is read of a backup than was asked for: that alone would take more blocks than its region has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lowered {
+    /// What was asked for.
+    pub from: Level,
+    /// The blocks that it would take.
+    pub blocks: u64,
+    /// The blocks that may be read in the region.
+    pub share: u64,
 }
 
 /// The source of a copy.
@@ -119,18 +135,20 @@ pub struct Cursor {
     pub sampled: Vec<u32>,
     /// How many of both were read and are as EBS says.
     pub probed: usize,
-    /// What was found on it: partition tables and file systems, in words. None before that was looked for.
+    /// Partition tables and file systems, as far as they were looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<Vec<String>>,
+    pub layout: Option<Layout>,
     /// How many of both were the same in the source of a copy.
     pub compared: usize,
-    /// Whether that source could not be read.
+    /// Whether that source cannot be read.
     pub uncompared: bool,
     /// How far the dump was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dump: Option<DumpCursor>,
     /// Blocks that were read.
     pub blocks_read: u64,
+    /// How often in a row something did not answer, and nothing was gained.
+    pub unanswered: u32,
     /// What is no failure, and worth to be told.
     pub notes: Vec<String>,
 }
@@ -140,7 +158,8 @@ impl Cursor {
     pub fn is_beyond(&self, earlier: &Self) -> bool {
         let place = |cursor: &Self| {
             let dump = cursor.dump.as_ref().map_or(0, |dump| dump.read);
-            (cursor.listed, cursor.ended, cursor.found.is_some(), cursor.probed, cursor.compared, dump)
+            let layout = cursor.layout.as_ref().map(|layout| layout.places.len());
+            (cursor.listed, cursor.ended, layout, cursor.probed, cursor.compared, dump)
         };
         place(self) != place(earlier)
     }
@@ -159,9 +178,6 @@ pub struct DumpCursor {
     /// Whether all of it was read, and has the SHA-256 that it has to have.
     pub proven: bool,
 }
-
-/// Partitions whose file systems are looked for, at most.
-pub const MAX_PARTITIONS: usize = 16;
 
 /// Calls of EBS, which are charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +235,10 @@ pub struct Verified {
     pub found: Vec<String>,
     /// What is no failure, and worth to be told: unrecognised, unproven, a number of blocks that is not as expected.
     pub notes: Vec<String>,
+    /// What of the drill's order was not done, though what was read is right: less was read than was asked for, or the
+    /// tags were refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Pages of block lists that were asked for.
     pub list_calls: u64,
     /// Blocks that were read.

@@ -19,7 +19,12 @@ use domain::{
     run_files,
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use crate::{Answer, context::Context, tell};
+
+/// Records that are asked for at once.
+const READ_AT_ONCE: usize = 32;
 
 /// Reports a drill.
 pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications>(
@@ -82,14 +87,12 @@ async fn region_ends(event: &DrillReportEvent, storage: &impl Storage) -> Result
 
 /// The records that there are.
 async fn records(regions: &[RegionEnd], storage: &impl Storage) -> Result<BTreeMap<String, Record>, Failure> {
-    let mut records = BTreeMap::new();
-    for task in regions.iter().flat_map(|end| &end.tasks) {
-        let key = task.record_key();
-        if let Some(body) = storage.read(&key).await? {
-            records.insert(key, serde_json::from_str(&body).map_err(|error| error.to_string()));
-        }
-    }
-    Ok(records)
+    let keys = regions.iter().flat_map(|end| &end.tasks).map(VerifyTask::record_key);
+    // Of a large fleet they are tens of thousands.
+    let bodies = stream::iter(keys).map(async |key| Ok((storage.read(&key).await?, key))).buffered(READ_AT_ONCE);
+    let found = bodies.try_filter_map(async |(body, key)| Ok(body.map(|body| (key, body))));
+    let record = |body: String| serde_json::from_str(&body).map_err(|error| error.to_string());
+    found.map_ok(|(key, body)| (key, record(body))).try_collect().await
 }
 
 /// Why tasks failed. If that cannot be read, they are unanswered all the same.
@@ -153,17 +156,19 @@ async fn publish<E, S: Storage, C: Notifications>(
     Ok(Answer { complete: report.complete, cause: report.cause(), summary: report.file(SUMMARY) })
 }
 
-/// What is proven by now, for the order of the next drill. It is no failure of this one if that cannot be kept.
+/// What drills have proven. Where it cannot be read, only the tags of what still exists are known.
+pub(crate) async fn last_proven(storage: &impl Storage, run: &str) -> LastProven {
+    run_files::read_json(storage, LAST_PROVEN).await.map(Option::unwrap_or_default).unwrap_or_else(|failure| {
+        let (error, cause) = (failure.name.as_str(), failure.cause);
+        tracing::warn!(run, error, cause, "what was proven before cannot be read");
+        LastProven::new()
+    })
+}
+
+/// What is proven by now, for the next drill, the report and status. It is no failure of this one if that cannot be kept.
 async fn remember(report: &DrillReport, scope: &Scope, storage: &impl Storage) {
     let run = report.drill.id.as_str();
-    let before: LastProven = match run_files::read_json(storage, LAST_PROVEN).await {
-        Ok(before) => before.unwrap_or_default(),
-        Err(failure) => {
-            let (error, cause) = (failure.name.as_str(), &failure.cause);
-            tracing::warn!(run, error, cause, "what was proven before cannot be read: it is written anew");
-            LastProven::new()
-        }
-    };
+    let before = last_proven(storage, run).await;
     let after = report.last_proven(&before, &scope.volumes);
     if let Err(failure) = run_files::write_json(storage, LAST_PROVEN, &after).await {
         let (error, cause) = (failure.name.as_str(), &failure.cause);

@@ -69,7 +69,11 @@ pub async fn handle<E: Ec2, S: Storage + Claims, C: Executions + Notifications +
 ) -> Result<Answer, Failure> {
     let before = latest::read(context.storage).await.before(&event.run);
     let mut then = Then::read(context.storage, &before).await;
-    let (mut summary, observed, measured) = summarise(&event, &then.proofs(), context).await?;
+    let mut proofs = then.proofs();
+    if context.settings.drills_are_on {
+        proofs.note_proven(&drill::last_proven(context.storage, &event.run.id).await);
+    }
+    let (mut summary, observed, measured) = summarise(&event, &proofs, context).await?;
     summary.changes = Some(then.changes(&before, summary.listed.as_ref()));
     if !event.run.dry_run {
         letters::clear(context.services, &observed, &mut summary).await;

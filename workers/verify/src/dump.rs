@@ -11,7 +11,7 @@ use std::{
 };
 
 use domain::{
-    disk::Kind,
+    disk::{Kind, Place},
     drill::{Cursor, DumpCursor, DumpPlace, VerifyTask},
     error::{ErrorName, Failure},
     ports::SnapshotBlocks,
@@ -26,11 +26,7 @@ use sha2::{
     digest::common::hazmat::{SerializableState, SerializedState},
 };
 
-use crate::{
-    layout::{self, Place},
-    reader::Reader,
-    stop::Stop,
-};
+use crate::{reader::Reader, stop::Stop};
 
 /// Blocks of a list that the reader of a file asks for at once: half a gigabyte of them.
 const PAGE: u32 = 1000;
@@ -46,7 +42,7 @@ pub(crate) async fn read(
 ) -> Result<(), Stop> {
     let Some(dump) = &task.dump else { return Ok(()) };
     reader.page = PAGE;
-    let layout = layout::read(reader, u64::from(task.volume_gib) << 30).await?;
+    let layout = cursor.layout.clone().unwrap_or_default();
     let places: Vec<&Place> = layout.places.iter().filter(|place| place.found.kind.is_ext()).collect();
     // An earlier message has read those before: none of them had the right file, and more is not known of them.
     let resumed = cursor.dump.as_ref().map_or(0, |begun| begun.file_system);

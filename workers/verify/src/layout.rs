@@ -2,75 +2,64 @@
 
 use domain::{
     disk::{
-        FileSystem, GPT_HEADER_BYTES, Gpt, GptProblem, Kind, MbrEntry, Partition, SECTOR, WINDOW, extended, gpt_header,
-        gpt_partitions, mbr, recognise,
+        GPT_HEADER_BYTES, Gpt, GptProblem, Kind, Layout, MAX_PARTITIONS, MbrEntry, Partition, Place, SECTOR, WINDOW,
+        extended, gpt_header, gpt_partitions, mbr, recognise,
     },
-    drill::{Cursor, MAX_PARTITIONS, VerifyTask},
+    drill::{Cursor, VerifyTask},
     ports::SnapshotBlocks,
 };
 
 use crate::{reader::Reader, stop::Stop};
 
-/// A file system, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// `None`: it fills the volume.
-    pub(crate) partition: Option<Partition>,
-    pub(crate) found: FileSystem,
-}
-
-impl Place {
-    /// In bytes of the volume.
-    pub(crate) fn start(&self) -> u64 {
-        self.partition.map_or(0, |partition| partition.start)
-    }
-
-    /// Whether it may hold a file that cannot be read.
-    pub(crate) fn may_hide_files(&self) -> bool {
-        self.found.kind.may_hold_files() && !self.partition.is_some_and(|partition| partition.is_for_boot)
-    }
-
-    pub(crate) fn words(&self) -> String {
-        match self.partition {
-            Some(partition) => format!("partition {}: {}", partition.number, self.found),
-            None => self.found.to_string(),
-        }
-    }
-}
-
-/// What is on the volume.
-#[derive(Debug, Default)]
-pub(crate) struct Layout {
-    /// The partition table, in words.
-    pub(crate) table: Option<String>,
-    pub(crate) places: Vec<Place>,
-    pub(crate) notes: Vec<String>,
-}
-
-/// Looks for partition tables and file systems, and takes note of what is there.
+/// Looks for partition tables and file systems, from where an earlier message has stopped, and takes note of what is there.
 pub(crate) async fn look(
     reader: &mut Reader<'_, impl SnapshotBlocks>,
     task: &VerifyTask,
     cursor: &mut Cursor,
+    has_time: &impl Fn() -> bool,
 ) -> Result<(), Stop> {
-    let layout = read(reader, u64::from(task.volume_gib) << 30).await?;
-    let mut notes = layout.notes;
-    for place in &layout.places {
-        notes.extend(place.found.errors.clone());
-        if place.found.kind == Kind::Unrecognised {
-            notes.push(match place.partition {
-                Some(partition) => format!("what is in partition {} is not recognised", partition.number),
-                None => "what is on the volume is not recognised".into(),
-            });
+    let volume = u64::from(task.volume_gib) << 30;
+    let mut layout = match cursor.layout.take() {
+        Some(layout) if layout.is_whole() => {
+            cursor.layout = Some(layout);
+            return Ok(());
         }
+        Some(layout) => layout,
+        None => tables(reader, volume).await?,
+    };
+    let looked = into_partitions(reader, volume, &mut layout, has_time).await;
+    if looked.is_ok() {
+        cursor.notes.extend(layout.notes());
     }
-    cursor.notes.extend(notes);
-    cursor.found = Some(layout.table.into_iter().chain(layout.places.iter().map(Place::words)).collect());
+    cursor.layout = Some(layout);
+    looked
+}
+
+/// Looks into the partitions that are still to be looked into.
+async fn into_partitions(
+    reader: &mut Reader<'_, impl SnapshotBlocks>,
+    volume: u64,
+    layout: &mut Layout,
+    has_time: &impl Fn() -> bool,
+) -> Result<(), Stop> {
+    let mut is_first = true;
+    while let Some(partition) = layout.pending.first().copied() {
+        // One at least, so that slow answers make progress.
+        if !is_first && !has_time() {
+            return Err(Stop::Onward);
+        }
+        is_first = false;
+        let length = partition.length.min(volume - partition.start).min(WINDOW as u64);
+        #[allow(clippy::cast_possible_truncation)] // WINDOW at most.
+        let window = reader.bytes(partition.start, length as usize).await?;
+        layout.pending.remove(0);
+        layout.places.push(Place { partition: Some(partition), found: recognise(&window) });
+    }
     Ok(())
 }
 
-/// Reads the layout of a volume of this many bytes.
-pub(crate) async fn read(reader: &mut Reader<'_, impl SnapshotBlocks>, volume: u64) -> Result<Layout, Stop> {
+/// Reads the partition tables of a volume of this many bytes; of one without any, what fills it.
+async fn tables(reader: &mut Reader<'_, impl SnapshotBlocks>, volume: u64) -> Result<Layout, Stop> {
     let mut layout = Layout::default();
     let window = reader.bytes(0, WINDOW).await?;
     let entries = mbr(&window[..512]);
@@ -83,7 +72,7 @@ pub(crate) async fn read(reader: &mut Reader<'_, impl SnapshotBlocks>, volume: u
         }
         let partitions = gpt(reader, primary, volume, &mut layout).await?;
         layout.table = Some(format!("GPT with {}", counted(partitions.len())));
-        places(reader, partitions, volume, &mut layout).await?;
+        note_partitions(partitions, volume, &mut layout);
         return Ok(layout);
     }
     // Their first sectors are signed as an MBR is, or have nothing where its entries are.
@@ -92,7 +81,7 @@ pub(crate) async fn read(reader: &mut Reader<'_, impl SnapshotBlocks>, volume: u
         Some(entries) if !is_boot_sector => {
             let partitions = with_logical(reader, entries, volume, &mut layout).await?;
             layout.table = Some(format!("MBR with {}", counted(partitions.len())));
-            places(reader, partitions, volume, &mut layout).await?;
+            note_partitions(partitions, volume, &mut layout);
         }
         _ => layout.places.push(Place { partition: None, found: whole }),
     }
@@ -169,13 +158,8 @@ async fn with_logical(
     Ok(partitions)
 }
 
-/// What fills each partition.
-async fn places(
-    reader: &mut Reader<'_, impl SnapshotBlocks>,
-    partitions: Vec<Partition>,
-    volume: u64,
-    layout: &mut Layout,
-) -> Result<(), Stop> {
+/// Takes note of the partitions that are to be looked into.
+fn note_partitions(partitions: Vec<Partition>, volume: u64, layout: &mut Layout) {
     if partitions.len() > MAX_PARTITIONS {
         layout.notes.push(format!("only the first {MAX_PARTITIONS} partitions were looked into"));
     }
@@ -183,13 +167,8 @@ async fn places(
         if partition.start.saturating_add(partition.length) > volume {
             layout.notes.push(format!("partition {} is not on the volume as a whole", partition.number));
         }
-        if partition.start >= volume {
-            continue;
+        if partition.start < volume {
+            layout.pending.push(partition);
         }
-        let length = partition.length.min(volume - partition.start).min(WINDOW as u64);
-        #[allow(clippy::cast_possible_truncation)] // WINDOW at most.
-        let window = reader.bytes(partition.start, length as usize).await?;
-        layout.places.push(Place { partition: Some(partition), found: recognise(&window) });
     }
-    Ok(())
 }

@@ -13,9 +13,11 @@
 //! - Delivered twice: a record of success is answered again. Whatever is read twice reads the same.
 //! - Crashed between two calls: the same. What is written is written again.
 //! - Throttled, or more to read than fits into an invocation: the message goes on with how far it has come.
-//! - Bad input: a task that is no task does not come here; a snapshot that is gone, or not ours, fails and is not marked.
+//! - Bad input: a task that is no task does not come here; a snapshot that is gone, or not ours, is declined: nobody has
+//!   to retry it.
 //!
-//! Only what is certain marks a snapshot as failed. What does not answer is tried again, and then fails unmarked.
+//! Only what is certain marks a snapshot as failed. What does not answer is tried again, and then fails unmarked. Each try
+//! is a message that says how far it has come: so what every try has read is counted.
 
 mod context;
 mod dump;
@@ -28,10 +30,11 @@ mod stop;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
+    disk::Layout,
     drill::{Cursor, VerifyTask},
-    error::{ErrorName, Failure},
+    error::{ErrorName, Failure, Reaction},
     fleet::SnapshotState,
-    outcome::{Outcome, after, spread},
+    outcome::{Outcome, after, retry_delay, spread},
     ports::{Ec2, SnapshotBlocks, SnapshotFilter, Storage},
     proof::{Level, Proof},
     tags::SnapshotTags,
@@ -42,8 +45,8 @@ pub use context::Ports;
 use reader::{Reader, Spent};
 use stop::Stop;
 
-/// After so long, in seconds, what did not answer is asked again, where others of it did.
-const UNANSWERED_SECONDS: u32 = 60;
+/// How often in a row something may not answer, and nothing be gained, before that is a failure.
+const MAX_UNANSWERED: u32 = 5;
 
 /// Answers a batch of messages, one outcome per task. `has_time` says whether there is time for one more call.
 pub async fn handle(
@@ -74,20 +77,24 @@ async fn verify(
         Err(failure) => return Outcome::Retry(failure),
     }
     let key = task.snapshot.to_string();
+    let mut cursor = task.cursor.take().unwrap_or_default();
+    let begun = cursor.clone();
     let bad_since = match standing(ports.ec2, &task).await {
         Ok(Standing::There { bad_since }) => bad_since,
         Ok(Standing::Gone(failure)) => {
-            let cursor = task.cursor.take().unwrap_or_default();
             let verified = record::failed(&task, cursor, &failure, false, now);
             return record::fail(ports, &task, verified, failure, now).await;
         }
         Err(error) => return after(error, &key, now),
     };
-    let mut cursor = task.cursor.take().unwrap_or_default();
-    let begun = cursor.clone();
     let spent = Spent::of(&cursor, task.max_blocks);
     let mut reader = Reader::new(ports.blocks, &task.region, &task.snapshot, &spent);
-    let read = read(&mut reader, &task, &mut cursor, has_time).await;
+    let read = match read(&mut reader, &task, &mut cursor, has_time).await {
+        Err(Stop::Impossible(failure)) if failure.name == ErrorName::SnapshotNotFound => {
+            Err(if_gone(ports.ec2, &task, &failure).await)
+        }
+        read => read,
+    };
     spent.note(&mut cursor);
     let onward = |cursor: Cursor, seconds| {
         Outcome::Onward(json!(VerifyTask { cursor: Some(cursor), ..task.clone() }), spread(seconds, &key, now))
@@ -97,27 +104,46 @@ async fn verify(
         Ok(level) => return record::finish(ports, &task, record::proven(&task, cursor, level, now), now).await,
         Err(Stop::Enough) => {
             let level = proven_so_far(&cursor, &task);
-            let words = format!("stopped after {} blocks, as many as may be read of it", cursor.blocks_read);
-            cursor.notes.push(words);
-            return record::finish(ports, &task, record::proven(&task, cursor, level, now), now).await;
+            let why = format!("reading stopped after {} blocks, as many as may be read of it", cursor.blocks_read);
+            let mut verified = record::proven(&task, cursor, level, now);
+            verified.missing.push(why);
+            return record::finish(ports, &task, verified, now).await;
         }
         Err(Stop::Later(seconds)) => return onward(cursor, seconds),
         Err(Stop::Onward) => return onward(cursor, 1),
-        // What was read is not read again; only without any progress is it counted as a failed try.
-        Err(Stop::Unanswered(_)) if cursor.is_beyond(&begun) => return onward(cursor, UNANSWERED_SECONDS),
         Err(Stop::Unanswered(failure)) => {
-            // Whoever looks at the drill's files sees why it is tried again. Should it be the last try, this stays.
-            let verified = record::failed(&task, cursor, &failure, false, now);
-            if let Err(unwritten) = record::write(ports.storage, &task, &verified).await {
-                tracing::warn!(snapshot = key, cause = unwritten.cause, "the record could not be written");
+            cursor.unanswered = if cursor.is_beyond(&begun) { 1 } else { cursor.unanswered + 1 };
+            if cursor.unanswered < MAX_UNANSWERED {
+                // Whoever looks at the drill's files sees why it is tried again.
+                let verified = record::failed(&task, cursor.clone(), &failure, false, now);
+                if let Err(unwritten) = record::write(ports.storage, &task, &verified).await {
+                    tracing::warn!(snapshot = key, cause = unwritten.cause, "the record could not be written");
+                }
+                let seconds = retry_delay(cursor.unanswered, ports.retry_seconds);
+                return onward(cursor, seconds);
             }
-            return Outcome::Retry(failure);
+            (failure, false)
         }
         Err(Stop::Failed(failure)) => (failure, true),
         Err(Stop::Impossible(failure)) => (with_key(failure, &task), false),
     };
     let verified = record::failed(&task, cursor, &failure, is_certain, now);
     record::fail(ports, &task, verified, failure, now).await
+}
+
+/// EBS does not know a snapshot: whether that is because it is gone, EC2 says.
+async fn if_gone(ec2: &impl Ec2, task: &VerifyTask, told: &Failure) -> Stop {
+    match standing(ec2, task).await {
+        Ok(Standing::Gone(failure)) => Stop::Impossible(failure),
+        Ok(Standing::There { .. }) => {
+            let words = format!("EC2 says that it is completed, and EBS does not know it: {}", told.cause);
+            Stop::Unanswered(Failure::new(ErrorName::SnapshotUnreadable, words))
+        }
+        Err(error) => match error.reaction() {
+            Reaction::Later(seconds) => Stop::Later(seconds),
+            _ => Stop::Unanswered(error.into()),
+        },
+    }
 }
 
 /// Names the key that cannot be used, which EBS does not.
@@ -140,9 +166,7 @@ async fn read(
     listing::read_list(reader, task, cursor, has_time).await?;
     if task.level >= Level::Probe {
         // First, since it reads the first block, too.
-        if cursor.found.is_none() {
-            layout::look(reader, task, cursor).await?;
-        }
+        layout::look(reader, task, cursor, has_time).await?;
         probe::read_blocks(reader, task, cursor, has_time).await?;
     }
     if task.level >= Level::Dump {
@@ -156,7 +180,7 @@ async fn read(
 /// A dump that is right proves a copy, also where its source could not be read.
 fn proven_so_far(cursor: &Cursor, task: &VerifyTask) -> Level {
     let all = cursor.first.len() + cursor.sampled.len();
-    if cursor.found.is_none() || cursor.probed < all {
+    if !cursor.layout.as_ref().is_some_and(Layout::is_whole) || cursor.probed < all {
         return Level::List;
     }
     let is_compared =

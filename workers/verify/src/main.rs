@@ -5,7 +5,7 @@ use verify::{Ports, handle};
 async fn main() -> Result<(), StartError> {
     let aws = Aws::connect().await?;
     let (blocks, bucket) = (aws.blocks(), aws.bucket()?);
-    let ports = Ports { ec2: &aws.ec2, blocks: &blocks, storage: &bucket };
+    let ports = Ports { ec2: &aws.ec2, blocks: &blocks, storage: &bucket, retry_seconds: aws.settings.retry_seconds };
     queue_worker(&aws, Acts::Yes, async |tasks, invocation| {
         handle(&ports, tasks, invocation.now, || invocation.has_time()).await
     })

@@ -58,7 +58,7 @@ fn note_compared(cursor: &mut Cursor, compared: Result<Option<String>, Uncompare
 
 /// Why a block was not compared.
 enum Uncompared {
-    /// Its source is gone, or does not answer, or is bad itself: that says nothing of the copy.
+    /// Its source is gone, or may not be read, or is bad itself: that says nothing of the copy, and stays so.
     Source(String),
     Stopped(Stop),
 }
@@ -72,9 +72,7 @@ impl From<Stop> for Uncompared {
 /// What stops the reading of a source.
 fn of_source(stop: Stop) -> Uncompared {
     match stop {
-        Stop::Unanswered(failure) | Stop::Failed(failure) | Stop::Impossible(failure) => {
-            Uncompared::Source(failure.to_string())
-        }
+        Stop::Failed(failure) | Stop::Impossible(failure) => Uncompared::Source(failure.to_string()),
         stop => Uncompared::Stopped(stop),
     }
 }

@@ -15,6 +15,8 @@ use crate::context::Ports;
 
 /// Notes of a record, at most: it becomes part of the state machine's state.
 const MAX_NOTES: usize = 20;
+/// How it is told that a snapshot did not get its tags.
+const UNTAGGED: &str = "its tags could not be written";
 
 fn record(task: &VerifyTask, cursor: Cursor, now: DateTime<Utc>) -> Verified {
     let mut notes = cursor.notes;
@@ -29,8 +31,9 @@ fn record(task: &VerifyTask, cursor: Cursor, now: DateTime<Utc>) -> Verified {
         level: None,
         failure: None,
         marked: false,
-        found: cursor.found.unwrap_or_default(),
+        found: cursor.layout.map(|layout| layout.words()).unwrap_or_default(),
         notes,
+        missing: Vec::new(),
         list_calls: cursor.list_calls,
         blocks_read: cursor.blocks_read,
         blocks_listed: cursor.listed,
@@ -73,6 +76,8 @@ pub(crate) async fn finish(
     mut verified: Verified,
     now: DateTime<Utc>,
 ) -> Outcome {
+    // Of an earlier delivery that may be over.
+    verified.missing.retain(|missing| !missing.starts_with(UNTAGGED));
     if let Err(failure) = write(ports.storage, task, &verified).await {
         return Outcome::Retry(failure);
     }
@@ -84,13 +89,13 @@ pub(crate) async fn finish(
                 verified = Verified { level: None, ..verified };
                 verified.failure = Some(Finding { error: failure.name, cause: failure.cause.clone() });
                 match write(ports.storage, task, &verified).await {
-                    Ok(()) => Outcome::Fail(failure),
+                    Ok(()) => Outcome::Declined(failure),
                     Err(unwritten) => Outcome::Retry(unwritten),
                 }
             }
             // It is proven all the same; the record says so.
-            Reaction::Never(ErrorName::TagsRefused) => {
-                verified.notes.push(format!("its tags could not be written: {error}"));
+            Reaction::Never(_) => {
+                verified.missing.push(format!("{UNTAGGED}: {error}"));
                 match write(ports.storage, task, &verified).await {
                     Ok(()) => Outcome::Done(json!(verified)),
                     Err(unwritten) => Outcome::Retry(unwritten),
@@ -109,6 +114,12 @@ pub(crate) async fn fail(
     failure: Failure,
     now: DateTime<Utc>,
 ) -> Outcome {
+    // What another delivery has proven stays proven, unless this one found it to be bad.
+    if failure.name != ErrorName::SnapshotCorrupt
+        && let Ok(Some(proven)) = of_success(ports.storage, task).await
+    {
+        return finish(ports, task, proven, now).await;
+    }
     if let Err(unwritten) = write(ports.storage, task, &verified).await {
         return Outcome::Retry(unwritten);
     }
@@ -124,7 +135,11 @@ pub(crate) async fn fail(
             _ => return after(error, task.snapshot.as_str(), now),
         }
     }
-    Outcome::Fail(failure)
+    match failure.name {
+        // To expire is what it was made for: nobody has to put it back.
+        ErrorName::SnapshotNotFound => Outcome::Declined(failure),
+        _ => Outcome::Fail(failure),
+    }
 }
 
 async fn tag(ec2: &impl Ec2, task: &VerifyTask, verified: &Verified) -> Result<(), Ec2Error> {

@@ -12,7 +12,7 @@ use domain::{
     fake::{BlockFault, FakeBlocks, FakeEc2, FakeStorage, Fault, home, region},
     fleet::{SnapshotState, Tags},
     ids::{Region, SnapshotId},
-    outcome::Outcome::{self, Done, Fail, Later, Onward, Retry},
+    outcome::Outcome::{self, Declined, Done, Fail, Later, Onward, Retry},
     tags::tags,
 };
 use sha2::{Digest, Sha256};
@@ -58,6 +58,7 @@ impl Scene {
             volume: "vol-1".parse().unwrap(),
             taken: "2026-11-21T03:00:00Z".parse().unwrap(),
             level,
+            lowered: None,
             source: None,
             volume_gib: 100,
             full_size: None,
@@ -72,7 +73,7 @@ impl Scene {
     }
 
     async fn deliver(&self, task: &VerifyTask) -> Outcome {
-        let ports = Ports { ec2: &self.ec2, blocks: &self.blocks, storage: &self.storage };
+        let ports = Ports { ec2: &self.ec2, blocks: &self.blocks, storage: &self.storage, retry_seconds: 60 };
         let has_time = || {
             let left = self.time.get();
             self.time.set(left.saturating_sub(1));
@@ -109,7 +110,7 @@ impl Scene {
     /// The same, where it fails for good.
     async fn failure(&self) -> Failure {
         match self.to_the_end().await {
-            (Fail(failure), _) => {
+            (Fail(failure) | Declined(failure), _) => {
                 let record = self.record().unwrap();
                 let finding = record.failure.unwrap();
                 assert_eq!((finding.error, finding.cause), (failure.name, failure.cause.clone()));

@@ -1,7 +1,7 @@
 //! When a volume's backups in a region were last proven, and whether that is too long ago.
 //!
 //! A proof stands in the tags of a snapshot, and goes with it. So the last report is asked, too: what it knew of a
-//! volume stays known while newer backups of it are not proven.
+//! volume stays known while newer backups of it are not proven; and so is the list that drills keep.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,10 @@ use super::{
     newest::OfVolume,
     proven::{DrillRules, ProofState, Proofs},
 };
-use crate::ids::{Region, VolumeId};
+use crate::{
+    drill::plan::LastProven,
+    ids::{Region, VolumeId},
+};
 
 /// What the last report knew of proofs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,19 @@ impl Remembered {
     pub(super) fn note(&mut self, region: Region, volume: VolumeId, proofs: Proofs) {
         if proofs.unproven_since.is_some() {
             self.0.entry(volume).or_default().insert(region, proofs);
+        }
+    }
+
+    /// Takes note of what drills have proven since. It may be of snapshots that are gone, whose tags went with them.
+    pub fn note_proven(&mut self, proven: &LastProven) {
+        for (region, volumes) in proven {
+            for (volume, proven) in volumes {
+                let known = self.0.entry(volume.clone()).or_default().entry(region.clone()).or_default();
+                if known.last.as_ref().is_none_or(|last| (last.on, last.level) < (proven.on, proven.level)) {
+                    known.last = Some(proven.clone());
+                    known.unproven_since = Some(proven.on);
+                }
+            }
         }
     }
 

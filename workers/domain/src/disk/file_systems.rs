@@ -5,11 +5,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes from the beginning of a partition that hold the signatures of all that is known here.
 pub const WINDOW: usize = 68 * 1024;
 
 /// What fills a partition, or a volume without partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub enum Kind {
     Ext2,
@@ -65,13 +68,15 @@ impl fmt::Display for Kind {
 }
 
 /// A file system, or what else was recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSystem {
     /// What it is.
     pub kind: Kind,
     /// What its superblock says, in words: `clean`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// What it says of its own errors, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<String>,
 }
 

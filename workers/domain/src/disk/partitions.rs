@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a sector, in which partition tables count. EBS volumes have no others.
 pub const SECTOR: u64 = 512;
 /// Bytes of a GPT header that are read: one sector.
@@ -35,7 +37,8 @@ impl MbrEntry {
 }
 
 /// A partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Partition {
     /// As Linux counts it.
     pub number: u32,

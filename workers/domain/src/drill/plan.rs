@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{DumpPlace, MAX_PARTITIONS, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample};
+use super::{DumpPlace, Lowered, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample};
 use crate::{
+    coverage::Proven,
+    disk::MAX_PARTITIONS,
     expiry::{Candidate, is_backup},
     fleet::{Fleet, Snapshot, SnapshotState},
     hash::{fnv, mixed},
@@ -81,10 +83,10 @@ pub struct Scope {
     pub shares: BTreeMap<Region, u64>,
 }
 
-/// What earlier drills have proven of volumes that are still protected: the day, by region and volume.
+/// What earlier drills have proven last of volumes that are still protected, by region and volume.
 ///
 /// The tags that say it go with the snapshots.
-pub type LastProven = BTreeMap<Region, BTreeMap<VolumeId, NaiveDate>>;
+pub type LastProven = BTreeMap<Region, BTreeMap<VolumeId, Proven>>;
 
 /// A backup that a drill can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +201,7 @@ impl<'a> Planning<'a> {
         let held = protected
             .keys()
             .map(|volume| {
-                let last_proven = known.and_then(|known| known.get(*volume).copied());
+                let last_proven = known.and_then(|known| known.get(*volume)).map(|proven| proven.on);
                 (*volume, Held { last_proven, ..Held::default() })
             })
             .collect();
@@ -272,7 +274,7 @@ impl<'a> Planning<'a> {
         wanted.sort_by(|a, b| (a.0, a.1, a.2, a.3.taken, &a.3.id).cmp(&(b.0, b.1, b.2, b.3.taken, &b.3.id)));
         let mut used = 0;
         for (last_proven, _, volume, one) in wanted {
-            let task = task(drill, home, region, volume, one);
+            let task = task(drill, home, region, volume, one, share);
             let blocks = predicted(&task).blocks;
             if used + blocks <= share {
                 used += blocks;
@@ -285,8 +287,11 @@ impl<'a> Planning<'a> {
     }
 }
 
-fn task(drill: &Drill, home: &Region, region: &Region, volume: &VolumeId, one: Readable) -> VerifyTask {
-    let level = level(drill.level, one.source.is_some(), one.dump.is_some());
+/// The task of a backup. Where it alone would take more than the region's share, no drill could ever read it: so less is
+/// read of it, and that is told.
+fn task(drill: &Drill, home: &Region, region: &Region, volume: &VolumeId, one: Readable, share: u64) -> VerifyTask {
+    let (has_source, has_dump) = (one.source.is_some(), one.dump.is_some());
+    let from = level(drill.level, has_source, has_dump);
     let place = |(path, sha256)| DumpPlace { path, sha256, max_gib: drill.max_dump_gib };
     let mut task = VerifyTask {
         drill_id: drill.id.clone(),
@@ -295,20 +300,33 @@ fn task(drill: &Drill, home: &Region, region: &Region, volume: &VolumeId, one: R
         snapshot: one.id,
         volume: volume.clone(),
         taken: one.taken,
-        level,
+        level: from,
+        lowered: None,
         source: one.source.map(|snapshot| Source { region: home.clone(), snapshot }),
         // Where EC2 tells nothing, the full size is all that is known.
         volume_gib: one.gib.unwrap_or_default(),
         full_size: one.full_size,
         kms_key: one.kms_key.map(Into::into),
-        dump: one.dump.map(place).filter(|_| level == Level::Dump),
+        dump: one.dump.map(place),
         max_blocks: 0,
         cursor: None,
     };
-    // What is looked for in each partition is not known before, and no reason to stop.
-    task.max_blocks = predicted(&task).blocks + 2 * MAX_PARTITIONS as u64;
+    let blocks = predicted(&task).blocks;
+    for lower in Level::ALL.into_iter().rev().filter(|level| *level < from) {
+        if predicted(&task).blocks <= share {
+            break;
+        }
+        task.level = level(lower, has_source, has_dump);
+        task.lowered = Some(Lowered { from, blocks, share });
+    }
+    task.dump = task.dump.filter(|_| task.level == Level::Dump);
+    task.max_blocks = predicted(&task).blocks + MOST_OF_A_LAYOUT;
     task
 }
+
+/// Blocks that partition tables and the beginnings of partitions take at most. They are not known before, and no reason to
+/// stop: two for each partition, one for each link of a chain of logical ones, and those of both GPTs.
+const MOST_OF_A_LAYOUT: u64 = 4 * MAX_PARTITIONS as u64;
 
 /// Keeps the newest, and the newest that no drill found bad.
 fn keep_newest(all: &mut Vec<Readable>) {

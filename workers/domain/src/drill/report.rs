@@ -14,12 +14,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Reads, Verified, VerifyTask,
+    Lowered, Reads, Verified, VerifyTask,
     order::Drill,
     plan::{LastProven, LeftOut, Protected, Without, predicted},
 };
 use crate::{
     contract::StateError,
+    coverage::Proven,
     error::ErrorName,
     expiry::{Candidate, is_backup},
     fleet::{Snapshot, SnapshotState},
@@ -144,6 +145,9 @@ pub struct Backup {
     pub found: Vec<String>,
     /// What is no failure, and worth to be told.
     pub notes: Vec<String>,
+    /// Of one that is proven, what of the drill's order was not done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Of one that has failed, the newest good one that is not younger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older: Option<Older>,
@@ -154,6 +158,11 @@ pub struct Backup {
 }
 
 impl Backup {
+    /// Whether what was read is right, and not all was done that was asked for.
+    fn is_short(&self) -> bool {
+        self.end == End::Proven && !self.missing.is_empty()
+    }
+
     /// Where it is, and of what.
     fn of(&self) -> (&Region, &VolumeId) {
         (&self.region, &self.volume)
@@ -273,9 +282,9 @@ impl DrillReport {
             let key = |one: &Backup| (one.end, one.error.clone(), one.region.clone(), one.volume.clone());
             key(a).cmp(&key(b)).then_with(|| (b.taken, &b.snapshot).cmp(&(a.taken, &a.snapshot)))
         });
-        let left_out: usize = regions.iter().map(|end| end.not_read.left_out.len()).sum();
-        if backups.is_empty() && left_out > 0 {
-            problems.push("DrillMaxBlocks is less than any of the backups takes: nothing was read".into());
+        let without: usize = regions.iter().map(|end| end.not_read.without.len()).sum();
+        if backups.is_empty() && without > 0 {
+            problems.push("no volume has a backup that can be read".into());
         }
         let is_known = |one: &&Backup| one.used.is_some();
         let predicted = sum(backups.iter().filter(is_known).map(|one| one.predicted));
@@ -311,7 +320,7 @@ impl DrillReport {
     }
 
     fn is_complete(&self) -> bool {
-        let bad = |one: &Backup| matches!(one.end, End::Failed | End::Unanswered);
+        let bad = |one: &Backup| matches!(one.end, End::Failed | End::Unanswered) || one.is_short();
         self.problems.is_empty()
             && self.regions.iter().all(|region| region.failure.is_none())
             && !self.backups.iter().any(bad)
@@ -321,6 +330,11 @@ impl DrillReport {
     /// How many backups ended like that.
     pub fn count(&self, end: End) -> usize {
         self.backups.iter().filter(|one| one.end == end).count()
+    }
+
+    /// The backups of which less is proven than was asked for.
+    pub fn short(&self) -> impl Iterator<Item = &Backup> {
+        self.backups.iter().filter(|one| one.is_short())
     }
 
     /// The backups of which it is not known whether they are good: unanswered, vanished, left out.
@@ -382,10 +396,13 @@ impl DrillReport {
         for volumes in after.values_mut() {
             volumes.retain(|volume, _| known.contains(volume));
         }
-        let today = self.ended.date_naive();
         for one in self.backups.iter().filter(|one| one.end == End::Proven) {
-            let day = after.entry(one.region.clone()).or_default().entry(one.volume.clone()).or_insert(today);
-            *day = today.max(*day);
+            let Some(level) = one.level else { continue };
+            let new = Proven { snapshot: one.snapshot.clone(), on: self.ended.date_naive(), level };
+            let known = after.entry(one.region.clone()).or_default().entry(one.volume.clone()).or_insert(new.clone());
+            if (known.on, known.level) < (new.on, new.level) {
+                *known = new;
+            }
         }
         after
     }
@@ -393,6 +410,13 @@ impl DrillReport {
     /// The address of one of its files.
     pub fn file(&self, name: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.drill.key(name))
+    }
+}
+
+impl Lowered {
+    fn words(self, region: &Region) -> String {
+        let Self { from, blocks, share } = self;
+        format!("{from} would take {blocks} blocks, and DrillMaxBlocks leaves {share} to {region}")
     }
 }
 
@@ -406,13 +430,14 @@ fn backup(task: &VerifyTask, record: Option<&Record>, failed: &Failed) -> Backup
         name: None,
         taken: task.taken,
         end: End::Unanswered,
-        asked: task.level,
+        asked: task.lowered.map_or(task.level, |lowered| lowered.from),
         level: None,
         error: None,
         cause: None,
         marked: false,
         found: Vec::new(),
         notes: Vec::new(),
+        missing: task.lowered.iter().map(|lowered| lowered.words(&task.region)).collect(),
         older: None,
         predicted: predicted(task),
         used: None,
@@ -423,6 +448,7 @@ fn backup(task: &VerifyTask, record: Option<&Record>, failed: &Failed) -> Backup
             backup.marked = verified.marked;
             backup.found.clone_from(&verified.found);
             backup.notes.clone_from(&verified.notes);
+            backup.missing.extend(verified.missing.iter().cloned());
             backup.used = Some(Reads { list_calls: verified.list_calls, blocks: verified.blocks_read });
             match (&verified.failure, verified.level) {
                 (Some(finding), _) => {

@@ -101,7 +101,7 @@ async fn a_drill_whose_every_line_has_a_record_succeeds_and_remembers_what_is_pr
     assert!(drilled.ec2.calls.borrow().is_empty(), "and EC2 is asked nothing");
     let objects = drilled.storage.0.borrow();
     let known: LastProven = serde_json::from_str(&objects[LAST_PROVEN]).unwrap();
-    assert_eq!(known[&east()][&"vol-1".parse().unwrap()].to_string(), "2026-11-22");
+    assert_eq!(known[&east()][&"vol-1".parse().unwrap()].on.to_string(), "2026-11-22");
     assert!(objects[&format!("{DRILL}/summary.txt")].starts_with("EBS drill 20261122T050000Z in eu-west-1: proven"));
 }
 

@@ -288,8 +288,8 @@ async fn a_dump_proves_a_copy_whose_source_is_gone() {
     let Some((disk, place)) = ext4_with_dump(&folder, 100_000) else { return };
     let mut scene = of_disk(Level::Dump, &disk);
     scene.task.dump = Some(place);
-    scene.with_source([]);
-    scene.blocks.down.borrow_mut().insert(region("us-east-1"));
+    let source = scene.with_source([]);
+    scene.blocks.snapshots.borrow_mut().remove(&(region("us-east-1"), source));
     let verified = scene.verified().await;
     assert_eq!(verified.level, Some(Level::Dump));
     assert!(verified.notes[0].contains("not compared with its source"), "{verified:?}");

@@ -101,12 +101,15 @@ async fn without_time_nothing_is_begun_and_with_little_it_goes_on_in_another_mes
 async fn what_does_not_answer_is_tried_again_and_never_marked() {
     let scene = Scene::new(Level::Probe, 0..50);
     scene.blocks.down.borrow_mut().insert(home());
-    assert!(matches!(scene.deliver(&scene.task).await, Retry(f) if f.name == ErrorName::SnapshotUnreadable));
-    assert_eq!(scene.proof(), None);
-    // Should that have been the last delivery, the record says why.
+    let Onward(_, seconds) = scene.deliver(&scene.task).await else { panic!("it is tried again") };
+    assert!(seconds >= 60 && scene.proof().is_none());
+    // Meanwhile the record says why.
     let record = scene.record().unwrap();
     assert_eq!((record.level, record.marked), (None, false));
     assert_eq!(record.failure.unwrap().error, ErrorName::SnapshotUnreadable);
+    let (outcome, tries) = scene.to_the_end().await;
+    assert!(matches!(outcome, Fail(f) if f.name == ErrorName::SnapshotUnreadable) && tries == 5, "{tries}");
+    assert_eq!(scene.proof(), None);
     scene.blocks.down.borrow_mut().clear();
     assert_eq!(scene.verified().await.level, Some(Level::Probe));
 }
@@ -117,22 +120,48 @@ async fn what_was_read_before_something_did_not_answer_is_not_read_again() {
     (0..10).for_each(|_| scene.blocks.fail_next("GetSnapshotBlock", BlockFault::Spared));
     let fault = BlockFault::Refused("InternalServerException", "");
     (0..3).for_each(|_| scene.blocks.fail_next("GetSnapshotBlock", fault));
-    let Onward(next, seconds) = scene.deliver(&scene.task).await else { panic!("it has come a way") };
-    assert!(seconds >= 60);
-    let task: VerifyTask = serde_json::from_value(next).unwrap();
-    for _ in 0..2 {
-        assert!(matches!(scene.deliver(&task).await, Retry(f) if f.name == ErrorName::SnapshotUnreadable));
-    }
-    assert!(matches!(scene.deliver(&task).await, Done(_)));
+    let (outcome, tries) = scene.to_the_end().await;
+    assert!(matches!(outcome, Done(_)) && tries == 4, "{tries} {outcome:?}");
     let verified = scene.record().unwrap();
     assert_eq!((verified.level, verified.blocks_read), (Some(Level::Probe), 20));
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_gone_or_not_ours_fails_unmarked() {
+async fn what_is_read_by_tries_that_gain_nothing_is_counted_too() {
+    let mut scene = Scene::new(Level::Copy, 0..20);
+    scene.with_source(0..20);
+    scene.task.max_blocks = 3;
+    // Each try reads the first block, and then its source does not answer.
+    scene.blocks.down.borrow_mut().insert(region("us-east-1"));
+    let (outcome, _) = scene.to_the_end().await;
+    assert!(matches!(outcome, Done(_)), "{outcome:?}");
+    let record = scene.record().unwrap();
+    assert_eq!((record.level, record.blocks_read), (Some(Level::List), 3));
+    assert!(record.missing[0].contains("stopped after 3 blocks"), "{record:?}");
+}
+
+#[tokio::test]
+async fn a_failure_of_one_delivery_does_not_replace_what_another_one_has_proven() {
+    let scene = Scene::new(Level::Probe, 0..20);
+    let other = scene.verified().await;
+    let ports = Ports { ec2: &scene.ec2, blocks: &scene.blocks, storage: &scene.storage, retry_seconds: 60 };
+    let end = async |name| {
+        let failure = Failure::new(name, "it did not answer");
+        let verified = record::failed(&scene.task, Cursor::default(), &failure, false, now());
+        record::fail(&ports, &scene.task, verified, failure, now()).await
+    };
+    assert_eq!(end(ErrorName::SnapshotUnreadable).await, Done(json!(other)));
+    assert_eq!((scene.record(), scene.proof()), (Some(other), proven("probe")));
+    assert!(matches!(end(ErrorName::SnapshotCorrupt).await, Fail(_)), "what is bad is bad");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_gone_or_not_ours_is_declined_unmarked() {
     let vanished = Scene::new(Level::Probe, 0..5);
     vanished.ec2.snapshots.borrow_mut().clear();
     assert_eq!(vanished.failure().await.name, ErrorName::SnapshotNotFound);
+    let (outcome, _) = vanished.to_the_end().await;
+    assert!(matches!(outcome, Declined(_)), "to expire is no dead letter: {outcome:?}");
 
     for (change, part) in [
         (|s: &mut domain::fleet::Snapshot| s.tags.clear(), "Type=Automated"),
@@ -151,13 +180,23 @@ async fn a_snapshot_that_is_gone_or_not_ours_fails_unmarked() {
 }
 
 #[tokio::test]
-async fn one_that_vanishes_while_it_is_read_fails_unmarked() {
+async fn whether_one_that_ebs_does_not_know_is_gone_ec2_says() {
+    let not_found = BlockFault::Refused("ResourceNotFoundException", "SNAPSHOT_NOT_FOUND");
     for action in ["ListSnapshotBlocks", "GetSnapshotBlock"] {
-        let scene = Scene::new(Level::Probe, 0..50);
-        scene.blocks.fail_next(action, BlockFault::Refused("ResourceNotFoundException", "SNAPSHOT_NOT_FOUND"));
-        assert_eq!(scene.failure().await.name, ErrorName::SnapshotNotFound);
-        assert!(!scene.record().unwrap().marked && scene.proof().is_none());
+        let there = Scene::new(Level::Probe, 0..50);
+        there.blocks.fail_next(action, not_found);
+        assert_eq!(there.verified().await.level, Some(Level::Probe), "EC2 has it: it is tried again");
+        let lasting = Scene::new(Level::Probe, 0..50);
+        (0..5).for_each(|_| lasting.blocks.fail_next(action, not_found));
+        let failure = lasting.failure().await;
+        assert!(failure.name == ErrorName::SnapshotUnreadable && failure.cause.contains("EC2 says"), "{failure}");
+        assert!(lasting.proof().is_none());
     }
+    let gone = Scene::new(Level::Probe, 0..50);
+    gone.ec2.snapshots.borrow_mut().clear();
+    let told = Failure::new(ErrorName::SnapshotNotFound, "SNAPSHOT_NOT_FOUND");
+    let stop = if_gone(&gone.ec2, &gone.task, &told).await;
+    assert!(matches!(&stop, Stop::Impossible(f) if f.cause.contains("does not exist")), "{stop:?}");
     let scene = Scene::new(Level::Probe, 0..50);
     scene.ec2.fail_next("CreateTags", Fault::Refused("InvalidSnapshot.NotFound"));
     assert_eq!(scene.failure().await.name, ErrorName::SnapshotNotFound);
@@ -173,9 +212,12 @@ async fn a_permission_that_is_missing_says_nothing_of_the_snapshot() {
 
 #[tokio::test]
 async fn tags_that_are_refused_do_not_take_the_proof_away() {
-    let scene = Scene::new(Level::Probe, 0..5);
-    scene.ec2.fail_next("CreateTags", Fault::Refused("TagLimitExceeded"));
-    let verified = scene.verified().await;
-    assert!(verified.notes.iter().any(|note| note.contains("TagLimitExceeded")), "{verified:?}");
-    assert_eq!(verified.level, Some(Level::Probe));
+    for code in ["TagLimitExceeded", "UnauthorizedOperation"] {
+        let scene = Scene::new(Level::Probe, 0..5);
+        scene.ec2.fail_next("CreateTags", Fault::Refused(code));
+        let verified = scene.verified().await;
+        assert!(verified.missing[0].contains(code), "{verified:?}");
+        assert_eq!(verified.level, Some(Level::Probe));
+        assert_eq!(scene.verified().await.missing, [""; 0], "delivered again, it gets them");
+    }
 }

@@ -124,6 +124,25 @@ fn what_the_last_report_knew_outlives_the_snapshots_that_carried_it() {
 }
 
 #[test]
+fn what_a_drill_has_proven_outlives_its_snapshot_also_where_no_report_has_seen_it() {
+    let proven = |on: &str| {
+        let proven = Proven { snapshot: "snap-1".parse().unwrap(), on: on.parse().unwrap(), level: Level::Probe };
+        let mut known = Remembered::default();
+        known.note_proven(&[(region(HOME), [("vol-1".parse().unwrap(), proven)].into())].into());
+        known
+    };
+    let of = |backups: &[Snapshot], on| {
+        let found = judged(backups, &[], drills(true, 30), &proven(on)).regions.remove(0);
+        (state(&found), found.proofs.last.unwrap().on.to_string())
+    };
+    let unread = [read("snap-9", "2026-11-22", None)];
+    assert_eq!(of(&unread, "2026-11-15"), (Some(ProofState::Proven), "2026-11-15".to_owned()));
+    assert_eq!(of(&unread, "2026-10-15").0, Some(ProofState::Overdue));
+    let tagged = [read("snap-9", "2026-11-22", Some(("2026-11-22", "list")))];
+    assert_eq!(of(&tagged, "2026-11-15").1, "2026-11-22", "the newest of both");
+}
+
+#[test]
 fn what_is_bad_or_overdue_comes_before_what_is_merely_older() {
     let mut newest = NewestBackups::new(region(HOME));
     let of = |id: &str, volume: &str, day: &str, found: &[(&str, &str)]| {

@@ -1,3 +1,5 @@
+use std::slice;
+
 use chrono::NaiveTime;
 use proptest::prelude::*;
 
@@ -180,7 +182,9 @@ fn what_was_proven_longest_ago_comes_first_and_the_rest_is_left_out_by_name() {
     let one = planned_of(&drill, HOME, &of_two()[..1], &[], ALL);
     let share = predicted(&one.tasks[0]).blocks;
     let first = |known: &[(&str, &str)]| {
-        let days = known.iter().map(|(volume, day)| (volume.parse().unwrap(), day.parse().unwrap())).collect();
+        let of =
+            |day: &str| Proven { snapshot: "snap-0".parse().unwrap(), on: day.parse().unwrap(), level: Level::Probe };
+        let days = known.iter().map(|(volume, day)| (volume.parse().unwrap(), of(day))).collect();
         let planned = planned_after(&drill, HOME, &of_two(), &[], share, &[(region(HOME), days)].into());
         assert_eq!((planned.tasks.len(), planned.left_out.len()), (1, 1));
         (planned.tasks[0].snapshot.to_string(), planned.left_out[0].clone())
@@ -194,7 +198,28 @@ fn what_was_proven_longest_ago_comes_first_and_the_rest_is_left_out_by_name() {
     let tagged = [proven(sized(snapshot("snap-0", 8)), "probe"), of_two()[0].clone(), of_two()[1].clone()];
     let planned = planned_of(&drill, HOME, &tagged, &[], share);
     assert_eq!(ids(&planned), ["snap-2"], "the tag of an older backup says so, too");
-    assert_eq!(planned_of(&drill, HOME, &tagged, &[], share - 1).tasks, [], "politely");
+}
+
+#[test]
+fn what_is_more_than_the_share_of_its_region_by_itself_is_read_as_far_as_that_goes() {
+    let dumped = [("DumpVolume", "vol-1"), ("DumpPath", "/d/all.sql.gz"), ("DumpSha256", "9f86")];
+    let held = dumped.iter().fold(copy("snap-a", "snap-1", 1), |held, (key, value)| with(held, key, value));
+    let asked = drill(Sample::Newest, Level::Dump);
+    let task = |share| {
+        let planned = planned_of(&asked, "us-east-1", slice::from_ref(&held), &[snapshot("snap-1", 4)], share);
+        assert!(planned.left_out.is_empty(), "in no drill would it be read");
+        planned.tasks.into_iter().next().unwrap()
+    };
+    let whole = task(ALL);
+    assert_eq!((whole.level, whole.lowered), (Level::Dump, None));
+    let blocks = predicted(&whole).blocks;
+    for (share, level) in [(blocks, Level::Dump), (blocks - 1, Level::Copy), (64, Level::Probe), (32, Level::List)] {
+        let task = task(share);
+        assert_eq!((task.level, task.dump.is_some()), (level, level == Level::Dump), "{share}");
+        assert!(predicted(&task).blocks <= share);
+        let lowered = (level != Level::Dump).then_some(Lowered { from: Level::Dump, blocks, share });
+        assert_eq!(task.lowered, lowered);
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn task(place: &str, id: &str, volume: &str) -> VerifyTask {
         volume: volume.parse().unwrap(),
         taken: "2026-11-22T03:00:00Z".parse().unwrap(),
         level: Level::Probe,
+        lowered: None,
         source: None,
         volume_gib: 8,
         full_size: Some(8 << 30),
@@ -54,6 +55,7 @@ fn verified(task: &VerifyTask, level: Option<Level>, failure: Option<(ErrorName,
         marked: failure.is_some_and(|(error, _)| error == ErrorName::SnapshotCorrupt),
         found: vec!["ext4".into()],
         notes: Vec::new(),
+        missing: Vec::new(),
         list_calls: took.list_calls,
         blocks_read: took.blocks,
         blocks_listed: 16_384,
@@ -233,28 +235,50 @@ fn a_region_that_could_not_be_planned_and_what_is_left_out_are_told() {
     let closed = RegionEnd { failure: Some(error), ..end(EAST, Vec::new()) };
     let told = report(vec![read.clone(), closed], good());
     assert!(!told.complete && told.text().contains("us-east-1: RegionNotEnabled: closed"));
+    assert!(
+        politely.headline().ends_with("proven, 1 proven, 1 left out, 1 without a backup"),
+        "{}",
+        politely.headline()
+    );
     let nothing = report(vec![RegionEnd { tasks: Vec::new(), ..read }], Vec::new());
     assert!(
-        !nothing.complete && nothing.cause().contains("DrillMaxBlocks is less"),
+        !nothing.complete && nothing.cause().contains("no volume has a backup"),
         "a drill that reads nothing proves nothing"
     );
+}
+
+#[test]
+fn what_is_proven_less_than_was_asked_for_is_no_success() {
+    let lowered = Lowered { from: Level::Dump, blocks: 4_096, share: 100 };
+    let (cut, stopped) = (task(HOME, "snap-1", "vol-1"), task(HOME, "snap-2", "vol-2"));
+    let cut = VerifyTask { lowered: Some(lowered), ..cut };
+    let good = |task: &VerifyTask| verified(task, Some(Level::Probe), None);
+    let missing = vec!["its tags could not be written: denied".to_owned()];
+    let records = vec![(&cut, Ok(good(&cut))), (&stopped, Ok(Verified { missing: missing.clone(), ..good(&stopped) }))];
+    let report = report(vec![end(HOME, vec![cut.clone(), stopped.clone()])], records);
+    assert!(!report.complete && report.unproven().is_empty());
+    assert!(report.headline().ends_with("NOT PROVEN, 2 proven, 2 less than asked for"), "{}", report.headline());
+    let text = report.text();
+    for words in [
+        "probe, of dump that was asked for; ext4: dump would take 4096 blocks, and DrillMaxBlocks leaves 100 to eu-west-1",
+        &missing[0],
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(report.cause().contains("DrillMaxBlocks"), "{}", report.cause());
 }
 
 #[test]
 fn what_was_proven_is_remembered_while_its_volume_is_protected() {
     let a = task(HOME, "snap-1", "vol-1");
     let report = report(vec![end(HOME, vec![a.clone()])], vec![(&a, Ok(verified(&a, Some(Level::Probe), None)))]);
-    let day = |text: &str| text.parse().unwrap();
-    let before: LastProven = [(
-        region(HOME),
-        [("vol-1", "2026-11-15"), ("vol-2", "2026-11-15"), ("vol-9", "2026-11-15")]
-            .map(|(volume, on)| (volume.parse().unwrap(), day(on)))
-            .into(),
-    )]
-    .into();
-    let after = report.last_proven(&before, &protected());
-    let of = |volume: &str| after[&region(HOME)].get(&volume.parse::<VolumeId>().unwrap()).copied();
-    assert_eq!((of("vol-1"), of("vol-2"), of("vol-9")), (Some(day("2026-11-22")), Some(day("2026-11-15")), None));
+    let proven = |id: &str, on: &str, level| Proven { snapshot: id.parse().unwrap(), on: on.parse().unwrap(), level };
+    let old = || proven("snap-0", "2026-11-15", Level::Dump);
+    let volumes = ["vol-1", "vol-2", "vol-9"].map(|volume| (volume.parse().unwrap(), old())).into();
+    let after = report.last_proven(&[(region(HOME), volumes)].into(), &protected());
+    let of = |volume: &str| after[&region(HOME)].get(&volume.parse::<VolumeId>().unwrap()).cloned();
+    let new = proven("snap-1", "2026-11-22", Level::Probe);
+    assert_eq!((of("vol-1"), of("vol-2"), of("vol-9")), (Some(new), Some(old()), None));
 }
 
 #[test]

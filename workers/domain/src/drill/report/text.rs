@@ -1,6 +1,6 @@
 //! The report of a drill for people: `summary.txt`, the message, and the execution's cause.
 
-use super::{Backup, DrillReport, End, REPORT, SUMMARY};
+use super::{Backup, DrillReport, DrilledRegion, End, REPORT, SUMMARY};
 use crate::{
     error::cut,
     report::{NotifyOn, console_link},
@@ -28,8 +28,13 @@ impl DrillReport {
         for (end, word) in [(End::Failed, "failed"), (End::Unanswered, "unanswered"), (End::Vanished, "vanished")] {
             all.extend(Some(self.count(end)).filter(|count| *count > 0).map(|count| format!("{count} {word}")));
         }
-        let left_out: usize = self.regions.iter().map(|region| region.left_out.len()).sum();
-        all.extend(Some(left_out).filter(|count| *count > 0).map(|count| format!("{count} left out")));
+        let of_regions = |count: fn(&DrilledRegion) -> usize| self.regions.iter().map(count).sum();
+        let others: [(usize, &str); 3] = [
+            (self.short().count(), "less than asked for"),
+            (of_regions(|region| region.left_out.len()), "left out"),
+            (of_regions(|region| region.without.len()), "without a backup"),
+        ];
+        all.extend(others.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")));
         let regions = self.regions.iter().filter(|region| region.failure.is_some()).count();
         all.extend(
             Some(regions)
@@ -53,6 +58,7 @@ impl DrillReport {
         all.extend(list("Failed", of(End::Failed).map(failed), most));
         all.extend(list("Unanswered: nothing says what became of them", of(End::Unanswered).map(missed), most));
         all.extend(list("Vanished before they were read", of(End::Vanished).map(missed), most));
+        all.extend(list("Proven, and less than was asked for", self.short().map(short), most));
         let notes = self.backups.iter().filter(|one| !one.notes.is_empty());
         all.extend(list(
             "Notes, which are no failures",
@@ -71,7 +77,7 @@ impl DrillReport {
             region.without.iter().map(move |one| format!("{} in {}: {}", one.volume, region.region, one.why))
         });
         all.extend(list("Nothing to read", without, most));
-        all.extend(list("Proven", of(End::Proven).map(proven), most));
+        all.extend(list("Proven", of(End::Proven).filter(|one| !one.is_short()).map(proven), most));
         all.push(String::new());
         all.push(self.taken());
         all
@@ -181,6 +187,10 @@ fn failed(one: &Backup) -> String {
         }
     };
     format!("{}: {}{marked}; {older}", named(one), why(one))
+}
+
+fn short(one: &Backup) -> String {
+    format!("{}: {}", proven(one), one.missing.join("; "))
 }
 
 fn proven(one: &Backup) -> String {
