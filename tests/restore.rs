@@ -249,47 +249,141 @@ impl Pair {
         self.among(&changes(cloud), &restored(cloud, HOME))
     }
 
+    /// So many volumes were made of it, each by one call, and each is finished.
+    fn assert_made(&self, cloud: &Cloud, count: usize, how: &str) {
+        let (made, changes) = (self.made(cloud), self.changes(cloud));
+        assert_eq!(made.len(), count, "{how}: {changes:?}: {made:?}");
+        assert!(made.iter().all(|one| one["tags"]["RestoredAt"].is_string()), "{how}: {made:?}");
+        let calls = changes.iter().filter(|action| *action == "CreateVolume").count();
+        assert_eq!(calls, count, "{how}: {changes:?}");
+    }
+
+    /// What was made of one of its snapshots is at this device of it.
+    fn assert_in_place(&self, cloud: &Cloud, at: usize, device: &str, how: &str) {
+        let new = self.made(cloud).into_iter().find(|one| one["snapshot"] == *self.snapshots[at]).unwrap();
+        let place = &new["attachments"][0];
+        assert_eq!((&place["instance"], &place["device"]), (&json!(self.instance), &json!(device)), "{how}: {new}");
+    }
+
     /// Its new volumes are in the place of the old ones, which are kept, and it runs.
     fn assert_swapped(&self, cloud: &Cloud, how: &str) {
-        let made = self.made(cloud);
-        let changes = self.changes(cloud);
-        assert_eq!(made.len(), 2, "{how}: {changes:?}: {made:?}");
+        self.assert_made(cloud, 2, how);
         for (at, device) in ["/dev/sda1", "/dev/sdf"].into_iter().enumerate() {
-            let new = made.iter().find(|one| one["snapshot"] == *self.snapshots[at]).unwrap();
-            let place = &new["attachments"][0];
-            assert_eq!((&place["instance"], &place["device"]), (&json!(self.instance), &json!(device)), "{how}: {new}");
-            assert!(new["tags"]["RestoredAt"].is_string(), "{how}: {new}");
+            self.assert_in_place(cloud, at, device, how);
             let old = volume(cloud, HOME, &json!(self.volumes[at]));
             let word = (&old["tags"]["Backup"], &old["state"]);
             assert_eq!(word, (&json!("Hold"), &json!("available")), "{how}: {old}");
         }
         let described = cloud.ec2(HOME, &format!("Action=DescribeInstances&InstanceId.1={}", self.instance));
         assert!(described.contains("<name>running</name>"), "{how}: {described}");
-        assert_eq!(changes.iter().filter(|action| *action == "CreateVolume").count(), 2, "{how}: {changes:?}");
     }
 }
 
+/// A kind of restore of a pair.
+struct Kind {
+    /// What is asked for.
+    arguments: fn(&Pair) -> Vec<&str>,
+    /// What has to be so before.
+    prepare: fn(&Cloud, &Pair),
+    /// That it is as it should be, and that nothing was made twice.
+    assert_right: fn(&Pair, &Cloud, &str),
+}
+
+const SWAP: Kind = Kind {
+    arguments: |pair| vec!["--instance", &pair.instance, "--swap"],
+    prepare: |_, _| {},
+    assert_right: Pair::assert_swapped,
+};
+const VOLUMES: Kind = Kind {
+    arguments: |pair| vec!["--instance", &pair.instance],
+    prepare: |_, _| {},
+    assert_right: |pair, cloud, how| pair.assert_made(cloud, 2, how),
+};
+const ATTACH: Kind = Kind {
+    arguments: |pair| vec!["--volume", &pair.volumes[1], "--attach", &pair.instance],
+    prepare: |cloud, pair| _ = cloud.control("detach", Some(&json!({"region": HOME, "volume": pair.volumes[1]}))),
+    assert_right: |pair, cloud, how| {
+        pair.assert_made(cloud, 1, how);
+        pair.assert_in_place(cloud, 1, "/dev/sdf", how);
+    },
+};
+const ROOT: Kind = Kind {
+    arguments: |pair| vec!["--instance", &pair.instance, "--replace-root"],
+    prepare: |_, _| {},
+    assert_right: |pair, cloud, how| {
+        pair.assert_made(cloud, 1, how);
+        pair.assert_in_place(cloud, 0, "/dev/sda1", how);
+        let changes = pair.changes(cloud);
+        let tasks = changes.iter().filter(|action| *action == "CreateReplaceRootVolumeTask").count();
+        assert_eq!(tasks, 1, "{how}: {changes:?}");
+    },
+};
+const IMAGE: Kind = Kind {
+    arguments: |pair| vec!["--instance", &pair.instance, "--register-image", "--architecture", "x86_64"],
+    prepare: |_, _| {},
+    assert_right: |pair, cloud, how| {
+        let described = cloud.ec2(HOME, "Action=DescribeImages&Owner.1=self");
+        let images = described.matches(&format!("<snapshotId>{}</snapshotId>", pair.snapshots[0])).count();
+        assert_eq!(images, 1, "{how}: {described}");
+        assert_eq!(pair.changes(cloud).iter().filter(|action| *action == "RegisterImage").count(), 1, "{how}");
+    },
+};
+
 #[test]
 fn a_swap_that_is_killed_after_any_call_ends_right_when_it_is_run_again() {
-    let cloud = cloud();
-    let swap = |pair: &Pair| program(&cloud, HOME, &["--instance", &pair.instance, "--swap", "--yes"]);
-    let pair = Pair::new(&cloud, &json!({}));
-    let done: Done = swap(&pair).output().unwrap().into();
-    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
-    pair.assert_swapped(&cloud, "undisturbed");
-    let calls = pair.changes(&cloud);
-    assert!(calls.len() >= 10, "{calls:?}");
+    killed_after_any_call(&[SWAP]);
+}
 
+#[test]
+fn every_other_restore_that_is_killed_after_any_call_ends_right_when_it_is_run_again() {
+    killed_after_any_call(&[VOLUMES, ATTACH, ROOT, IMAGE]);
+}
+
+fn killed_after_any_call(kinds: &[Kind]) {
+    let cloud = cloud();
+    let new = |kind: &Kind| {
+        let pair = Pair::new(&cloud, &json!({}));
+        (kind.prepare)(&cloud, &pair);
+        // The calls that have prepared it are not those of the restore.
+        let before = pair.changes(&cloud).len();
+        (pair, before)
+    };
+    let run = |kind: &Kind, pair: &Pair| {
+        let mut program = program(&cloud, HOME, &(kind.arguments)(pair));
+        program.arg("--yes");
+        program
+    };
+    let mut all = Vec::new();
+    for kind in kinds {
+        let (pair, before) = new(kind);
+        let done: Done = run(kind, &pair).output().unwrap().into();
+        assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+        (kind.assert_right)(&pair, &cloud, "undisturbed");
+        let calls = pair.changes(&cloud).split_off(before);
+        assert!(!calls.is_empty(), "it has changed something");
+        all.push((kind, calls));
+    }
     // Whatever changes something is answered late, so that who is killed then has not heard of it.
-    for action in calls.iter().collect::<BTreeSet<_>>() {
+    for action in all.iter().flat_map(|(_, calls)| calls).collect::<BTreeSet<_>>() {
         let late = json!({"action": action, "kind": "slow", "seconds": 0.5, "times": 10_000});
         cloud.control("faults", Some(&late));
     }
     // One pair for each call after which it is killed; all at once, since they mostly wait.
-    let pairs: Vec<Pair> = (1..calls.len()).map(|_| Pair::new(&cloud, &json!({}))).collect();
+    let mut pairs = Vec::new();
+    for (kind, calls) in &all {
+        for (after, call) in (1..).zip(calls) {
+            let (pair, before) = new(kind);
+            pairs.push((
+                *kind,
+                pair,
+                before + after,
+                format!("killed after {after} calls, the last of which was {call}"),
+            ));
+        }
+    }
     let quiet = |mut program: Command| program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut running: Vec<(&Pair, usize, Child)> =
-        pairs.iter().zip(1..).map(|(pair, after)| (pair, after, quiet(swap(pair)))).collect();
+        pairs.iter().map(|(kind, pair, after, _)| (pair, *after, quiet(run(kind, pair)))).collect();
     let mut killed = 0;
     until("all were killed", || {
         let (changes, made) = (changes(&cloud), restored(&cloud, HOME));
@@ -304,18 +398,20 @@ fn a_swap_that_is_killed_after_any_call_ends_right_when_it_is_run_again() {
         running.is_empty().then_some(())
     });
     assert!(killed * 2 > pairs.len(), "most were not over before: {killed} of {}", pairs.len());
-    let again: Vec<Child> =
-        pairs.iter().map(|pair| swap(pair).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).collect();
-    for ((pair, again), after) in pairs.iter().zip(again).zip(1..) {
-        let how = format!("killed after {after} calls, the last of which was {}", calls[after - 1]);
+    let again: Vec<Child> = pairs
+        .iter()
+        .map(|(kind, pair, ..)| run(kind, pair).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for ((kind, pair, _, how), again) in pairs.iter().zip(again) {
         let again: Done = again.wait_with_output().unwrap().into();
         assert_eq!(again.code, 0, "{how}: {}{}", again.out, again.err);
-        pair.assert_swapped(&cloud, &how);
+        (kind.assert_right)(pair, &cloud, how);
     }
     // And then it is done.
-    let (code, over) = data(&cloud, HOME, &["--instance", &pairs[0].instance, "--swap"]);
+    let (kind, pair, ..) = &pairs[0];
+    let (code, over) = data(&cloud, HOME, &(kind.arguments)(pair));
     assert_eq!((code, over["outcome"].as_str()), (0, Some("doneBefore")), "{over}");
-    pairs[0].assert_swapped(&cloud, "run a third time");
+    (kind.assert_right)(pair, &cloud, "run a third time");
 }
 
 #[test]
