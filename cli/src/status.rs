@@ -9,9 +9,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     cost,
     coverage::{
-        DrillRules, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage, proof_counts,
+        DrillRules, LastProven, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage,
+        proof_counts,
     },
-    drill::{plan::LastProven, report::LAST_PROVEN},
+    drill::report::LAST_PROVEN,
     fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId, VolumeId},
     operations::Operations,

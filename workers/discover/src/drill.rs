@@ -1,9 +1,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     contract::{DrillStarted, Manifest},
+    coverage::LastProven,
     drill::{
         order::{Drill, refuse},
-        plan::{LastProven, Planning, Scope, protected, shares},
+        plan::{Planning, Scope, protected, shares},
         report::{LAST_PROVEN, NotRead, SCOPE, not_read, tasks},
     },
     error::Failure,

@@ -151,13 +151,15 @@ pub struct Cursor {
     pub unanswered: u32,
     /// What is no failure, and worth to be told.
     pub notes: Vec<String>,
+    /// What of the order cannot be done now, and could be by another drill.
+    pub missing: Vec<String>,
 }
 
 impl Cursor {
     /// Whether more was read than at another time of the same task.
     pub fn is_beyond(&self, earlier: &Self) -> bool {
         let place = |cursor: &Self| {
-            let dump = cursor.dump.as_ref().map_or(0, |dump| dump.read);
+            let dump = cursor.dump.as_ref().map(|dump| (dump.place, dump.read));
             let layout = cursor.layout.as_ref().map(|layout| layout.places.len());
             (cursor.listed, cursor.ended, layout, cursor.probed, cursor.compared, dump)
         };
@@ -166,11 +168,17 @@ impl Cursor {
 }
 
 /// How far a dump was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DumpCursor {
-    /// Where the file system begins that has it, in bytes of the volume.
-    pub file_system: u64,
+    /// The file system that is read, by its place among those of ext4.
+    pub place: usize,
+    /// What those before it were: without the file, with another one, and not to be read, in words.
+    pub empty: Vec<String>,
+    /// See `empty`.
+    pub wrong: Vec<String>,
+    /// See `empty`.
+    pub doubts: Vec<String>,
     /// Bytes of the file.
     pub read: u64,
     /// The state of the SHA-256 of these, in hexadecimal.

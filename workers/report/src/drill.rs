@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 
 use domain::{
     contract::{DrillReportEvent, RegionResult, StateError},
+    coverage::LastProven,
     drill::{
         VerifyTask,
-        plan::{LastProven, Scope},
+        plan::Scope,
         report::{DrillReport, End, LAST_PROVEN, Looked, NotRead, REPORT, Record, RegionEnd, SCOPE, SUMMARY, not_read},
     },
     error::{ErrorName, Failure},
     ids::Region,
     metrics::{Measurement, Metric},
-    ports::{Ec2, Executions, Notifications, SnapshotFilter, Storage},
+    ports::{Claims, Ec2, Executions, Notifications, SnapshotFilter, Storage, Written},
     report::Failed,
     run_files,
 };
@@ -23,11 +24,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{Answer, context::Context, tell};
 
+/// How often the list of proofs is tried to be written: another drill may write it at the same moment.
+const MAX_TRIES: usize = 3;
 /// Records that are asked for at once.
 const READ_AT_ONCE: usize = 32;
 
 /// Reports a drill.
-pub async fn handle<E: Ec2, S: Storage, C: Executions + Notifications>(
+pub async fn handle<E: Ec2, S: Storage + Claims, C: Executions + Notifications>(
     event: DrillReportEvent,
     context: &Context<'_, E, S, C>,
 ) -> Result<Answer, Failure> {
@@ -139,7 +142,7 @@ async fn look_for_older<E: Ec2, S, C>(
 }
 
 /// Writes the report to the bucket, the log, the metrics and, where a message is due, to the topic.
-async fn publish<E, S: Storage, C: Notifications>(
+async fn publish<E, S: Storage + Claims, C: Notifications>(
     report: &DrillReport,
     scope: &Scope,
     Context { storage, services, notify_on, .. }: &Context<'_, E, S, C>,
@@ -166,13 +169,33 @@ pub(crate) async fn last_proven(storage: &impl Storage, run: &str) -> LastProven
 }
 
 /// What is proven by now, for the next drill, the report and status. It is no failure of this one if that cannot be kept.
-async fn remember(report: &DrillReport, scope: &Scope, storage: &impl Storage) {
+async fn remember(report: &DrillReport, scope: &Scope, storage: &impl Claims) {
     let run = report.drill.id.as_str();
-    let before = last_proven(storage, run).await;
-    let after = report.last_proven(&before, &scope.volumes);
-    if let Err(failure) = run_files::write_json(storage, LAST_PROVEN, &after).await {
-        let (error, cause) = (failure.name.as_str(), &failure.cause);
-        tracing::warn!(run, error, cause, "what is proven could not be written down");
+    for _ in 0..MAX_TRIES {
+        match remember_once(report, scope, storage).await {
+            Ok(Written::As(_)) => return,
+            // Another drill has written it meanwhile.
+            Ok(Written::Refused | Written::Conflict) => {}
+            // What cannot be read is not written over: it has what other drills have proven.
+            Err(failure) => {
+                let (error, cause) = (failure.name.as_str(), &failure.cause);
+                return tracing::warn!(run, error, cause, "what is proven could not be written down");
+            }
+        }
+    }
+    tracing::warn!(run, "what is proven could not be written down: others have written it each time");
+}
+
+async fn remember_once(report: &DrillReport, scope: &Scope, storage: &impl Claims) -> Result<Written, Failure> {
+    let stored = storage.stored(LAST_PROVEN).await?;
+    let unusable = |error: serde_json::Error| Failure::new(ErrorName::StorageFailed, format!("{LAST_PROVEN}: {error}"));
+    let before: Option<LastProven> =
+        stored.as_ref().map(|stored| serde_json::from_str(&stored.body).map_err(unusable)).transpose()?;
+    let after = report.last_proven(&before.unwrap_or_default(), &scope.volumes);
+    let body = serde_json::to_string(&after).map_err(unusable)?;
+    match stored {
+        None => storage.create(LAST_PROVEN, &body).await,
+        Some(stored) => storage.replace(LAST_PROVEN, &body, &stored.version).await,
     }
 }
 

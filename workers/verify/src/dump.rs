@@ -44,41 +44,46 @@ pub(crate) async fn read(
     reader.page = PAGE;
     let layout = cursor.layout.clone().unwrap_or_default();
     let places: Vec<&Place> = layout.places.iter().filter(|place| place.found.kind.is_ext()).collect();
-    // An earlier message has read those before: none of them had the right file, and more is not known of them.
-    let resumed = cursor.dump.as_ref().map_or(0, |begun| begun.file_system);
-    let (mut empty, mut wrong, mut doubts) = (Vec::new(), Vec::new(), Vec::new());
-    for place in &places {
-        if place.start() < resumed {
-            doubts.push(format!("{} has no file with that SHA-256", place.words()));
-            continue;
-        }
-        let begun = cursor.dump.clone().filter(|begun| begun.file_system == place.start());
-        match read_file(reader, dump, place, begun, has_time).await {
+    let mut at = cursor.dump.take().unwrap_or_default();
+    while let Some(place) = places.get(at.place) {
+        let is_one_of_several = places.len() > 1;
+        match read_file(reader, dump, place, &at, has_time).await {
             Found::Whole { sha256, bytes } if sha256.eq_ignore_ascii_case(&dump.sha256) => {
-                let file_system = place.start();
-                cursor.dump = Some(DumpCursor { file_system, read: bytes, state: String::new(), proven: true });
+                cursor.dump = Some(DumpCursor { read: bytes, state: String::new(), proven: true, ..at });
                 return Ok(());
             }
             Found::Whole { sha256, bytes } => {
-                wrong.push(format!("has {bytes} bytes with the SHA-256 {sha256}; expected is {}", dump.sha256));
+                at.wrong.push(format!("has {bytes} bytes with the SHA-256 {sha256}; expected is {}", dump.sha256));
             }
             Found::Part { progress, stop } => {
-                cursor.dump = progress.or(cursor.dump.take());
+                if let Some((read, state)) = progress {
+                    (at.read, at.state) = (read, state);
+                }
+                cursor.dump = Some(at);
                 return Err(stop);
             }
-            Found::Nothing => empty.push(place.words()),
+            Found::Nothing => at.empty.push(place.words()),
             // Of several file systems it may be one that has nothing to do with the dump.
-            Found::Broken(why) if places.len() > 1 => doubts.push(format!("{} cannot be read: {why}", place.words())),
-            Found::Broken(why) => wrong.push(format!("cannot be read: {why}")),
-            Found::Unproven(why) => doubts.push(why),
+            Found::Broken(why) if is_one_of_several => {
+                at.doubts.push(format!("{} cannot be read: {why}", place.words()))
+            }
+            Found::Broken(why) => at.wrong.push(format!("cannot be read: {why}")),
+            Found::Unproven(why) => at.doubts.push(why),
         }
+        (at.place, at.read, at.state) = (at.place + 1, 0, String::new());
+        // Those that were read are not read again.
+        cursor.dump = Some(at.clone());
     }
+    let DumpCursor { empty, wrong, mut doubts, .. } = at;
     if places.is_empty() || layout.places.iter().any(Place::may_hide_files) {
         let others: Vec<String> = layout.places.iter().map(Place::words).collect();
         doubts.push(format!("files are read out of ext4 only ({})", others.join(", ")));
     }
     if !doubts.is_empty() {
-        cursor.notes.push(format!("its dump {} is not proven: {}", dump.path, doubts.join("; ")));
+        // A file with another content may be one of another time, on a file system that is not the dump's.
+        doubts.extend(wrong);
+        // First, since a record has few notes.
+        cursor.notes.insert(0, format!("its dump {} is not proven: {}", dump.path, doubts.join("; ")));
         return Ok(());
     }
     if let Some(words) = wrong.first() {
@@ -98,7 +103,7 @@ enum Found {
     /// It was read to its end.
     Whole { sha256: String, bytes: u64 },
     /// Reading was stopped, so far.
-    Part { progress: Option<DumpCursor>, stop: Stop },
+    Part { progress: Option<(u64, String)>, stop: Stop },
     /// The file system has no such file.
     Nothing,
     /// The file system cannot be, which says that the file cannot be restored.
@@ -111,14 +116,14 @@ async fn read_file(
     reader: &mut Reader<'_, impl SnapshotBlocks>,
     dump: &DumpPlace,
     place: &Place,
-    begun: Option<DumpCursor>,
+    begun: &DumpCursor,
     has_time: &impl Fn() -> bool,
 ) -> Found {
     let ((ask, mut asked), (answer, answers)) = (unbounded(), channel());
     let bridge = Bridge { ask, answers };
     let path = if dump.path.starts_with('/') { dump.path.clone() } else { format!("/{}", dump.path) };
     let (most, kind) = (u64::from(dump.max_gib) << 30, place.found.kind);
-    let resumed = begun.as_ref().and_then(|begun| Some((begun.read, resume(&begun.state)?)));
+    let resumed = resume(&begun.state).map(|state| (begun.read, state));
     let file = thread::spawn(move || hash(bridge, &path, kind, resumed, most));
     let (mut stopped, read_before) = (None, reader.spent.blocks_read());
     // The channel ends with the thread's reader.
@@ -137,8 +142,7 @@ async fn read_file(
     match (hashed, stopped) {
         (Hashed::Whole { sha256, bytes }, _) => Found::Whole { sha256, bytes },
         (Hashed::Part { read, state }, Some(stop)) => {
-            let progress = DumpCursor { file_system: place.start(), read, state: suspend(&state), proven: false };
-            Found::Part { progress: (read > 0).then_some(progress), stop }
+            Found::Part { progress: (read > 0).then(|| (read, suspend(&state))), stop }
         }
         (_, Some(stop)) => Found::Part { progress: None, stop },
         (Hashed::Part { .. }, None) => Found::Unproven("the reader of ext4 has stopped".into()),

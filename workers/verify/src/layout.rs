@@ -129,7 +129,7 @@ async fn with_logical(
         length: entry.sectors.saturating_mul(SECTOR),
         is_for_boot: entry.kind == 0xef,
     };
-    let (mut partitions, mut logical) = (Vec::new(), Vec::new());
+    let (mut partitions, mut logical, mut links) = (Vec::new(), Vec::new(), 0);
     for (number, entry) in (1..).zip(entries) {
         let Some(entry) = entry else { continue };
         if !entry.is_extended() {
@@ -137,8 +137,9 @@ async fn with_logical(
             continue;
         }
         let mut at = entry.start;
-        // Its length is limited, for the case that it goes round in a circle.
-        while logical.len() <= MAX_PARTITIONS {
+        // The chain may go round in a circle, and of partitions that are not used.
+        while links <= MAX_PARTITIONS {
+            links += 1;
             if at.saturating_mul(SECTOR) >= volume {
                 layout.notes.push("its logical partitions lead out of the volume".into());
                 break;

@@ -10,7 +10,8 @@
 //! 5. The dump, where the snapshot has one, is read out of the ext4 file system that it is in.
 //! 6. The record is written, the snapshot gets its two tags, and then the token is answered.
 //!
-//! - Delivered twice: a record of success is answered again. Whatever is read twice reads the same.
+//! - Delivered twice: a record of success is answered again, unless a drill has marked the snapshot since. Whatever is read
+//!   twice reads the same.
 //! - Crashed between two calls: the same. What is written is written again.
 //! - Throttled, or more to read than fits into an invocation: the message goes on with how far it has come.
 //! - Bad input: a task that is no task does not come here; a snapshot that is gone, or not ours, is declined: nobody has
@@ -43,6 +44,7 @@ use serde_json::json;
 
 pub use context::Ports;
 use reader::{Reader, Spent};
+use record::Mark;
 use stop::Stop;
 
 /// How often in a row something may not answer, and nothing be gained, before that is a failure.
@@ -71,27 +73,36 @@ async fn verify(
     now: DateTime<Utc>,
     has_time: &impl Fn() -> bool,
 ) -> Outcome {
-    match record::of_success(ports.storage, &task).await {
-        Ok(None) => {}
-        Ok(Some(verified)) => return record::finish(ports, &task, verified, now).await,
-        Err(failure) => return Outcome::Retry(failure),
-    }
     let key = task.snapshot.to_string();
     let mut cursor = task.cursor.take().unwrap_or_default();
     let begun = cursor.clone();
-    let bad_since = match standing(ports.ec2, &task).await {
-        Ok(Standing::There { bad_since }) => bad_since,
-        Ok(Standing::Gone(failure)) => {
-            let verified = record::failed(&task, cursor, &failure, false, now);
-            return record::fail(ports, &task, verified, failure, now).await;
-        }
-        Err(error) => return after(error, &key, now),
+    let (standing, known) = match (standing(ports.ec2, &task).await, record::of_success(ports.storage, &task).await) {
+        (Ok(standing), Ok(known)) => (standing, known),
+        (Err(error), _) => return after(error, &key, now),
+        (_, Err(failure)) => return Outcome::Retry(failure),
     };
+    let held = match standing {
+        Standing::There { proof } => proof,
+        Standing::Gone(failure) => {
+            if let Some(proven) = known.filter(record::is_tagged) {
+                return Outcome::Done(json!(proven));
+            }
+            let verified = record::failed(&task, cursor, &failure, now);
+            return record::fail(ports, &task, verified, failure, Mark::Without, now).await;
+        }
+    };
+    let bad_since = held.filter(Proof::has_failed).map(|proof| proof.on);
+    if let (Some(verified), None) = (known, bad_since) {
+        return record::finish(ports, &task, verified, held, now).await;
+    }
     let spent = Spent::of(&cursor, task.max_blocks);
     let mut reader = Reader::new(ports.blocks, &task.region, &task.snapshot, &spent);
     let read = match read(&mut reader, &task, &mut cursor, has_time).await {
-        Err(Stop::Impossible(failure)) if failure.name == ErrorName::SnapshotNotFound => {
-            Err(if_gone(ports.ec2, &task, &failure).await)
+        // What is gone has no tags, by which the role may read it.
+        Err(Stop::Impossible(failure))
+            if [ErrorName::SnapshotNotFound, ErrorName::AccessDenied].contains(&failure.name) =>
+        {
+            Err(if_gone(ports.ec2, &task, failure).await)
         }
         read => read,
     };
@@ -99,46 +110,51 @@ async fn verify(
     let onward = |cursor: Cursor, seconds| {
         Outcome::Onward(json!(VerifyTask { cursor: Some(cursor), ..task.clone() }), spread(seconds, &key, now))
     };
-    let (failure, is_certain) = match read {
-        Ok(_) | Err(Stop::Enough) if bad_since.is_some() => (still_bad(&task, bad_since), false),
-        Ok(level) => return record::finish(ports, &task, record::proven(&task, cursor, level, now), now).await,
+    let (failure, mark) = match read {
+        Ok(_) | Err(Stop::Enough) if bad_since.is_some() => (still_bad(&task, bad_since), Mark::Stands),
+        Ok(level) => {
+            let verified = record::proven(&task, cursor, level, now);
+            return record::finish(ports, &task, verified, held, now).await;
+        }
         Err(Stop::Enough) => {
             let level = proven_so_far(&cursor, &task);
-            let why = format!("reading stopped after {} blocks, as many as may be read of it", cursor.blocks_read);
-            let mut verified = record::proven(&task, cursor, level, now);
-            verified.missing.push(why);
-            return record::finish(ports, &task, verified, now).await;
+            cursor
+                .missing
+                .push(format!("reading stopped after {} blocks, as many as may be read of it", cursor.blocks_read));
+            let verified = record::proven(&task, cursor, level, now);
+            return record::finish(ports, &task, verified, held, now).await;
         }
         Err(Stop::Later(seconds)) => return onward(cursor, seconds),
         Err(Stop::Onward) => return onward(cursor, 1),
         Err(Stop::Unanswered(failure)) => {
             cursor.unanswered = if cursor.is_beyond(&begun) { 1 } else { cursor.unanswered + 1 };
             if cursor.unanswered < MAX_UNANSWERED {
-                // Whoever looks at the drill's files sees why it is tried again.
-                let verified = record::failed(&task, cursor.clone(), &failure, false, now);
-                if let Err(unwritten) = record::write(ports.storage, &task, &verified).await {
-                    tracing::warn!(snapshot = key, cause = unwritten.cause, "the record could not be written");
-                }
+                record::note(ports.storage, &record::failed(&task, cursor.clone(), &failure, now), &task).await;
                 let seconds = retry_delay(cursor.unanswered, ports.retry_seconds);
                 return onward(cursor, seconds);
             }
-            (failure, false)
+            (failure, Mark::Without)
         }
-        Err(Stop::Failed(failure)) => (failure, true),
-        Err(Stop::Impossible(failure)) => (with_key(failure, &task), false),
+        Err(Stop::Failed(failure)) => (failure, Mark::Write),
+        Err(Stop::Impossible(failure)) => (with_key(failure, &task), Mark::Without),
     };
-    let verified = record::failed(&task, cursor, &failure, is_certain, now);
-    record::fail(ports, &task, verified, failure, now).await
+    let verified = record::failed(&task, cursor.clone(), &failure, now);
+    match record::fail(ports, &task, verified, failure, mark, now).await {
+        // Only its mark is owed: it does not read all again for that.
+        Outcome::Later(seconds) => onward(cursor, seconds),
+        outcome => outcome,
+    }
 }
 
-/// EBS does not know a snapshot: whether that is because it is gone, EC2 says.
-async fn if_gone(ec2: &impl Ec2, task: &VerifyTask, told: &Failure) -> Stop {
+/// EBS does not know a snapshot, or refuses it: whether that is because it is gone, EC2 says.
+async fn if_gone(ec2: &impl Ec2, task: &VerifyTask, told: Failure) -> Stop {
     match standing(ec2, task).await {
         Ok(Standing::Gone(failure)) => Stop::Impossible(failure),
-        Ok(Standing::There { .. }) => {
+        Ok(Standing::There { .. }) if told.name == ErrorName::SnapshotNotFound => {
             let words = format!("EC2 says that it is completed, and EBS does not know it: {}", told.cause);
             Stop::Unanswered(Failure::new(ErrorName::SnapshotUnreadable, words))
         }
+        Ok(Standing::There { .. }) => Stop::Impossible(told),
         Err(error) => match error.reaction() {
             Reaction::Later(seconds) => Stop::Later(seconds),
             _ => Stop::Unanswered(error.into()),
@@ -206,8 +222,8 @@ fn still_bad(task: &VerifyTask, since: Option<NaiveDate>) -> Failure {
 
 /// What EC2 says of a snapshot that is to be read.
 enum Standing {
-    /// It can be read; since when a drill has marked it as bad.
-    There { bad_since: Option<NaiveDate> },
+    /// It can be read; and what its tags say of it.
+    There { proof: Option<Proof> },
     /// It cannot be read any more, and why.
     Gone(Failure),
 }
@@ -221,10 +237,7 @@ async fn standing(ec2: &impl Ec2, task: &VerifyTask) -> Result<Standing, domain:
             format!("{id} in {region} has no tag Type=Automated any more: it is not one of ours")
         }
         Some(snapshot) => match snapshot.state {
-            SnapshotState::Completed => {
-                let bad = Proof::read(&snapshot.tags).filter(Proof::has_failed);
-                return Ok(Standing::There { bad_since: bad.map(|proof| proof.on) });
-            }
+            SnapshotState::Completed => return Ok(Standing::There { proof: Proof::read(&snapshot.tags) }),
             SnapshotState::Pending => format!("{id} in {region} is not completed"),
             SnapshotState::Error => format!("{id} in {region} is in error"),
             SnapshotState::Other => format!("{id} in {region} is in the Recycle Bin"),

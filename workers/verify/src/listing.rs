@@ -60,6 +60,10 @@ pub(crate) async fn read_list(
         reader.keep_tokens(&page, |index| first.contains(&index) || sampled.contains(&index));
         cursor.ended = page.next.is_none();
         cursor.next = page.next;
+        if cursor.ended && cursor.listed == 0 && task.full_size.is_some_and(|bytes| bytes > 0) {
+            (cursor.ended, cursor.from) = (false, 0);
+            return Err(reader.unanswered("its list of blocks is empty, and EC2 tells a full size".into()));
+        }
         if cursor.ended {
             cursor.notes.extend(differs(task, cursor.listed));
         }

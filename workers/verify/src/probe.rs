@@ -28,7 +28,9 @@ pub(crate) async fn read_blocks(
         if number > begun_at && !has_time() {
             return Err(Stop::Onward);
         }
-        reader.block(index).await?;
+        if reader.block(index).await?.is_none() {
+            return Err(reader.unanswered(format!("block {index} was in its list, and is not any more")));
+        }
         if let Some(source) = source.as_mut().filter(|_| !cursor.uncompared && cursor.compared == number) {
             // The first one with all that comes before it.
             let from = if number == 0 { 0 } else { index };
@@ -43,9 +45,15 @@ pub(crate) async fn read_blocks(
 fn note_compared(cursor: &mut Cursor, compared: Result<Option<String>, Uncompared>) -> Result<usize, Stop> {
     let (note, count) = match compared {
         Ok(note) => (note, 1),
-        Err(Uncompared::Source(why)) => {
+        Err(Uncompared::Source(failure)) => {
             cursor.uncompared = true;
-            (Some(format!("not compared with its source: {why}")), 0)
+            let words = format!("not compared with its source: {failure}");
+            if failure.name == ErrorName::SnapshotNotFound {
+                (Some(words), 0)
+            } else {
+                cursor.missing.push(words);
+                (None, 0)
+            }
         }
         Err(Uncompared::Stopped(stop)) => return Err(stop),
     };
@@ -59,7 +67,7 @@ fn note_compared(cursor: &mut Cursor, compared: Result<Option<String>, Uncompare
 /// Why a block was not compared.
 enum Uncompared {
     /// Its source is gone, or may not be read, or is bad itself: that says nothing of the copy, and stays so.
-    Source(String),
+    Source(Failure),
     Stopped(Stop),
 }
 
@@ -72,7 +80,7 @@ impl From<Stop> for Uncompared {
 /// What stops the reading of a source.
 fn of_source(stop: Stop) -> Uncompared {
     match stop {
-        Stop::Failed(failure) | Stop::Impossible(failure) => Uncompared::Source(failure.to_string()),
+        Stop::Failed(failure) | Stop::Impossible(failure) => Uncompared::Source(failure),
         stop => Uncompared::Stopped(stop),
     }
 }
@@ -87,36 +95,51 @@ async fn compare<B: SnapshotBlocks>(
     from: u32,
     index: u32,
 ) -> Result<Option<String>, Uncompared> {
-    let (there, to) = source.written_from(from).await.map_err(of_source)?;
-    let (here, end) = copy.written_from(from).await?;
-    let until = to.min(end);
-    let only_in = |ones: &[u32], others: &[u32]| {
-        ones.iter().copied().find(|one| *one <= until && others.binary_search(one).is_err())
-    };
-    let (only_there, only_here) = (only_in(&there, &here), only_in(&here, &there));
-    for index in [Some(index), only_there, only_here].into_iter().flatten() {
-        let expected = source.block(index).await.map_err(of_source)?;
-        let found = copy.block(index).await?;
-        let is_same = match (&expected, &found) {
-            (Some(expected), Some(found)) => expected == found,
-            (Some(one), None) | (None, Some(one)) => one.iter().all(|byte| *byte == 0),
-            (None, None) => true,
+    let mut is_second = false;
+    loop {
+        let (there, to) = source.written_from(from).await.map_err(of_source)?;
+        let (here, end) = copy.written_from(from).await?;
+        let until = to.min(end);
+        let only_in = |ones: &[u32], others: &[u32]| {
+            ones.iter().copied().find(|one| *one <= until && others.binary_search(one).is_err())
         };
-        if !is_same {
-            let words = format!(
-                "block {index} of {} in {} is not as in its source {} in {}: expected is {}, found is {}",
-                copy.snapshot,
-                copy.region,
-                source.snapshot,
-                source.region,
-                in_words(expected.as_ref().map(|data| data.as_slice())),
-                in_words(found.as_ref().map(|data| data.as_slice()))
-            );
-            return Err(Uncompared::Stopped(Stop::Failed(Failure::new(ErrorName::SnapshotCorrupt, words))));
+        let (only_there, only_here) = (only_in(&there, &here), only_in(&here, &there));
+        let mut wrong = None;
+        for index in [Some(index), only_there, only_here].into_iter().flatten() {
+            let expected = source.block(index).await.map_err(of_source)?;
+            let found = copy.block(index).await?;
+            let is_same = match (&expected, &found) {
+                (Some(expected), Some(found)) => expected == found,
+                (Some(one), None) | (None, Some(one)) => one.iter().all(|byte| *byte == 0),
+                (None, None) => true,
+            };
+            if !is_same {
+                wrong = Some((index, expected, found));
+                break;
+            }
         }
+        let Some((index, expected, found)) = wrong else {
+            let differ = only_there.is_some() || only_here.is_some();
+            return Ok(differ.then(|| "its list of blocks differs from its source's, in blocks of zeros".into()));
+        };
+        // A list that lacks a block may be one that came too short: both are asked for once more.
+        if (expected.is_none() || found.is_none()) && !is_second {
+            is_second = true;
+            source.forget_tokens();
+            copy.forget_tokens();
+            continue;
+        }
+        let words = format!(
+            "block {index} of {} in {} is not as in its source {} in {}: expected is {}, found is {}",
+            copy.snapshot,
+            copy.region,
+            source.snapshot,
+            source.region,
+            in_words(expected.as_ref().map(|data| data.as_slice())),
+            in_words(found.as_ref().map(|data| data.as_slice()))
+        );
+        return Err(Uncompared::Stopped(Stop::Failed(Failure::new(ErrorName::SnapshotCorrupt, words))));
     }
-    let differ = only_there.is_some() || only_here.is_some();
-    Ok(differ.then(|| "its list of blocks differs from its source's, in blocks of zeros".into()))
 }
 
 fn in_words(data: Option<&[u8]>) -> String {

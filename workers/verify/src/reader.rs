@@ -98,7 +98,7 @@ impl<'a, B: SnapshotBlocks> Reader<'a, B> {
     }
 
     /// Forgets all tokens: EBS does not know one of them any more.
-    fn forget_tokens(&mut self) {
+    pub(crate) fn forget_tokens(&mut self) {
         self.parts.clear();
         self.tokens.clear();
     }
@@ -211,7 +211,7 @@ impl<'a, B: SnapshotBlocks> Reader<'a, B> {
         }
     }
 
-    fn unanswered(&self, words: String) -> Stop {
+    pub(crate) fn unanswered(&self, words: String) -> Stop {
         let words = format!("{} in {}: {words}", self.snapshot, self.region);
         Stop::Unanswered(Failure::new(ErrorName::SnapshotUnreadable, words))
     }

@@ -9,12 +9,9 @@ use chrono::NaiveDate;
 
 use super::{
     newest::OfVolume,
-    proven::{DrillRules, ProofState, Proofs},
+    proven::{DrillRules, LastProven, ProofState, Proofs},
 };
-use crate::{
-    drill::plan::LastProven,
-    ids::{Region, VolumeId},
-};
+use crate::ids::{Region, VolumeId};
 
 /// What the last report knew of proofs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

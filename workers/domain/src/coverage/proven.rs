@@ -1,9 +1,15 @@
 //! What is proven of a volume's backups in a region.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::SnapshotId, proof::Level, settings::Settings};
+use crate::{
+    ids::{Region, SnapshotId, VolumeId},
+    proof::Level,
+    settings::Settings,
+};
 
 /// The last proof of a volume's backups in a region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +22,9 @@ pub struct Proven {
     /// How much of it was read.
     pub level: Level,
 }
+
+/// What drills have proven last, by region and volume. The tags that say it go with the snapshots.
+pub type LastProven = BTreeMap<Region, BTreeMap<VolumeId, Proven>>;
 
 /// The newest backup of a volume that a drill has read in a region, and found bad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

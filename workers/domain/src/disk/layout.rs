@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileSystem, Kind, Partition};
+use super::{
+    file_systems::{FileSystem, Kind},
+    partitions::Partition,
+};
 
 /// Partitions whose file systems are looked for, at most.
 pub const MAX_PARTITIONS: usize = 16;

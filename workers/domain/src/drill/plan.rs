@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DumpPlace, Lowered, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample};
 use crate::{
-    coverage::Proven,
+    coverage::LastProven,
     disk::MAX_PARTITIONS,
     expiry::{Candidate, is_backup},
     fleet::{Fleet, Snapshot, SnapshotState},
@@ -82,11 +82,6 @@ pub struct Scope {
     /// The regions to look at, and the blocks that may be read in each.
     pub shares: BTreeMap<Region, u64>,
 }
-
-/// What earlier drills have proven last of volumes that are still protected, by region and volume.
-///
-/// The tags that say it go with the snapshots.
-pub type LastProven = BTreeMap<Region, BTreeMap<VolumeId, Proven>>;
 
 /// A backup that a drill can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,16 +267,21 @@ impl<'a> Planning<'a> {
         }
         // Never proven comes before every day.
         wanted.sort_by(|a, b| (a.0, a.1, a.2, a.3.taken, &a.3.id).cmp(&(b.0, b.1, b.2, b.3.taken, &b.3.id)));
-        let mut used = 0;
+        let mut needed = 0;
         for (last_proven, _, volume, one) in wanted {
             let task = task(drill, home, region, volume, one, share);
-            let blocks = predicted(&task).blocks;
-            if used + blocks <= share {
-                used += blocks;
+            let blocks = at_least(&task);
+            if needed + blocks <= share {
+                needed += blocks;
                 planned.tasks.push(task);
             } else {
                 planned.left_out.push(LeftOut { volume: volume.clone(), snapshot: task.snapshot, blocks, last_proven });
             }
+        }
+        // What is over is for partitions that nobody knows of.
+        let over = (share - needed) / (planned.tasks.len() as u64).max(1);
+        for task in &mut planned.tasks {
+            task.max_blocks = at_least(task) + over.min(MOST_OF_A_LAYOUT - SOME_OF_A_LAYOUT);
         }
         planned
     }
@@ -313,20 +313,29 @@ fn task(drill: &Drill, home: &Region, region: &Region, volume: &VolumeId, one: R
     };
     let blocks = predicted(&task).blocks;
     for lower in Level::ALL.into_iter().rev().filter(|level| *level < from) {
-        if predicted(&task).blocks <= share {
+        if at_least(&task) <= share {
             break;
         }
         task.level = level(lower, has_source, has_dump);
         task.lowered = Some(Lowered { from, blocks, share });
     }
     task.dump = task.dump.filter(|_| task.level == Level::Dump);
-    task.max_blocks = predicted(&task).blocks + MOST_OF_A_LAYOUT;
     task
 }
 
-/// Blocks that partition tables and the beginnings of partitions take at most. They are not known before, and no reason to
-/// stop: two for each partition, one for each link of a chain of logical ones, and those of both GPTs.
+/// Blocks that partition tables and the beginnings of partitions take at most, beyond those that are read anyway: two for
+/// each partition, one for each link of a chain of logical ones, and those of both GPTs.
 const MOST_OF_A_LAYOUT: u64 = 4 * MAX_PARTITIONS as u64;
+/// What is kept for them where all blocks of a region are planned: as many as a server's disk has.
+const SOME_OF_A_LAYOUT: u64 = 8;
+
+/// Without so many blocks a task is not begun.
+fn at_least(task: &VerifyTask) -> u64 {
+    match predicted(task).blocks {
+        0 => 0,
+        blocks => blocks + SOME_OF_A_LAYOUT,
+    }
+}
 
 /// Keeps the newest, and the newest that no drill found bad.
 fn keep_newest(all: &mut Vec<Readable>) {

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Lowered, Reads, Verified, VerifyTask,
     order::Drill,
-    plan::{LastProven, LeftOut, Protected, Without, predicted},
+    plan::{LeftOut, Protected, Without, predicted},
 };
 use crate::{
     contract::StateError,
-    coverage::Proven,
+    coverage::{LastProven, Proven},
     error::ErrorName,
     expiry::{Candidate, is_backup},
     fleet::{Snapshot, SnapshotState},
@@ -37,6 +37,9 @@ pub const SUMMARY: &str = "summary.txt";
 pub const SCOPE: &str = "scope.json";
 /// What earlier drills have proven, a [`LastProven`]: the only file that drills share.
 pub const LAST_PROVEN: &str = "drills/proven.json";
+
+/// For so long it is remembered what was proven of a volume that is not protected any more.
+const DAYS_REMEMBERED: i64 = 400;
 
 /// The tasks of a region.
 pub fn tasks(region: &Region) -> String {
@@ -160,7 +163,7 @@ pub struct Backup {
 impl Backup {
     /// Whether what was read is right, and not all was done that was asked for.
     fn is_short(&self) -> bool {
-        self.end == End::Proven && !self.missing.is_empty()
+        self.end == End::Proven && (!self.missing.is_empty() || self.level < Some(self.asked))
     }
 
     /// Where it is, and of what.
@@ -320,7 +323,9 @@ impl DrillReport {
     }
 
     fn is_complete(&self) -> bool {
-        let bad = |one: &Backup| matches!(one.end, End::Failed | End::Unanswered) || one.is_short();
+        let bad = |one: &Backup| {
+            matches!(one.end, End::Failed | End::Unanswered) || one.end == End::Proven && !one.missing.is_empty()
+        };
         self.problems.is_empty()
             && self.regions.iter().all(|region| region.failure.is_none())
             && !self.backups.iter().any(bad)
@@ -332,7 +337,7 @@ impl DrillReport {
         self.backups.iter().filter(|one| one.end == end).count()
     }
 
-    /// The backups of which less is proven than was asked for.
+    /// The backups of which less is proven than was asked for. It is a failure only where another drill could prove more.
     pub fn short(&self) -> impl Iterator<Item = &Backup> {
         self.backups.iter().filter(|one| one.is_short())
     }
@@ -393,12 +398,14 @@ impl DrillReport {
     pub fn last_proven(&self, before: &LastProven, protected: &[Protected]) -> LastProven {
         let known: BTreeSet<&VolumeId> = protected.iter().map(|one| &one.volume).collect();
         let mut after = before.clone();
+        let today = self.ended.date_naive();
         for volumes in after.values_mut() {
-            volumes.retain(|volume, _| known.contains(volume));
+            // A list of volumes that was too short takes nothing away that somebody may still ask for.
+            volumes.retain(|volume, one| known.contains(volume) || (today - one.on).num_days() <= DAYS_REMEMBERED);
         }
         for one in self.backups.iter().filter(|one| one.end == End::Proven) {
             let Some(level) = one.level else { continue };
-            let new = Proven { snapshot: one.snapshot.clone(), on: self.ended.date_naive(), level };
+            let new = Proven { snapshot: one.snapshot.clone(), on: today, level };
             let known = after.entry(one.region.clone()).or_default().entry(one.volume.clone()).or_insert(new.clone());
             if (known.on, known.level) < (new.on, new.level) {
                 *known = new;

@@ -112,16 +112,16 @@ fn to_hold(plan: &Plan, world: &World) -> Option<Todo> {
     (!resources.is_empty()).then(|| Todo::change(Change::Tag { resources, tags: hold_tags(plan) }))
 }
 
-/// A started instance is seen stopped so often before it counts as stopped again: EC2's answers may be old.
-const STOPPED_LOOKS: u32 = 6;
-
 /// Starts an instance once: one that stops again would be started without an end.
 fn start(instance: &InstanceNow, memory: &Memory) -> Result<Todo, Failure> {
     match memory.stopped_since {
         None => Ok(Todo::change(Change::Start { instance: instance.id.clone() })),
-        Some(looks) if looks < STOPPED_LOOKS => Ok(wait_for(instance, RUNNING)),
+        // EC2's answers may be old.
+        Some(looks) if looks < LOOKS => Ok(wait_for(instance, RUNNING)),
         Some(_) => {
-            let why = instance.why.as_deref().unwrap_or("EC2 does not say why");
+            // That one is of the stop before.
+            let why = instance.why.as_deref().filter(|why| !why.contains("UserInitiatedShutdown"));
+            let why = why.unwrap_or("EC2 does not say why");
             // What EC2 says where a key of one of the volumes may not be used (EC2 user guide, "Instance terminates
             // immediately", has the codes).
             let name = match why.contains("Client.InternalError") {

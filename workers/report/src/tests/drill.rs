@@ -1,10 +1,11 @@
 use domain::{
     contract::DrillReportEvent,
+    coverage::LastProven,
     drill::{
         Verified, VerifyTask,
         order::Drill,
         parameters::{Parameters, Sample},
-        plan::{LastProven, Planning, Protected, Scope},
+        plan::{Planning, Protected, Scope},
         report::{DrillReport, End, LAST_PROVEN, NotRead, SCOPE, not_read, tasks},
     },
     proof::Level,

@@ -294,3 +294,68 @@ async fn a_dump_proves_a_copy_whose_source_is_gone() {
     assert_eq!(verified.level, Some(Level::Dump));
     assert!(verified.notes[0].contains("not compared with its source"), "{verified:?}");
 }
+
+#[tokio::test]
+async fn of_two_file_systems_it_is_the_same_in_one_message_and_in_several() {
+    let folder = Folder::new("dump-two");
+    let Some((ext4, place)) = ext4_with_dump(&folder, 3_000_000) else { return };
+    let (boot, disk) = (folder.disk("boot", 16 * MIB), folder.disk("disk", 128 * MIB));
+    run("mkfs.ext4", &["-q", "-F", boot.to_str().unwrap()], "").unwrap();
+    // The file system that has nothing comes first, and lies behind the other one.
+    let script = "label: gpt\nstart=200000, size=16M, type=L\nstart=2048, size=64M, type=L\n";
+    if run("sfdisk", &["--quiet", disk.to_str().unwrap()], script).is_none() {
+        return;
+    }
+    put(&disk, start_of(&disk, 1), &boot).unwrap();
+    put(&disk, start_of(&disk, 2), &ext4).unwrap();
+    let of = |sha256: &str| {
+        let mut scene = of_disk(Level::Dump, &disk);
+        scene.task.dump = Some(DumpPlace { sha256: sha256.into(), ..place.clone() });
+        scene
+    };
+    let whole = of(&place.sha256);
+    assert_eq!(whole.verified().await.level, Some(Level::Dump));
+    let reads = whole.blocks.count("GetSnapshotBlock");
+    let wrong = "00".repeat(32);
+    assert_eq!((of(&wrong).failure().await.name, reads > 10), (ErrorName::SnapshotCorrupt, true));
+    for nth in reads - 9..reads {
+        let stop = |scene: &Scene| {
+            (0..nth).for_each(|_| scene.blocks.fail_next("GetSnapshotBlock", BlockFault::Spared));
+            scene.blocks.fail_next("GetSnapshotBlock", BlockFault::Refused("ThrottlingException", ""));
+        };
+        let (right, other) = (of(&place.sha256), of(&wrong));
+        stop(&right);
+        stop(&other);
+        assert_eq!(right.verified().await.level, Some(Level::Dump), "stopped at {nth}");
+        let failure = other.failure().await;
+        assert!(
+            failure.name == ErrorName::SnapshotCorrupt && failure.cause.contains(&place.sha256),
+            "{nth}: {failure}"
+        );
+        assert_eq!(other.proof(), proven("failed"));
+    }
+}
+
+#[tokio::test]
+async fn a_chain_of_logical_partitions_that_goes_round_in_a_circle_ends() {
+    let entry = |kind: u8, start: u32| {
+        let mut entry = [0; 16];
+        entry[4] = kind;
+        entry[8..12].copy_from_slice(&start.to_le_bytes());
+        entry[12..].copy_from_slice(&100_u32.to_le_bytes());
+        entry
+    };
+    let sector = |entries: &[[u8; 16]]| {
+        let mut sector = vec![0; 512];
+        entries.iter().enumerate().for_each(|(at, entry)| sector[446 + 16 * at..462 + 16 * at].copy_from_slice(entry));
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        sector
+    };
+    // In the extended partition stands a link without a partition, which leads to one that leads to itself.
+    let mut disk = sector(&[entry(0x05, 64)]);
+    disk.resize(64 * 512, 0);
+    disk.extend([sector(&[[0; 16], entry(0x05, 1)]), sector(&[[0; 16], entry(0x05, 1)])].concat());
+    let scene = Scene::new(Level::Probe, []);
+    scene.blocks.add(&home(), &scene.task.snapshot, [(0, disk)]);
+    assert_eq!(scene.verified().await.found, ["MBR with 0 partitions"]);
+}

@@ -147,12 +147,16 @@ async fn a_failure_of_one_delivery_does_not_replace_what_another_one_has_proven(
     let ports = Ports { ec2: &scene.ec2, blocks: &scene.blocks, storage: &scene.storage, retry_seconds: 60 };
     let end = async |name| {
         let failure = Failure::new(name, "it did not answer");
-        let verified = record::failed(&scene.task, Cursor::default(), &failure, false, now());
-        record::fail(&ports, &scene.task, verified, failure, now()).await
+        let verified = record::failed(&scene.task, Cursor::default(), &failure, now());
+        let mark = if name == ErrorName::SnapshotCorrupt { Mark::Write } else { Mark::Without };
+        record::note(&scene.storage, &verified, &scene.task).await;
+        record::fail(&ports, &scene.task, verified, failure, mark, now()).await
     };
-    assert_eq!(end(ErrorName::SnapshotUnreadable).await, Done(json!(other)));
-    assert_eq!((scene.record(), scene.proof()), (Some(other), proven("probe")));
+    assert_eq!(end(ErrorName::SnapshotUnreadable).await, Later(1));
+    assert_eq!((scene.record().as_ref(), scene.proof()), (Some(&other), proven("probe")));
+    assert_eq!(scene.verified().await, other);
     assert!(matches!(end(ErrorName::SnapshotCorrupt).await, Fail(_)), "what is bad is bad");
+    assert_eq!(scene.proof(), proven("failed"));
 }
 
 #[tokio::test]
@@ -195,7 +199,7 @@ async fn whether_one_that_ebs_does_not_know_is_gone_ec2_says() {
     let gone = Scene::new(Level::Probe, 0..50);
     gone.ec2.snapshots.borrow_mut().clear();
     let told = Failure::new(ErrorName::SnapshotNotFound, "SNAPSHOT_NOT_FOUND");
-    let stop = if_gone(&gone.ec2, &gone.task, &told).await;
+    let stop = if_gone(&gone.ec2, &gone.task, told).await;
     assert!(matches!(&stop, Stop::Impossible(f) if f.cause.contains("does not exist")), "{stop:?}");
     let scene = Scene::new(Level::Probe, 0..50);
     scene.ec2.fail_next("CreateTags", Fault::Refused("InvalidSnapshot.NotFound"));
@@ -220,4 +224,49 @@ async fn tags_that_are_refused_do_not_take_the_proof_away() {
         assert_eq!(verified.level, Some(Level::Probe));
         assert_eq!(scene.verified().await.missing, [""; 0], "delivered again, it gets them");
     }
+}
+
+#[tokio::test]
+async fn a_success_that_is_delivered_again_does_not_take_a_mark_away_nor_a_newer_proof() {
+    let scene = Scene::new(Level::Probe, 0..20);
+    scene.verified().await;
+    scene.ec2.change(|snapshot| _ = snapshot.tags.insert("VerifiedOn".into(), "2026-11-23".into()));
+    scene.verified().await;
+    assert_eq!(scene.proof(), Some(("2026-11-23".into(), "probe".into())), "another drill has read it since");
+    scene.ec2.change(|snapshot| _ = snapshot.tags.insert("VerifiedAs".into(), "failed".into()));
+    let failure = scene.failure().await;
+    assert!(failure.name == ErrorName::SnapshotCorrupt && failure.cause.contains("the mark stays"), "{failure}");
+    assert_eq!(scene.proof(), Some(("2026-11-23".into(), "failed".into())));
+    assert!(scene.record().unwrap().marked, "it is said to carry the mark");
+}
+
+#[tokio::test]
+async fn a_record_says_what_the_tags_say_however_it_ends() {
+    let good = Scene::new(Level::Probe, 0..20);
+    good.ec2.fail_next("CreateTags", Fault::Refused("InternalError"));
+    assert!(matches!(good.deliver(&good.task).await, Retry(_)));
+    assert!(!record::is_tagged(&good.record().unwrap()), "should that have been the last try");
+    assert!(record::is_tagged(&good.verified().await));
+
+    let bad = Scene::new(Level::Probe, 0..20);
+    bad.blocks.corrupt.borrow_mut().insert((bad.task.snapshot.clone(), 7));
+    bad.ec2.fail_next("CreateTags", Fault::Refused("RequestLimitExceeded"));
+    let Onward(next, _) = bad.deliver(&bad.task).await else { panic!("its mark is owed") };
+    assert!(!bad.record().unwrap().marked);
+    let read = bad.blocks.count("GetSnapshotBlock");
+    bad.ec2.fail_next("CreateTags", Fault::Refused("UnauthorizedOperation"));
+    let outcome = bad.deliver(&serde_json::from_value(next).unwrap()).await;
+    assert!(matches!(&outcome, Fail(f) if f.cause.contains("UnauthorizedOperation")), "{outcome:?}");
+    let record = bad.record().unwrap();
+    assert!(!record.marked && record.failure.unwrap().cause.contains("could not be written"), "expiry goes by the tag");
+    assert!(bad.blocks.count("GetSnapshotBlock") - read <= 3, "the others are not read again");
+}
+
+#[tokio::test]
+async fn a_list_that_came_too_short_proves_nothing() {
+    let mut scene = Scene::new(Level::Probe, []);
+    scene.task.full_size = Some(5 << 30);
+    let failure = scene.failure().await;
+    assert!(failure.name == ErrorName::SnapshotUnreadable && failure.cause.contains("is empty"), "{failure}");
+    assert_eq!(scene.proof(), None);
 }

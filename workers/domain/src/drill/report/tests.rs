@@ -260,12 +260,21 @@ fn what_is_proven_less_than_was_asked_for_is_no_success() {
     assert!(report.headline().ends_with("NOT PROVEN, 2 proven, 2 less than asked for"), "{}", report.headline());
     let text = report.text();
     for words in [
-        "probe, of dump that was asked for; ext4: dump would take 4096 blocks, and DrillMaxBlocks leaves 100 to eu-west-1",
+        "probe, of dump that was asked for; ext4; dump would take 4096 blocks, and DrillMaxBlocks leaves 100 to eu-west-1",
         &missing[0],
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(report.cause().contains("DrillMaxBlocks"), "{}", report.cause());
+}
+
+#[test]
+fn what_no_drill_could_prove_is_told_and_no_failure() {
+    let dump = VerifyTask { level: Level::Dump, ..task(HOME, "snap-1", "vol-1") };
+    let record = Verified { notes: vec!["its dump is on XFS".into()], ..verified(&dump, Some(Level::Probe), None) };
+    let report = report(vec![end(HOME, vec![dump.clone()])], vec![(&dump, Ok(record))]);
+    assert!(report.complete);
+    assert!(report.headline().ends_with("proven, 1 proven, 1 less than asked for"), "{}", report.headline());
 }
 
 #[test]
@@ -278,7 +287,10 @@ fn what_was_proven_is_remembered_while_its_volume_is_protected() {
     let after = report.last_proven(&[(region(HOME), volumes)].into(), &protected());
     let of = |volume: &str| after[&region(HOME)].get(&volume.parse::<VolumeId>().unwrap()).cloned();
     let new = proven("snap-1", "2026-11-22", Level::Probe);
-    assert_eq!((of("vol-1"), of("vol-2"), of("vol-9")), (Some(new), Some(old()), None));
+    assert_eq!((of("vol-1"), of("vol-2"), of("vol-9")), (Some(new), Some(old()), Some(old())));
+    let long_ago = [("vol-9".parse().unwrap(), proven("snap-0", "2025-10-01", Level::Dump))].into();
+    let after = report.last_proven(&[(region(HOME), long_ago)].into(), &protected());
+    assert_eq!(after[&region(HOME)].len(), 1, "of a volume that is long gone nothing is kept");
 }
 
 #[test]

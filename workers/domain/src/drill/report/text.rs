@@ -190,7 +190,7 @@ fn failed(one: &Backup) -> String {
 }
 
 fn short(one: &Backup) -> String {
-    format!("{}: {}", proven(one), one.missing.join("; "))
+    [vec![proven(one)], one.missing.clone()].concat().join("; ")
 }
 
 fn proven(one: &Backup) -> String {
