@@ -9,10 +9,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     cost,
     coverage::{
-        DrillRules, LastProven, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage,
+        DrillRules, LastReads, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage,
         proof_counts,
     },
-    drill::report::LAST_PROVEN,
+    drill::report::LAST_READS,
     fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
@@ -218,7 +218,7 @@ async fn remembered<E, S: Storage, O>(context: &Context<'_, E, S, O>) -> (Rememb
         Ok(known) => (known, None),
         Err(why) => (Remembered::default(), Some(why)),
     };
-    match run_files::read_json::<LastProven>(context.storage, LAST_PROVEN).await {
+    match run_files::read_json::<LastReads>(context.storage, LAST_READS).await {
         Ok(proven) => known.note_proven(&proven.unwrap_or_default()),
         Err(failure) => why = why.or(Some(failure.to_string())),
     }

@@ -1,11 +1,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     contract::{DrillStarted, Manifest},
-    coverage::LastProven,
+    coverage::LastReads,
     drill::{
         order::{Drill, refuse},
         plan::{Planning, Scope, protected, shares},
-        report::{LAST_PROVEN, NotRead, SCOPE, not_read, tasks},
+        report::{LAST_READS, NotRead, SCOPE, not_read, tasks},
     },
     error::Failure,
     ids::Region,
@@ -60,8 +60,8 @@ pub(crate) async fn plan<E: Ec2, S: Storage>(
     Context { ec2, storage, settings, home, now }: &Context<'_, E, S>,
 ) -> Result<Manifest, Failure> {
     let scope: Scope = run_files::read_needed(*storage, &drill.key(SCOPE)).await?;
-    let last_proven = last_proven(drill, *storage).await;
-    let mut planning = Planning::new(drill, home, region, &scope, &last_proven, settings.copy_lookback_days);
+    let last_reads = last_reads(drill, *storage).await;
+    let mut planning = Planning::new(drill, home, region, &scope, &last_reads, settings.copy_lookback_days);
     if region == *home {
         ec2.each_snapshot(home, &SnapshotFilter::Automated, &mut |snapshot| planning.note(&snapshot)).await?;
     } else {
@@ -85,13 +85,13 @@ pub(crate) async fn plan<E: Ec2, S: Storage>(
 }
 
 /// What earlier drills have proven. It decides on the order only: where it cannot be read, nothing is known.
-async fn last_proven(drill: &Drill, storage: &impl Storage) -> LastProven {
-    match run_files::read_json(storage, LAST_PROVEN).await {
+async fn last_reads(drill: &Drill, storage: &impl Storage) -> LastReads {
+    match run_files::read_json(storage, LAST_READS).await {
         Ok(known) => known.unwrap_or_default(),
         Err(failure) => {
             let (error, cause) = (failure.name.as_str(), &failure.cause);
             tracing::warn!(run = drill.id, error, cause, "what was proven before cannot be read");
-            LastProven::new()
+            LastReads::new()
         }
     }
 }

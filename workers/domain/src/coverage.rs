@@ -25,7 +25,7 @@ use crate::{
 pub use counts::ProofCounts;
 pub use judge::{ProofRules, Remembered};
 pub use newest::{Newest, NewestBackups};
-pub use proven::{Bad, DrillRules, LastProven, ProofState, Proofs, Proven};
+pub use proven::{Bad, DrillRules, LastRead, LastReads, ProofState, Proofs, Proven};
 
 /// What is to be said of a volume's backups in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use domain::{
     contract::{DrillReportEvent, RegionResult, StateError},
-    coverage::LastProven,
+    coverage::LastReads,
     drill::{
         VerifyTask,
         plan::Scope,
-        report::{DrillReport, End, LAST_PROVEN, Looked, NotRead, REPORT, Record, RegionEnd, SCOPE, SUMMARY, not_read},
+        report::{DrillReport, End, LAST_READS, Looked, NotRead, REPORT, Record, RegionEnd, SCOPE, SUMMARY, not_read},
     },
     error::{ErrorName, Failure},
     ids::Region,
@@ -160,11 +160,11 @@ async fn publish<E, S: Storage + Claims, C: Notifications>(
 }
 
 /// What drills have proven. Where it cannot be read, only the tags of what still exists are known.
-pub(crate) async fn last_proven(storage: &impl Storage, run: &str) -> LastProven {
-    run_files::read_json(storage, LAST_PROVEN).await.map(Option::unwrap_or_default).unwrap_or_else(|failure| {
+pub(crate) async fn last_reads(storage: &impl Storage, run: &str) -> LastReads {
+    run_files::read_json(storage, LAST_READS).await.map(Option::unwrap_or_default).unwrap_or_else(|failure| {
         let (error, cause) = (failure.name.as_str(), failure.cause);
         tracing::warn!(run, error, cause, "what was proven before cannot be read");
-        LastProven::new()
+        LastReads::new()
     })
 }
 
@@ -187,15 +187,15 @@ async fn remember(report: &DrillReport, scope: &Scope, storage: &impl Claims) {
 }
 
 async fn remember_once(report: &DrillReport, scope: &Scope, storage: &impl Claims) -> Result<Written, Failure> {
-    let stored = storage.stored(LAST_PROVEN).await?;
-    let unusable = |error: serde_json::Error| Failure::new(ErrorName::StorageFailed, format!("{LAST_PROVEN}: {error}"));
-    let before: Option<LastProven> =
+    let stored = storage.stored(LAST_READS).await?;
+    let unusable = |error: serde_json::Error| Failure::new(ErrorName::StorageFailed, format!("{LAST_READS}: {error}"));
+    let before: Option<LastReads> =
         stored.as_ref().map(|stored| serde_json::from_str(&stored.body).map_err(unusable)).transpose()?;
-    let after = report.last_proven(&before.unwrap_or_default(), &scope.volumes);
+    let after = report.last_reads(&before.unwrap_or_default(), &scope.volumes);
     let body = serde_json::to_string(&after).map_err(unusable)?;
     match stored {
-        None => storage.create(LAST_PROVEN, &body).await,
-        Some(stored) => storage.replace(LAST_PROVEN, &body, &stored.version).await,
+        None => storage.create(LAST_READS, &body).await,
+        Some(stored) => storage.replace(LAST_READS, &body, &stored.version).await,
     }
 }
 

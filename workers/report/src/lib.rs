@@ -71,7 +71,7 @@ pub async fn handle<E: Ec2, S: Storage + Claims, C: Executions + Notifications +
     let mut then = Then::read(context.storage, &before).await;
     let mut proofs = then.proofs();
     if context.settings.drills_are_on {
-        proofs.note_proven(&drill::last_proven(context.storage, &event.run.id).await);
+        proofs.note_proven(&drill::last_reads(context.storage, &event.run.id).await);
     }
     let (mut summary, observed, measured) = summarise(&event, &proofs, context).await?;
     summary.changes = Some(then.changes(&before, summary.listed.as_ref()));

@@ -3,7 +3,7 @@ use domain::{
     drill::{
         VerifyTask,
         plan::Scope,
-        report::{LAST_PROVEN, NotRead},
+        report::{LAST_READS, NotRead},
     },
     proof::Level,
 };
@@ -91,6 +91,6 @@ async fn a_region_that_cannot_be_read_has_no_plan_and_a_plan_is_the_same_again()
     }
     let once = planned(&ec2, &storage, &started, &region("us-east-1")).await;
     // What cannot be read of earlier drills decides on the order only.
-    storage.0.borrow_mut().insert(LAST_PROVEN.into(), "torn".into());
+    storage.0.borrow_mut().insert(LAST_READS.into(), "torn".into());
     assert_eq!(planned(&ec2, &storage, &started, &region("us-east-1")).await, once);
 }

@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 
 use super::{
     newest::OfVolume,
-    proven::{DrillRules, LastProven, ProofState, Proofs},
+    proven::{DrillRules, LastReads, ProofState, Proofs},
 };
 use crate::ids::{Region, VolumeId};
 
@@ -26,9 +26,10 @@ impl Remembered {
     }
 
     /// Takes note of what drills have proven since. It may be of snapshots that are gone, whose tags went with them.
-    pub fn note_proven(&mut self, proven: &LastProven) {
-        for (region, volumes) in proven {
-            for (volume, proven) in volumes {
+    pub fn note_proven(&mut self, reads: &LastReads) {
+        for (region, volumes) in reads {
+            for (volume, read) in volumes {
+                let Some(proven) = &read.proven else { continue };
                 let known = self.0.entry(volume.clone()).or_default().entry(region.clone()).or_default();
                 if known.last.as_ref().is_none_or(|last| (last.on, last.level) < (proven.on, proven.level)) {
                     known.last = Some(proven.clone());

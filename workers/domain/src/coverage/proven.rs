@@ -23,8 +23,19 @@ pub struct Proven {
     pub level: Level,
 }
 
-/// What drills have proven last, by region and volume. The tags that say it go with the snapshots.
-pub type LastProven = BTreeMap<Region, BTreeMap<VolumeId, Proven>>;
+/// What drills know of a volume's backups in a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRead {
+    /// The day on which one was last to be read, UTC, whatever came of it.
+    pub tried: NaiveDate,
+    /// What was proven last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Proven>,
+}
+
+/// The same by region and volume. The tags that say it go with the snapshots.
+pub type LastReads = BTreeMap<Region, BTreeMap<VolumeId, LastRead>>;
 
 /// The newest backup of a volume that a drill has read in a region, and found bad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What a drill reads: which backups of which volumes, in which order, and how many blocks that takes.
 //!
-//! What was proven longest ago comes first, and what never was before that. So what one drill leaves out since its blocks
-//! are used up, the next one begins with.
+//! What was tried longest ago comes first, and what never was before that. So what one drill leaves out since its blocks
+//! are used up, the next one begins with, and what fails each time is not in the way of others.
 #![warn(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DumpPlace, Lowered, Reads, Source, VerifyTask, expected, order::Drill, parameters::Sample};
 use crate::{
-    coverage::LastProven,
+    coverage::LastReads,
     disk::MAX_PARTITIONS,
     expiry::{Candidate, is_backup},
     fleet::{Fleet, Snapshot, SnapshotState},
@@ -101,6 +101,7 @@ struct Readable {
 struct Held {
     readable: Vec<Readable>,
     archived: usize,
+    last_tried: Option<NaiveDate>,
     last_proven: Option<NaiveDate>,
 }
 
@@ -188,16 +189,17 @@ impl<'a> Planning<'a> {
         home: &'a Region,
         region: &'a Region,
         scope: &'a Scope,
-        last_proven: &LastProven,
+        last_reads: &LastReads,
         lookback_days: u32,
     ) -> Self {
         let protected: BTreeMap<_, _> = scope.volumes.iter().map(|one| (&one.volume, one)).collect();
-        let known = last_proven.get(region);
+        let known = last_reads.get(region);
         let held = protected
             .keys()
             .map(|volume| {
-                let last_proven = known.and_then(|known| known.get(*volume)).map(|proven| proven.on);
-                (*volume, Held { last_proven, ..Held::default() })
+                let read = known.and_then(|known| known.get(*volume));
+                let last_proven = read.and_then(|read| read.proven.as_ref()).map(|proven| proven.on);
+                (*volume, Held { last_tried: read.map(|read| read.tried), last_proven, ..Held::default() })
             })
             .collect();
         Self { drill, home, region, lookback_days, protected, sources: BTreeMap::new(), held }
@@ -217,6 +219,7 @@ impl<'a> Planning<'a> {
             return;
         }
         let Some(held) = candidate.volume.as_ref().and_then(|volume| self.held.get_mut(volume)) else { return };
+        held.last_tried = held.last_tried.max(candidate.proof.map(|proof| proof.on));
         let proven = candidate.proof.filter(|proof| !proof.has_failed()).map(|proof| proof.on);
         held.last_proven = held.last_proven.max(proven);
         if snapshot.stored.archived {
@@ -263,12 +266,13 @@ impl<'a> Planning<'a> {
                 };
                 planned.without.push(Without { volume: volume.clone(), why });
             }
-            wanted.extend(chosen.into_iter().map(|one| (held.last_proven, turn(drill, volume), volume, one)));
+            let turn = (held.last_tried, turn(drill, volume));
+            wanted.extend(chosen.into_iter().map(|one| (turn, held.last_proven, volume, one)));
         }
-        // Never proven comes before every day.
-        wanted.sort_by(|a, b| (a.0, a.1, a.2, a.3.taken, &a.3.id).cmp(&(b.0, b.1, b.2, b.3.taken, &b.3.id)));
+        // Never tried comes before every day.
+        wanted.sort_by(|a, b| (a.0, a.2, a.3.taken, &a.3.id).cmp(&(b.0, b.2, b.3.taken, &b.3.id)));
         let mut needed = 0;
-        for (last_proven, _, volume, one) in wanted {
+        for (_, last_proven, volume, one) in wanted {
             let task = task(drill, home, region, volume, one, share);
             let blocks = at_least(&task);
             if needed + blocks <= share {
@@ -363,7 +367,7 @@ fn one_of(
     vec![all.swap_remove(at)]
 }
 
-/// The order of what was proven on the same day, another one in each drill.
+/// The order of what was tried on the same day, another one in each drill.
 fn turn(drill: &Drill, volume: &VolumeId) -> u64 {
     hash([&drill.id, volume.as_str()])
 }

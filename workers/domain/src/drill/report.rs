@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     contract::StateError,
-    coverage::{LastProven, Proven},
+    coverage::{LastRead, LastReads, Proven},
     error::ErrorName,
     expiry::{Candidate, is_backup},
     fleet::{Snapshot, SnapshotState},
@@ -35,8 +35,8 @@ pub const REPORT: &str = "report.json";
 pub const SUMMARY: &str = "summary.txt";
 /// What StartDrill has found: a [`Scope`](super::plan::Scope).
 pub const SCOPE: &str = "scope.json";
-/// What earlier drills have proven, a [`LastProven`]: the only file that drills share.
-pub const LAST_PROVEN: &str = "drills/proven.json";
+/// What earlier drills have tried and proven, a [`LastReads`]: the only file that drills share.
+pub const LAST_READS: &str = "drills/proven.json";
 
 /// For so long it is remembered what was proven of a volume that is not protected any more.
 const DAYS_REMEMBERED: i64 = 400;
@@ -394,21 +394,23 @@ impl DrillReport {
         }
     }
 
-    /// What is known to be proven after this drill, of what is still protected.
-    pub fn last_proven(&self, before: &LastProven, protected: &[Protected]) -> LastProven {
+    /// What is known to be tried and proven after this drill, of what is still protected.
+    pub fn last_reads(&self, before: &LastReads, protected: &[Protected]) -> LastReads {
         let known: BTreeSet<&VolumeId> = protected.iter().map(|one| &one.volume).collect();
         let mut after = before.clone();
         let today = self.ended.date_naive();
         for volumes in after.values_mut() {
             // A list of volumes that was too short takes nothing away that somebody may still ask for.
-            volumes.retain(|volume, one| known.contains(volume) || (today - one.on).num_days() <= DAYS_REMEMBERED);
+            volumes.retain(|volume, read| known.contains(volume) || (today - read.tried).num_days() <= DAYS_REMEMBERED);
         }
-        for one in self.backups.iter().filter(|one| one.end == End::Proven) {
-            let Some(level) = one.level else { continue };
-            let new = Proven { snapshot: one.snapshot.clone(), on: today, level };
-            let known = after.entry(one.region.clone()).or_default().entry(one.volume.clone()).or_insert(new.clone());
-            if (known.on, known.level) < (new.on, new.level) {
-                *known = new;
+        // What nobody came to is still to be tried.
+        for one in self.backups.iter().filter(|one| one.end != End::Unanswered) {
+            let read = LastRead { tried: today, proven: None };
+            let known = after.entry(one.region.clone()).or_default().entry(one.volume.clone()).or_insert(read);
+            known.tried = known.tried.max(today);
+            let Some(level) = one.level.filter(|_| one.end == End::Proven) else { continue };
+            if known.proven.as_ref().is_none_or(|proven| (proven.on, proven.level) < (today, level)) {
+                known.proven = Some(Proven { snapshot: one.snapshot.clone(), on: today, level });
             }
         }
         after

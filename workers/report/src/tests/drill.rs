@@ -1,12 +1,12 @@
 use domain::{
     contract::DrillReportEvent,
-    coverage::LastProven,
+    coverage::LastReads,
     drill::{
         Verified, VerifyTask,
         order::Drill,
         parameters::{Parameters, Sample},
         plan::{Planning, Protected, Scope},
-        report::{DrillReport, End, LAST_PROVEN, NotRead, SCOPE, not_read, tasks},
+        report::{DrillReport, End, LAST_READS, NotRead, SCOPE, not_read, tasks},
     },
     proof::Level,
     run_files::{write_json, write_lines_at},
@@ -44,7 +44,7 @@ async fn drilled() -> Drilled {
     let (mut all, mut verified) = (Vec::new(), Vec::new());
     for region in &regions {
         let home = home();
-        let mut planning = Planning::new(&drill, &home, region, &scope, &LastProven::new(), 7);
+        let mut planning = Planning::new(&drill, &home, region, &scope, &LastReads::new(), 7);
         ec2.held(&home).iter().for_each(|source| planning.note_source(source));
         ec2.held(region).iter().for_each(|snapshot| planning.note(snapshot));
         let plan = planning.plan(500_000, started);
@@ -101,8 +101,8 @@ async fn a_drill_whose_every_line_has_a_record_succeeds_and_remembers_what_is_pr
     assert!(drilled.services.sent.borrow().is_empty(), "nobody is woken for that");
     assert!(drilled.ec2.calls.borrow().is_empty(), "and EC2 is asked nothing");
     let objects = drilled.storage.0.borrow();
-    let known: LastProven = serde_json::from_str(&objects[LAST_PROVEN]).unwrap();
-    assert_eq!(known[&east()][&"vol-1".parse().unwrap()].on.to_string(), "2026-11-22");
+    let known: LastReads = serde_json::from_str(&objects[LAST_READS]).unwrap();
+    assert_eq!(known[&east()][&"vol-1".parse().unwrap()].proven.as_ref().unwrap().on.to_string(), "2026-11-22");
     assert!(objects[&format!("{DRILL}/summary.txt")].starts_with("EBS drill 20261122T050000Z in eu-west-1: proven"));
 }
 

@@ -128,7 +128,8 @@ fn what_a_drill_has_proven_outlives_its_snapshot_also_where_no_report_has_seen_i
     let proven = |on: &str| {
         let proven = Proven { snapshot: "snap-1".parse().unwrap(), on: on.parse().unwrap(), level: Level::Probe };
         let mut known = Remembered::default();
-        known.note_proven(&[(region(HOME), [("vol-1".parse().unwrap(), proven)].into())].into());
+        let read = LastRead { tried: proven.on, proven: Some(proven) };
+        known.note_proven(&[(region(HOME), [("vol-1".parse().unwrap(), read)].into())].into());
         known
     };
     let of = |backups: &[Snapshot], on| {

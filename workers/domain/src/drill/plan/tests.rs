@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    coverage::Proven,
+    coverage::{LastRead, Proven},
     drill::parameters::Parameters,
     expiry::tests::{HOME, day, snapshot},
     fake::{in_state, region, with, without},
@@ -52,7 +52,7 @@ fn proven(snapshot: Snapshot, found: &str) -> Snapshot {
 }
 
 fn planned_of(drill: &Drill, place: &str, held: &[Snapshot], sources: &[Snapshot], share: u64) -> Planned {
-    planned_after(drill, place, held, sources, share, &LastProven::new())
+    planned_after(drill, place, held, sources, share, &LastReads::new())
 }
 
 fn planned_after(
@@ -61,10 +61,10 @@ fn planned_after(
     held: &[Snapshot],
     sources: &[Snapshot],
     share: u64,
-    last_proven: &LastProven,
+    last_reads: &LastReads,
 ) -> Planned {
     let (home, place, scope) = (region(HOME), region(place), scope());
-    let mut planning = Planning::new(drill, &home, &place, &scope, last_proven, 7);
+    let mut planning = Planning::new(drill, &home, &place, &scope, last_reads, 7);
     sources.iter().for_each(|source| planning.note_source(source));
     held.iter().for_each(|one| planning.note(one));
     planning.plan(share, NOW.parse().unwrap())
@@ -183,8 +183,11 @@ fn what_was_proven_longest_ago_comes_first_and_the_rest_is_left_out_by_name() {
     let one = planned_of(&drill, HOME, &of_two()[..1], &[], ALL);
     let share = at_least(&one.tasks[0]);
     let first = |known: &[(&str, &str)]| {
-        let of =
-            |day: &str| Proven { snapshot: "snap-0".parse().unwrap(), on: day.parse().unwrap(), level: Level::Probe };
+        let proven = |on| Proven { snapshot: "snap-0".parse().unwrap(), on, level: Level::Probe };
+        let of = |day: &str| {
+            let on = day.parse().unwrap();
+            LastRead { tried: on, proven: Some(proven(on)) }
+        };
         let days = known.iter().map(|(volume, day)| (volume.parse().unwrap(), of(day))).collect();
         let planned = planned_after(&drill, HOME, &of_two(), &[], share, &[(region(HOME), days)].into());
         assert_eq!((planned.tasks.len(), planned.left_out.len()), (1, 1));
@@ -199,6 +202,15 @@ fn what_was_proven_longest_ago_comes_first_and_the_rest_is_left_out_by_name() {
     let tagged = [proven(sized(snapshot("snap-0", 8)), "probe"), of_two()[0].clone(), of_two()[1].clone()];
     let planned = planned_of(&drill, HOME, &tagged, &[], share);
     assert_eq!(ids(&planned), ["snap-2"], "the tag of an older backup says so, too");
+}
+
+#[test]
+fn what_fails_each_time_is_not_in_the_way_of_what_was_left_out() {
+    let drill = drill(Sample::Newest, Level::Probe);
+    let share = at_least(&planned_of(&drill, HOME, &of_two()[..1], &[], ALL).tasks[0]);
+    let failed = LastRead { tried: "2026-11-15".parse().unwrap(), proven: None };
+    let known = [(region(HOME), [("vol-1".parse().unwrap(), failed)].into())].into();
+    assert_eq!(ids(&planned_after(&drill, HOME, &of_two(), &[], share, &known)), ["snap-2"], "it was tried last week");
 }
 
 #[test]

@@ -282,14 +282,15 @@ fn what_was_proven_is_remembered_while_its_volume_is_protected() {
     let a = task(HOME, "snap-1", "vol-1");
     let report = report(vec![end(HOME, vec![a.clone()])], vec![(&a, Ok(verified(&a, Some(Level::Probe), None)))]);
     let proven = |id: &str, on: &str, level| Proven { snapshot: id.parse().unwrap(), on: on.parse().unwrap(), level };
-    let old = || proven("snap-0", "2026-11-15", Level::Dump);
+    let read = |proven: Proven| LastRead { tried: proven.on, proven: Some(proven) };
+    let old = || read(proven("snap-0", "2026-11-15", Level::Dump));
     let volumes = ["vol-1", "vol-2", "vol-9"].map(|volume| (volume.parse().unwrap(), old())).into();
-    let after = report.last_proven(&[(region(HOME), volumes)].into(), &protected());
+    let after = report.last_reads(&[(region(HOME), volumes)].into(), &protected());
     let of = |volume: &str| after[&region(HOME)].get(&volume.parse::<VolumeId>().unwrap()).cloned();
-    let new = proven("snap-1", "2026-11-22", Level::Probe);
+    let new = read(proven("snap-1", "2026-11-22", Level::Probe));
     assert_eq!((of("vol-1"), of("vol-2"), of("vol-9")), (Some(new), Some(old()), Some(old())));
-    let long_ago = [("vol-9".parse().unwrap(), proven("snap-0", "2025-10-01", Level::Dump))].into();
-    let after = report.last_proven(&[(region(HOME), long_ago)].into(), &protected());
+    let long_ago = [("vol-9".parse().unwrap(), read(proven("snap-0", "2025-10-01", Level::Dump)))].into();
+    let after = report.last_reads(&[(region(HOME), long_ago)].into(), &protected());
     assert_eq!(after[&region(HOME)].len(), 1, "of a volume that is long gone nothing is kept");
 }
 
