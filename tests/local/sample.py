@@ -203,28 +203,36 @@ def check_instance(
     backed_up = [volume for volume in instance["volumes"] if volume["device"] not in left_out]
     failures, count = [], 0
     for volume in backed_up:
+        instance_as = f"image=ami-00000000000000000 type=t3.micro zone={home}a arch=x86_64 boot=legacy-bios"
         common = {
             "Name": name,
             "Type": "Automated",
             "CreatedOn": today.isoformat(),
             "SourceInstanceId": instance["id"],
+            "InstanceAs": instance_as,
             **{key: tags[key] for key in ("RetentionCrossRegion", "KeepForever") if key in tags},
         }
         in_home = {
             **common,
             "DeleteOn": (today + datetime.timedelta(days=days)).isoformat(),
             "Devices": " ".join(f"{v['device']}={v['id']}" for v in backed_up),
+            "Volumes": " ".join(map(provisioned, backed_up)),
             **{key: tags[key] for key in ("BackupCrossRegion",) if key in tags},
         }
         of_volume = [s for s in made if s["region"] == home and s["volume"] == volume["id"]]
         failures += compare(f"{name} {volume['device']}", of_volume, in_home)
         count += 1
+        source = of_volume[0] if of_volume else {"id": "none", "startTime": "none", "tags": {"BackupRun": "none"}}
         for region in regions:
             copy = {
                 **common,
                 "DeleteOn": (today + datetime.timedelta(days=copy_days)).isoformat(),
                 "BackupFromRegion": home,
-                "SourceSnapshotId": of_volume[0]["id"] if of_volume else "none",
+                "SourceSnapshotId": source["id"],
+                "SourceRun": source["tags"]["BackupRun"],
+                "SourceStarted": source["startTime"],
+                "SourceVolumes": str(len(backed_up)),
+                "Volumes": provisioned(volume),
                 "SourceVolumeId": volume["id"],
                 "SourceDevice": volume["device"],
             }
@@ -232,6 +240,11 @@ def check_instance(
             failures += compare(f"{name} {volume['device']} in {region}", copies, copy)
             count += 1
     return failures, count
+
+
+def provisioned(volume: Json) -> str:
+    """As the local EC2 makes volumes; the root volume goes with its instance."""
+    return f"{volume['id']}:gp3:3000:125:8" + (":d" if volume["device"] == "/dev/sda1" else "")
 
 
 def compare(what: str, snapshots: list[Json], tags: dict[str, str]) -> list[str]:
