@@ -76,8 +76,9 @@ def watched(stack: Stack, program: Path) -> str:
     """The last moment at which as many copies are in flight as ever."""
     best, most = "", -1
     for screen in moments([program, "run", "--watch"], environment(stack), COLUMNS):
-        shown = screen.splitlines()[-1]
-        in_flight = sum(map(int, re.findall(r"(\d+)/\d+ in flight", shown)))
+        # What a program writes first may be a control sequence alone.
+        shown = screen.splitlines()[-1:]
+        in_flight = sum(map(int, re.findall(r"(\d+)/\d+ in flight", "".join(shown))))
         if in_flight >= most:
             best, most = screen, in_flight
     if most < 1:

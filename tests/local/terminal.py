@@ -71,5 +71,7 @@ def moments(command: list[str | Path], environment: dict[str, str], columns: int
             screen.write(text)
             yield screen.text()
     finally:
-        process.wait()
+        # Whoever stops looking would else wait for a program that waits for somebody who reads.
         os.close(terminal)
+        process.terminate()
+        process.wait()
