@@ -92,6 +92,8 @@ async fn verify(
         }
     };
     let bad_since = held.filter(Proof::has_failed).map(|proof| proof.on);
+    // Whatever comes of this try, the mark of an earlier drill is on it.
+    let uncertain = if bad_since.is_some() { Mark::Stands } else { Mark::Without };
     if let (Some(verified), None) = (known, bad_since) {
         return record::finish(ports, &task, verified, held, now).await;
     }
@@ -133,10 +135,10 @@ async fn verify(
                 let seconds = retry_delay(cursor.unanswered, ports.retry_seconds);
                 return onward(cursor, seconds);
             }
-            (failure, Mark::Without)
+            (failure, uncertain)
         }
         Err(Stop::Failed(failure)) => (failure, Mark::Write),
-        Err(Stop::Impossible(failure)) => (with_key(failure, &task), Mark::Without),
+        Err(Stop::Impossible(failure)) => (with_key(failure, &task), uncertain),
     };
     let verified = record::failed(&task, cursor.clone(), &failure, now);
     match record::fail(ports, &task, verified, failure, mark, now).await {

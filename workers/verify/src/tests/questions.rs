@@ -241,6 +241,28 @@ async fn a_success_that_is_delivered_again_does_not_take_a_mark_away_nor_a_newer
 }
 
 #[tokio::test]
+async fn what_was_proven_and_marked_since_and_does_not_answer_ends_and_is_said_to_carry_the_mark() {
+    let scene = Scene::new(Level::Probe, 0..20);
+    let known = scene.verified().await;
+    scene.ec2.change(|snapshot| _ = snapshot.tags.insert("VerifiedAs".into(), "failed".into()));
+    scene.blocks.down.borrow_mut().insert(home());
+    let (mut task, mut tries) = (scene.task.clone(), 0);
+    let outcome = loop {
+        assert_eq!(scene.record().as_ref(), Some(&known), "what was proven is written over by what is certain");
+        tries += 1;
+        match scene.deliver(&task).await {
+            Onward(next, _) if tries < 9 => task = serde_json::from_value(next).unwrap(),
+            outcome => break outcome,
+        }
+    };
+    assert!(
+        matches!(&outcome, Fail(f) if f.name == ErrorName::SnapshotUnreadable) && tries == 5,
+        "{tries} {outcome:?}"
+    );
+    assert!(scene.record().unwrap().marked);
+}
+
+#[tokio::test]
 async fn a_record_says_what_the_tags_say_however_it_ends() {
     let good = Scene::new(Level::Probe, 0..20);
     good.ec2.fail_next("CreateTags", Fault::Refused("InternalError"));
