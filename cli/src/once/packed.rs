@@ -67,27 +67,20 @@ impl Packed {
         let mut reader = Reader { bytes: &self.bytes, at: 0 };
         for _ in 0..self.count {
             let (id, flags, from_region) = (reader.written(), reader.byte(), reader.text());
-            let may_match = match which {
-                SnapshotFilter::Ids(_) => wanted.as_ref().is_some_and(|wanted| wanted.contains(id)),
-                SnapshotFilter::Automated => flags & 1 != 0,
-                SnapshotFilter::KeptForever => flags & 2 != 0,
-                SnapshotFilter::CopiesFrom(home) => from_region == home.as_str(),
-                _ => true,
+            let told = match which {
+                SnapshotFilter::Own => Some(true),
+                SnapshotFilter::Ids(_) => wanted.as_ref().map(|wanted| wanted.contains(id)),
+                SnapshotFilter::Automated => Some(flags & 1 != 0),
+                SnapshotFilter::KeptForever => Some(flags & 2 != 0),
+                SnapshotFilter::CopiesFrom(home) => Some(from_region == home.as_str()),
+                _ => None,
             };
-            if !may_match {
+            if told == Some(false) {
                 reader.skip();
                 continue;
             }
             let Some(snapshot) = reader.snapshot(id) else { unreachable!("{id} was packed by the same type") };
-            let is_told = matches!(
-                which,
-                SnapshotFilter::Own
-                    | SnapshotFilter::Ids(_)
-                    | SnapshotFilter::Automated
-                    | SnapshotFilter::KeptForever
-                    | SnapshotFilter::CopiesFrom(_)
-            );
-            if is_told || which.matches(&snapshot) {
+            if told.is_some() || which.matches(&snapshot) {
                 visit(snapshot);
             }
         }
