@@ -9,10 +9,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     cost,
     coverage::{
-        DrillRules, LastReads, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage,
-        proof_counts,
+        DrillRules, NewestBackups, ProofCounts, ProofRules, Remembered, State, allowed_age, coverage, proof_counts,
     },
-    drill::report::LAST_READS,
+    drill::report::last_reads,
     fleet::{Fleet, Snapshot},
     ids::{Region, SnapshotId, VolumeId},
     operations::Operations,
@@ -20,7 +19,7 @@ use domain::{
     ports::{Ec2, SnapshotFilter, Storage},
     protection::{self, instances_without_word, volumes_without_word, without_word},
     report::{LATEST, LastKnown, LastReport, Named},
-    run_files, survey,
+    survey,
     tags::backup_word,
 };
 use serde::Serialize;
@@ -218,8 +217,8 @@ async fn remembered<E, S: Storage, O>(context: &Context<'_, E, S, O>) -> (Rememb
         Ok(known) => (known, None),
         Err(why) => (Remembered::default(), Some(why)),
     };
-    match run_files::read_json::<LastReads>(context.storage, LAST_READS).await {
-        Ok(proven) => known.note_proven(&proven.unwrap_or_default()),
+    match last_reads(context.storage).await {
+        Ok(reads) => known.note_proven(&reads),
         Err(failure) => why = why.or(Some(failure.to_string())),
     }
     (known, why)

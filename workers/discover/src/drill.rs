@@ -5,7 +5,7 @@ use domain::{
     drill::{
         order::{Drill, refuse},
         plan::{Planning, Scope, protected, shares},
-        report::{LAST_READS, NotRead, SCOPE, not_read, tasks},
+        report::{self, NotRead, SCOPE, not_read, tasks},
     },
     error::Failure,
     ids::Region,
@@ -86,12 +86,9 @@ pub(crate) async fn plan<E: Ec2, S: Storage>(
 
 /// What earlier drills have proven. It decides on the order only: where it cannot be read, nothing is known.
 async fn last_reads(drill: &Drill, storage: &impl Storage) -> LastReads {
-    match run_files::read_json(storage, LAST_READS).await {
-        Ok(known) => known.unwrap_or_default(),
-        Err(failure) => {
-            let (error, cause) = (failure.name.as_str(), &failure.cause);
-            tracing::warn!(run = drill.id, error, cause, "what was proven before cannot be read");
-            LastReads::new()
-        }
-    }
+    report::last_reads(storage).await.unwrap_or_else(|failure| {
+        let (error, cause) = (failure.name.as_str(), failure.cause);
+        tracing::warn!(run = drill.id, error, cause, "what was proven before cannot be read");
+        LastReads::new()
+    })
 }

@@ -10,7 +10,9 @@ use domain::{
     drill::{
         VerifyTask,
         plan::Scope,
-        report::{DrillReport, End, LAST_READS, Looked, NotRead, REPORT, Record, RegionEnd, SCOPE, SUMMARY, not_read},
+        report::{
+            self, DrillReport, End, LAST_READS, Looked, NotRead, REPORT, Record, RegionEnd, SCOPE, SUMMARY, not_read,
+        },
     },
     error::{ErrorName, Failure},
     ids::Region,
@@ -22,10 +24,13 @@ use domain::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::{Answer, context::Context, tell};
+use crate::{
+    Answer,
+    context::Context,
+    latest::{self, MAX_TRIES},
+    tell,
+};
 
-/// How often the list of proofs is tried to be written: another drill may write it at the same moment.
-const MAX_TRIES: usize = 3;
 /// Records that are asked for at once.
 const READ_AT_ONCE: usize = 32;
 
@@ -161,7 +166,7 @@ async fn publish<E, S: Storage + Claims, C: Notifications>(
 
 /// What drills have proven. Where it cannot be read, only the tags of what still exists are known.
 pub(crate) async fn last_reads(storage: &impl Storage, run: &str) -> LastReads {
-    run_files::read_json(storage, LAST_READS).await.map(Option::unwrap_or_default).unwrap_or_else(|failure| {
+    report::last_reads(storage).await.unwrap_or_else(|failure| {
         let (error, cause) = (failure.name.as_str(), failure.cause);
         tracing::warn!(run, error, cause, "what was proven before cannot be read");
         LastReads::new()
@@ -193,10 +198,7 @@ async fn remember_once(report: &DrillReport, scope: &Scope, storage: &impl Claim
         stored.as_ref().map(|stored| serde_json::from_str(&stored.body).map_err(unusable)).transpose()?;
     let after = report.last_reads(&before.unwrap_or_default(), &scope.volumes);
     let body = serde_json::to_string(&after).map_err(unusable)?;
-    match stored {
-        None => storage.create(LAST_READS, &body).await,
-        Some(stored) => storage.replace(LAST_READS, &body, &stored.version).await,
-    }
+    latest::put(storage, LAST_READS, &body, stored.map(|stored| stored.version)).await
 }
 
 fn log(report: &DrillReport) {

@@ -1,12 +1,26 @@
 use domain::{
     coverage::Remembered,
+    error::Failure,
     ports::{Claims, Storage, Written},
     report::{Before, Changes, LATEST, LastKnown, LastReport, ListIn, Listed, Moves, Pointed, Summary, moves},
     run_files,
 };
 
-/// How often the pointer is tried to be moved: another report may move it at the same moment.
-const MAX_TRIES: usize = 3;
+/// How often a file that reports share is tried to be written: another one may write it at the same moment.
+pub(crate) const MAX_TRIES: usize = 3;
+
+/// Writes such a file, if it still is as it was read; `None` is that there was none.
+pub(crate) async fn put(
+    storage: &impl Claims,
+    key: &str,
+    body: &str,
+    version: Option<String>,
+) -> Result<Written, Failure> {
+    match version {
+        None => storage.create(key, body).await,
+        Some(version) => storage.replace(key, body, &version).await,
+    }
+}
 
 /// What is known of the last report. That it cannot be read is no failure of this one.
 pub(crate) async fn read(storage: &impl Claims) -> LastReport {
@@ -94,11 +108,7 @@ pub(crate) async fn point_at(storage: &impl Claims, summary: &Summary) {
             return;
         };
         let Ok(body) = serde_json::to_string(&latest) else { break };
-        let written = match version {
-            None => storage.create(LATEST, &body).await,
-            Some(version) => storage.replace(LATEST, &body, &version).await,
-        };
-        match written {
+        match put(storage, LATEST, &body, version).await {
             Ok(Written::As(_)) => return,
             Ok(Written::Refused | Written::Conflict) => {}
             Err(failure) => {

@@ -21,12 +21,14 @@ use super::{
 use crate::{
     contract::StateError,
     coverage::{LastRead, LastReads, Proven},
-    error::ErrorName,
+    error::{ErrorName, Failure},
     expiry::{Candidate, is_backup},
     fleet::{Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
+    ports::Storage,
     proof::{Level, Proof},
     report::Failed,
+    run_files,
 };
 
 /// The report, for programs: a [`DrillReport`].
@@ -37,6 +39,15 @@ pub const SUMMARY: &str = "summary.txt";
 pub const SCOPE: &str = "scope.json";
 /// What earlier drills have tried and proven, a [`LastReads`]: the only file that drills share.
 pub const LAST_READS: &str = "drills/proven.json";
+
+/// What earlier drills have tried and proven; nothing where there was none yet.
+///
+/// # Errors
+///
+/// Where it cannot be read. The tags of what still exists say it then.
+pub async fn last_reads(storage: &impl Storage) -> Result<LastReads, Failure> {
+    Ok(run_files::read_json(storage, LAST_READS).await?.unwrap_or_default())
+}
 
 /// For so long it is remembered what was proven of a volume that is not protected any more.
 const DAYS_REMEMBERED: i64 = 400;
