@@ -122,8 +122,8 @@ fn start(instance: &InstanceNow, memory: &Memory) -> Result<Todo, Failure> {
             // That one is of the stop before.
             let why = instance.why.as_deref().filter(|why| !why.contains("UserInitiatedShutdown"));
             let why = why.unwrap_or("EC2 does not say why");
-            // What EC2 says where a key of one of the volumes may not be used (EC2 user guide, "Instance terminates
-            // immediately", has the codes).
+            // What EC2 says where a key of one of the volumes may not be used (EC2 user guide, "Troubleshoot instance launch
+            // issues"; docs/aws.md).
             let name = match why.contains("Client.InternalError") {
                 true => ErrorName::KeyNotAccessible,
                 false => ErrorName::Ec2Refused,
