@@ -20,6 +20,10 @@ use ebs_snapshots::{
     trouble::{Code, Trouble},
 };
 
+/// `plan` makes and drops millions of small texts: with the system's own allocator that is a sixth of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();

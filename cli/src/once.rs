@@ -29,6 +29,15 @@ impl<'a, E: Ec2> Once<'a, E> {
         Self { ec2, read: RefCell::default() }
     }
 
+    /// Reads a region, if it was not read yet.
+    ///
+    /// # Errors
+    ///
+    /// What EC2 says instead of the snapshots.
+    pub async fn read(&self, region: &Region) -> Result<(), Ec2Error> {
+        self.all(region).await.map(|_| ())
+    }
+
     /// All snapshots of a region. One that could not be read to its end is read again the next time.
     async fn all(&self, region: &Region) -> Result<Rc<Packed>, Ec2Error> {
         if let Some(known) = self.read.borrow().get(region) {

@@ -14,8 +14,9 @@ use domain::{
     policy::{self, InstancePlan, Rejection, volumes_to},
     ports::{Ec2, SnapshotFilter, Storage},
     protection::{volumes_without_word, without_word},
-    survey,
+    survey::{self, CopyRegions},
 };
+use futures::lock::Mutex;
 use serde::Serialize;
 
 use crate::{
@@ -147,10 +148,11 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     let fleet = survey::fleet(*ec2).await?;
     let (plans, mut rejected) = policy::plan(&fleet, settings.default_retention, &settings.hook_documents);
     progress.say(format!("snapshots in {home}"));
-    let (destinations, elsewhere) = survey::copy_regions(*ec2, &fleet, &plans).await?;
     // An account may have a hundred thousand: no more of them is kept than decides.
     let (wordless, mut sources, mut of_wordless) = (volumes_without_word(&fleet), Vec::new(), Vec::new());
+    let mut wanted = CopyRegions::new(&fleet, &plans);
     ec2.each_snapshot(home, &SnapshotFilter::Automated, &mut |snapshot| {
+        wanted.note(&snapshot);
         let source = Source::from(&snapshot);
         if is_source(&source.tags) {
             sources.push(source);
@@ -160,6 +162,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
         }
     })
     .await?;
+    let (destinations, elsewhere) = wanted.finish();
     let (left_out, _) = survey::left_out(*ec2, &fleet.regions, settings).await;
     rejected.extend(elsewhere.into_iter().chain(left_out));
 
@@ -179,8 +182,14 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
 
     progress.say("what has expired");
     let swept = survey::expire_regions(&fleet.regions, settings);
-    let (expiries, closed) =
-        each_region(&swept, progress, async |region: Region| sweep(&region, &fleet, context).await).await;
+    // Regions are read at the same time, and judged one after the other, since verdicts on all of them take memory.
+    let turn = Mutex::new(());
+    let (expiries, closed) = each_region(&swept, progress, async |region: Region| {
+        once.read(&region).await?;
+        let _turn = turn.lock().await;
+        sweep(&region, &fleet, context).await
+    })
+    .await;
     unreadable.extend(closed);
     unreadable.sort();
     unreadable.dedup_by(|a, b| a.region == b.region);

@@ -21,6 +21,9 @@ const SHORTEST: usize = 4;
 /// Snapshots, one behind the other.
 #[derive(Default)]
 pub(super) struct Packed {
+    /// All texts, one behind the other.
+    texts: String,
+    /// Everything else, and where the texts stand.
     bytes: Vec<u8>,
     count: usize,
     /// Where the text of a slot stands.
@@ -35,7 +38,7 @@ impl Packed {
         }
         self.count += 1;
         let read = SnapshotTags::read(&snapshot.tags);
-        self.out(snapshot.id.as_str());
+        self.text(snapshot.id.as_str());
         self.bytes.push(u8::from(read.keep_forever) << 1 | u8::from(read.automated));
         self.text(read.from_region.as_deref().unwrap_or_default());
         self.text(snapshot.volume.as_ref().map_or("", |volume| volume.as_str()));
@@ -64,9 +67,9 @@ impl Packed {
             SnapshotFilter::Ids(ids) => Some(ids.iter().map(SnapshotId::as_str).collect()),
             _ => None,
         };
-        let mut reader = Reader { bytes: &self.bytes, at: 0 };
+        let mut reader = Reader { texts: &self.texts, text_at: 0, bytes: &self.bytes, at: 0 };
         for _ in 0..self.count {
-            let (id, flags, from_region) = (reader.written(), reader.byte(), reader.text());
+            let (id, flags, from_region) = (reader.text(), reader.byte(), reader.text());
             let told = match which {
                 SnapshotFilter::Own => Some(true),
                 SnapshotFilter::Ids(_) => wanted.as_ref().map(|wanted| wanted.contains(id)),
@@ -94,30 +97,24 @@ impl Packed {
         self.bytes.push(number.to_le_bytes()[0]);
     }
 
-    /// A text, written out.
-    fn out(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
-    }
-
-    /// A text, or where it stands already: an odd number is a length, an even one a place.
+    /// A text: an odd number is the length of one that is new, an even one where it stands, with its length behind it.
     fn text(&mut self, text: &str) {
-        let slot = slot(text);
+        let (slot, length) = (slot(text), text.len() as u64);
         let known = self.slots[slot];
         if text.len() >= SHORTEST && known != u32::MAX && self.stands_at(known as usize, text) {
             self.number(u64::from(known) << 1);
+            self.number(length);
             return;
         }
-        if let (Ok(place), true) = (u32::try_from(self.bytes.len()), text.len() >= SHORTEST) {
+        if let (Ok(place), true) = (u32::try_from(self.texts.len()), text.len() >= SHORTEST) {
             self.slots[slot] = place;
         }
-        self.number((text.len() as u64) << 1 | 1);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.number(length << 1 | 1);
+        self.texts.push_str(text);
     }
 
     fn stands_at(&self, place: usize, text: &str) -> bool {
-        let mut reader = Reader { bytes: &self.bytes, at: place };
-        reader.text() == text
+        self.texts.as_bytes()[place..].starts_with(text.as_bytes())
     }
 }
 
@@ -129,6 +126,8 @@ fn slot(text: &str) -> usize {
 
 /// Reads what was packed.
 struct Reader<'a> {
+    texts: &'a str,
+    text_at: usize,
     bytes: &'a [u8],
     at: usize,
 }
@@ -152,32 +151,23 @@ impl<'a> Reader<'a> {
     }
 
     #[allow(clippy::cast_possible_truncation)] // What was written are places and lengths of this machine.
-    fn letters(&mut self, length: u64) -> &'a str {
-        let from = self.at;
-        self.at += length as usize;
-        std::str::from_utf8(&self.bytes[from..self.at]).unwrap_or_else(|_| unreachable!("a text was written"))
-    }
-
-    fn written(&mut self) -> &'a str {
-        let length = self.number();
-        self.letters(length)
-    }
-
-    #[allow(clippy::cast_possible_truncation)]
     fn text(&mut self) -> &'a str {
         let number = self.number();
-        match number & 1 {
-            1 => self.letters(number >> 1),
-            _ => Reader { bytes: self.bytes, at: (number >> 1) as usize }.text(),
+        let (new, value) = (number & 1 == 1, (number >> 1) as usize);
+        let (from, length) = if new { (self.text_at, value) } else { (value, self.number() as usize) };
+        if new {
+            self.text_at += length;
         }
+        &self.texts[from..from + length]
     }
 
     /// Goes over a text.
     #[allow(clippy::cast_possible_truncation)]
     fn skip_text(&mut self) {
         let number = self.number();
-        if number & 1 == 1 {
-            self.at += (number >> 1) as usize;
+        match number & 1 {
+            0 => _ = self.number(),
+            _ => self.text_at += (number >> 1) as usize,
         }
     }
 
@@ -284,6 +274,7 @@ mod tests {
         };
         let mut packed = Packed::default();
         (0..1_000).for_each(|number| packed.push(&set(number)));
-        assert!(packed.bytes.len() < 150_000, "{}", packed.bytes.len());
+        let bytes = packed.bytes.len() + packed.texts.len();
+        assert!(bytes < 150_000, "{bytes}");
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     copies::{LiveInstances, is_source, promised},
     error::Ec2Error,
-    fleet::{Fleet, Regions},
+    fleet::{Fleet, Regions, Snapshot},
     ids::Region,
     policy::{InstancePlan, Rejection},
     ports::{Ec2, SnapshotFilter},
@@ -35,27 +35,51 @@ pub async fn copy_regions(
     fleet: &Fleet,
     plans: &[InstancePlan],
 ) -> Result<(BTreeSet<Region>, Vec<Rejection>), Ec2Error> {
-    let regions = &fleet.regions;
-    let mut wanted: BTreeSet<Region> = plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()).collect();
-    let living = LiveInstances::of(&fleet.instances);
-    let mut disabled: BTreeMap<Region, usize> = BTreeMap::new();
-    ec2.each_snapshot(&regions.home, &SnapshotFilter::Automated, &mut |snapshot| {
-        if is_source(&SnapshotTags::read(&snapshot.tags)) {
-            let asked: BTreeSet<Region> =
-                living.copy_regions(&snapshot).into_iter().chain(promised(&snapshot)).collect();
-            for region in asked.iter().filter(|region| regions.disabled.contains(*region)) {
-                *disabled.entry(region.clone()).or_default() += 1;
-            }
-            wanted.extend(asked);
+    let mut wanted = CopyRegions::new(fleet, plans);
+    ec2.each_snapshot(&fleet.regions.home, &SnapshotFilter::Automated, &mut |snapshot| wanted.note(&snapshot)).await?;
+    Ok(wanted.finish())
+}
+
+/// The regions that copies are wanted in, while the home region's snapshots are gone through.
+pub struct CopyRegions<'a> {
+    regions: &'a Regions,
+    living: LiveInstances,
+    wanted: BTreeSet<Region>,
+    /// With how many snapshots are promised a copy there.
+    disabled: BTreeMap<Region, usize>,
+}
+
+impl<'a> CopyRegions<'a> {
+    /// Those that the tags of instances ask for.
+    pub fn new(fleet: &'a Fleet, plans: &[InstancePlan]) -> Self {
+        let wanted = plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()).collect();
+        let living = LiveInstances::of(&fleet.instances);
+        Self { regions: &fleet.regions, living, wanted, disabled: BTreeMap::new() }
+    }
+
+    /// Adds those that a snapshot of the home region asks for, or was promised.
+    pub fn note(&mut self, snapshot: &Snapshot) {
+        if !is_source(&SnapshotTags::read(&snapshot.tags)) {
+            return;
         }
-    })
-    .await?;
-    wanted.retain(|region| *region != regions.home && regions.enabled.contains(region));
-    let rejections = disabled.into_iter().map(|(region, count)| {
-        let many = if count == 1 { "1 snapshot is" } else { &format!("{count} snapshots are") };
-        Rejection::new(&region, format!("{many} promised a copy there, and the region is not enabled"))
-    });
-    Ok((wanted, rejections.collect()))
+        let asked: BTreeSet<Region> =
+            self.living.copy_regions(snapshot).into_iter().chain(promised(snapshot)).collect();
+        for region in asked.iter().filter(|region| self.regions.disabled.contains(*region)) {
+            *self.disabled.entry(region.clone()).or_default() += 1;
+        }
+        self.wanted.extend(asked);
+    }
+
+    /// The enabled ones, and what is promised where no copy can be made.
+    pub fn finish(self) -> (BTreeSet<Region>, Vec<Rejection>) {
+        let Self { regions, mut wanted, disabled, .. } = self;
+        wanted.retain(|region| *region != regions.home && regions.enabled.contains(region));
+        let rejections = disabled.into_iter().map(|(region, count)| {
+            let many = if count == 1 { "1 snapshot is" } else { &format!("{count} snapshots are") };
+            Rejection::new(&region, format!("{many} promised a copy there, and the region is not enabled"))
+        });
+        (wanted, rejections.collect())
+    }
 }
 
 /// The regions that are swept for what has expired.
