@@ -115,7 +115,7 @@ test: format lint unit check check-report check-local build ## Run every check a
 
 # What takes long, and is not the stories.
 .PHONY: beside
-beside: check-cloud demo databases
+beside: check-cloud check-measures demo databases
 
 .PHONY: format
 format: environments ## Check the formatting.
@@ -207,10 +207,20 @@ check-cloud: environments build ## Run the commands that `make cloud` prints.
 	$(call say,What CONTRIBUTING.md says to try by hand (one to two minutes))
 	@$(VENVS)/moto/bin/python tests/local/check_playground.py --venvs $(VENVS)
 
+.PHONY: check-measures
+check-measures: environments build ## Run the measurements that need no local cloud, on small fleets.
+	$(call say,Measurements of small fleets)
+	@$(VENVS)/moto/bin/python tests/local/measure_verdicts.py --snapshots 1000
+	@$(VENVS)/moto/bin/python tests/local/measure_report.py --volumes 100
+	@$(VENVS)/moto/bin/python tests/local/measure_verify.py --bootstrap $(BINARIES)/verify --tib 1 --dump-gib 0
+	@$(VENVS)/moto/bin/python tests/local/measure_cli.py --program $(BINARIES)/ebs-snapshots --volumes 100
+
 .PHONY: check-local
 check-local: environments ## Test the local cloud and the checks of the template.
 	$(call say,The local cloud itself and the checks of the template)
-	@cd tests/local && $(VENVS)/moto/bin/python -m unittest --quiet
+	@# Some modules in a process, and as many processes as there are processors.
+	@cd tests/local && printf '%s\n' test_*.py | sed 's/\.py$$//' | \
+		xargs -n 4 -P "$$(getconf _NPROCESSORS_ONLN)" $(VENVS)/moto/bin/python -m unittest --quiet
 
 .PHONY: databases
 databases: ## Test the scripts that dump databases (CLASS=test_faults.Faults: a class of them).

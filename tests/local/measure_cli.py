@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 import function_alone
 from ec2_state import ACCOUNT
 from function_alone import BUCKET, Answer
-from prepared_pages import AWAY, HOME, NOW, Scene, copy, is_kept, regions, rendered, volume_shape
+from prepared_pages import HOME, NOW, Pages, Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 DAYS, RETENTION = 8, 7
@@ -44,28 +44,7 @@ class Account:
     """The answers of AWS to a program that only looks."""
 
     def __init__(self, volumes: int) -> None:
-        scene = Scene(volumes * DAYS, days=DAYS, retention=RETENTION)
-        self.calls = 0
-        self.by_id = {one["snapshotId"]: one for one in scene.sources() if due(one)}
-
-        def snapshots(shapes: Iterator[Any]) -> list[bytes]:
-            return rendered("DescribeSnapshots", "snapshotSet", shapes)
-
-        sources = snapshots(scene.sources())
-        copies = snapshots(map(copy, scene.sources()))
-        self.pages = {
-            ("DescribeRegions", HOME, ""): regions(),
-            ("DescribeInstances", HOME, ""): rendered("DescribeInstances", "reservationSet", scene.instances()),
-            ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", map(volume_shape, scene.volumes)),
-            ("DescribeSnapshots", HOME, ""): sources,
-            ("DescribeSnapshots", HOME, "tag:Type"): sources,
-            ("DescribeSnapshots", HOME, "tag-key"): snapshots(filter(is_kept, scene.sources())),
-            ("DescribeSnapshots", AWAY, ""): copies,
-            ("DescribeSnapshots", AWAY, "tag:BackupFromRegion"): copies,
-        }
-        for region in (HOME, AWAY):
-            self.pages["DescribeImages", region, ""] = rendered("DescribeImages", "imagesSet", [])
-            self.pages["DescribeLockedSnapshots", region, ""] = rendered("DescribeLockedSnapshots", "snapshotSet", [])
+        self.calls, self.ec2 = 0, Pages(Scene(volumes * DAYS, days=DAYS, retention=RETENTION))
 
     def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         self.calls += 1
@@ -80,17 +59,6 @@ class Account:
             return 200, XML, STACKS.format(name=STACK, outputs=outputs).encode()
         region = re.search(r"Credential=[^/]+/\d+/([^/]+)/", headers["Authorization"])[1]
         return 200, XML, self.ec2(params, region)
-
-    def ec2(self, params: dict[str, str], region: str) -> bytes:
-        which = params.get("Filter.1.Name", "")
-        if which == "snapshot-id":
-            asked = [value for name, value in params.items() if name.startswith("Filter.1.Value.")]
-            return rendered("DescribeSnapshots", "snapshotSet", (self.by_id[one] for one in asked))[0]
-        return self.pages[params["Action"], region, which][int(params.get("NextToken", 0))]
-
-
-def due(shape: Any) -> bool:
-    return any(tag["key"] == "DeleteOn" and tag["value"] <= str(NOW.date()) for tag in shape["tagSet"])
 
 
 def execution(target: str) -> dict[str, Any]:

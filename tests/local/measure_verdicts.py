@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 import function_alone
-from ec2_state import ACCOUNT
-from prepared_pages import AWAY, HOME, NOW, Scene, prepared
+import prepared_pages
+from prepared_pages import AWAY, FOLDER, HOME, Pages, Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,23 +34,17 @@ def main() -> None:
 
 
 def measure(bootstrap: Path, scene: Scene) -> None:
-    event = {
-        "step": "DiscoverExpired",
-        "region": scene.region,
-        "run": {
-            "id": NOW.strftime("%Y%m%dT%H%M%SZ"),
-            "execution": f"arn:aws:states:{HOME}:{ACCOUNT}:execution:backup:measured",
-            "started": NOW.isoformat(),
-            "dryRun": False,
-            "phases": {"snapshot": False, "copy": False, "expire": True},
-            "allowMassExpire": False,
-        },
-    }
-    left, peak_mb, cpu_seconds = function_alone.run(bootstrap, event, prepared(scene), HOME)
+    event = {"step": "DiscoverExpired", "region": scene.region, "run": prepared_pages.run(expire=True)}
+    fleet = {FOLDER + "fleet-again.json": json.dumps(prepared_pages.fleet(scene)).encode()}
+    left, peak_mb, cpu_seconds = function_alone.run(bootstrap, event, Pages(scene), HOME, objects=fleet)
     kind, outcome = left.outcome
     if kind != "response":
         raise SystemExit(f"{scene}: {outcome}")
-    named = {Path(key).name: [json.loads(line) for line in body.splitlines()] for key, body in left.objects.items()}
+    named = {
+        Path(key).name: [json.loads(line) for line in body.splitlines()]
+        for key, body in left.objects.items()
+        if key.endswith(".jsonl")
+    }
     verdicts = named[f"verdicts-{scene.region}.jsonl"]
     planned = sum(len(batch["snapshots"]) for batch in named[f"expire-{scene.region}.jsonl"])
     if (len(verdicts), planned) != (scene.snapshots, scene.expected()):

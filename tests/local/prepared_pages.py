@@ -1,7 +1,7 @@
 """A fleet with its snapshots, prepared as the pages in which EC2 describes it."""
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,9 +15,25 @@ HOME, AWAY = "eu-west-1", "us-east-1"
 PAGE = 1000
 # A snapshot a day of each volume for a hundred days, wanted for 97: three of them are due.
 DAYS, RETENTION = 100, 97
-# The oldest snapshot of every tenth volume is kept for ever.
 KEPT_EVERY = 10
 NOW = datetime.datetime.now(datetime.UTC)
+RUN_ID = NOW.strftime("%Y%m%dT030000Z")
+FOLDER = f"runs/{RUN_ID}/measured/"
+
+
+def run(**phases: bool) -> Shape:
+    """A run, as a function that is measured by itself gets it; the phases that are not named are off."""
+    now = NOW.isoformat()
+    return {
+        "id": RUN_ID,
+        "scheduled": now,
+        "execution": f"arn:aws:states:{HOME}:{ACCOUNT}:execution:ebs-snapshots-backup:measured",
+        "started": now,
+        "deadline": now,
+        "dryRun": False,
+        "phases": {"snapshot": False, "copy": False, "expire": False, **phases},
+        "allowMassExpire": False,
+    }
 
 
 @dataclass
@@ -29,6 +45,8 @@ class Scene:
     copied: bool = True
     days: int = DAYS
     retention: int = RETENTION
+    # Whether the oldest snapshot of every tenth volume is kept for ever.
+    keeps: bool = True
 
     @property
     def volumes(self) -> range:
@@ -41,7 +59,7 @@ class Scene:
 
     def expected(self) -> int:
         """How many are due: a copy stays where its source is kept for ever."""
-        return len(self.volumes) * (self.days - self.retention) - len(self.volumes[::KEPT_EVERY])
+        return len(self.volumes) * (self.days - self.retention) - len(self.volumes[::KEPT_EVERY]) * self.keeps
 
     def sources(self) -> Iterator[Shape]:
         return (source(self, volume, age) for volume in self.volumes for age in reversed(range(self.days)))
@@ -50,27 +68,63 @@ class Scene:
         return (instance(volume, self.copied) for volume in self.volumes[::2])
 
 
-def prepared(scene: Scene) -> Callable[[dict[str, str], str], bytes]:
-    """A function from a call's parameters and region to its answer, every page of it prepared."""
-    sources = list(scene.sources())
-    pages = {
-        ("DescribeSnapshots", HOME, ""): rendered("DescribeSnapshots", "snapshotSet", sources),
-        ("DescribeSnapshots", HOME, "tag-key"): rendered(
-            "DescribeSnapshots", "snapshotSet", [one for one in sources if is_kept(one)]
-        ),
-        ("DescribeInstances", HOME, "tag-key"): rendered("DescribeInstances", "reservationSet", scene.instances()),
-        ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", map(volume_shape, scene.volumes)),
-        ("DescribeRegions", HOME, ""): regions(),
-    }
-    if scene.copied:
-        copies = rendered("DescribeSnapshots", "snapshotSet", map(copy, sources))
-        pages["DescribeSnapshots", AWAY, ""] = pages["DescribeSnapshots", AWAY, "tag:Type"] = copies
+class Pages:
+    """What EC2 answers about a scene, a call's parameters and region given, every page of it prepared."""
 
-    def answered(params: dict[str, str], region: str) -> bytes:
-        of_call = pages[params["Action"], region, params.get("Filter.1.Name", "")]
-        return of_call[int(params.get("NextToken", 0))]
+    def __init__(self, scene: Scene) -> None:
+        sources = list(scene.sources())
+        of_home = snapshots(sources)
+        self.due = {one["snapshotId"]: one for one in sources if is_due(one)}
+        self.pages = {
+            ("DescribeRegions", HOME, ""): regions(),
+            ("DescribeInstances", HOME, ""): rendered("DescribeInstances", "reservationSet", scene.instances()),
+            ("DescribeVolumes", HOME, ""): rendered("DescribeVolumes", "volumeSet", map(volume_shape, scene.volumes)),
+            ("DescribeSnapshots", HOME, ""): of_home,
+            ("DescribeSnapshots", HOME, "tag:Type"): of_home,
+            ("DescribeSnapshots", HOME, "tag-key"): snapshots(filter(is_kept, sources)),
+        }
+        of_away = snapshots(map(copy, sources) if scene.copied else [])
+        for filtered in ("", "tag:Type", "tag:BackupFromRegion"):
+            self.pages["DescribeSnapshots", AWAY, filtered] = of_away
+        for region in (HOME, AWAY):
+            self.pages["DescribeImages", region, ""] = rendered("DescribeImages", "imagesSet", [])
+            self.pages["DescribeLockedSnapshots", region, ""] = rendered("DescribeLockedSnapshots", "snapshotSet", [])
 
-    return answered
+    def __call__(self, params: dict[str, str], region: str) -> bytes:
+        filtered = params.get("Filter.1.Name", "")
+        if filtered == "snapshot-id":
+            asked = [value for name, value in params.items() if name.startswith("Filter.1.Value.")]
+            return snapshots(self.due[one] for one in asked)[0]
+        return self.pages[params["Action"], region, filtered][int(params.get("NextToken", 0))]
+
+
+def fleet(scene: Scene) -> Shape:
+    """The scene's fleet as discover writes it into the run's folder."""
+    tags = {"Backup": "Yes", **({"BackupCrossRegion": AWAY} if scene.copied else {})}
+    instances = [
+        {
+            "id": identifier("i", volume // 2),
+            "state": "running",
+            "tags": tags,
+            "rootDevice": "/dev/sda1",
+            "volumes": attachments(volume // 2),
+        }
+        for volume in scene.volumes[::2]
+    ]
+    volumes = [
+        {"id": identifier("vol", volume), "tags": {}, "attachedTo": [identifier("i", volume // 2)]}
+        for volume in scene.volumes
+    ]
+    regions = {"home": HOME, "enabled": [HOME, AWAY], "disabled": []}
+    return {"regions": regions, "instances": instances, "volumes": volumes}
+
+
+def attachments(instance_number: int) -> list[dict[str, str]]:
+    return [{"device": device, "volume": identifier("vol", one)} for device, one in devices(instance_number)]
+
+
+def snapshots(shapes: Iterable[Shape]) -> list[bytes]:
+    return rendered("DescribeSnapshots", "snapshotSet", shapes)
 
 
 def rendered(action: str, name: str, items: Iterable[Shape]) -> list[bytes]:
@@ -118,7 +172,7 @@ def source(scene: Scene, volume: int, age: int) -> Shape:
     if scene.copied:
         # Kept for longer there: a due source stays while its copy is owed, so that the copies are looked for.
         tags.update(BackupCrossRegion=AWAY, RetentionCrossRegion="3650")
-    if age == scene.days - 1 and volume % KEPT_EVERY == 0:
+    if scene.keeps and age == scene.days - 1 and volume % KEPT_EVERY == 0:
         tags["KeepForever"] = "audit"
     number = volume * scene.days + age
     return snapshot(identifier("snap", number), identifier("vol", volume), begun, f"{tags['Name']} - {owner}", tags)
@@ -126,6 +180,10 @@ def source(scene: Scene, volume: int, age: int) -> Shape:
 
 def is_kept(shape: Shape) -> bool:
     return any(tag["key"] == "KeepForever" for tag in shape["tagSet"])
+
+
+def is_due(shape: Shape) -> bool:
+    return any(tag["key"] == "DeleteOn" and tag["value"] <= str(NOW.date()) for tag in shape["tagSet"])
 
 
 def copy(shape: Shape) -> Shape:
@@ -149,6 +207,7 @@ def snapshot(own: str, volume: str, begun: datetime.datetime, description: str, 
         "volumeId": volume,
         "status": "completed",
         "startTime": begun,
+        "completionTime": begun,
         "progress": "100%",
         "ownerId": ACCOUNT,
         "volumeSize": 100,
