@@ -379,11 +379,13 @@ impl Cloud {
         request.send(body).unwrap().body_mut().read_to_string().unwrap()
     }
 
+    /// Begins an execution, and answers its ARN.
     pub fn begin(&self, stack: &Stack, input: &Value) -> String {
         self.begin_machine(stack, "StateMachineArn", input)
     }
 
-    fn begin_machine(&self, stack: &Stack, output: &str, input: &Value) -> String {
+    /// The same of another state machine, which an output names.
+    pub fn begin_machine(&self, stack: &Stack, output: &str, input: &Value) -> String {
         let body = json!({"stateMachineArn": stack.output(output), "input": input.to_string()});
         let answer = self.call(&stack.region, "AWSStepFunctions.StartExecution", &body);
         answer["executionArn"].as_str().unwrap().to_owned()
@@ -440,7 +442,12 @@ impl Cloud {
 
     /// The same of another state machine, which an output names.
     pub fn run_machine(&self, stack: &Stack, output: &str, input: &Value) -> Ended {
-        self.end_within(3 * PATIENCE, stack, self.begin_machine(stack, output, input))
+        self.end_of_machine(stack, self.begin_machine(stack, output, input))
+    }
+
+    /// Waits for the end of an execution that may take longer than a run.
+    pub fn end_of_machine(&self, stack: &Stack, arn: String) -> Ended {
+        self.end_within(3 * PATIENCE, stack, arn)
     }
 
     /// The Map Runs of an execution.
