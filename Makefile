@@ -103,7 +103,7 @@ drill-load: environments build ## Drill the backups of 200 volumes in three regi
 
 .PHONY: test
 test: format lint unit check check-report check-local build ## Run every check and every test; CI runs this.
-	$(call say,The stories$(comma) and beside them the demo and the tests of make cloud and of the database scripts)
+	$(call say,The stories$(comma) and beside them the demo$(comma) small measurements$(comma) and the tests of make cloud and of the database scripts)
 	@# The stories wait most of the time. What runs beside them is shown when they have ended.
 	@log=$$(mktemp); result=0; \
 	$(MAKE) --no-print-directory --keep-going beside > $$log 2>&1 & beside=$$!; \

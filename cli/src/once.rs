@@ -29,13 +29,13 @@ impl<'a, E: Ec2> Once<'a, E> {
         Self { ec2, read: RefCell::default() }
     }
 
-    /// Reads a region, if it was not read yet.
+    /// How many snapshots a region has; reads it, if it was not read yet.
     ///
     /// # Errors
     ///
     /// What EC2 says instead of the snapshots.
-    pub async fn read(&self, region: &Region) -> Result<(), Ec2Error> {
-        self.all(region).await.map(|_| ())
+    pub async fn count(&self, region: &Region) -> Result<usize, Ec2Error> {
+        self.all(region).await.map(|all| all.count())
     }
 
     /// All snapshots of a region. One that could not be read to its end is read again the next time.

@@ -29,6 +29,9 @@ use crate::{
     trouble::{Code, Trouble},
 };
 
+/// Snapshots of a region that are not judged at the same time as those of another one.
+const MANY: usize = 10_000;
+
 /// The answer of `plan`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -182,11 +185,10 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
 
     progress.say("what has expired");
     let swept = survey::expire_regions(&fleet.regions, settings);
-    // Regions are read at the same time, and judged one after the other, since verdicts on all of them take memory.
+    // Verdicts take memory: of regions with many snapshots they are given one after the other.
     let turn = Mutex::new(());
     let (expiries, closed) = each_region(&swept, progress, async |region: Region| {
-        once.read(&region).await?;
-        let _turn = turn.lock().await;
+        let _turn = if once.count(&region).await? > MANY { Some(turn.lock().await) } else { None };
         sweep(&region, &fleet, context).await
     })
     .await;

@@ -24,7 +24,7 @@ from urllib.parse import parse_qsl
 import function_alone
 from ec2_state import ACCOUNT
 from function_alone import BUCKET, Answer
-from prepared_pages import HOME, NOW, Pages, Scene
+from prepared_pages import AWAY, HOME, KEPT_EVERY, NOW, Pages, Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 DAYS, RETENTION = 8, 7
@@ -117,14 +117,20 @@ def run(program: Path, arguments: list[str], port: int) -> Took:
         return Took(out.read(), seconds, usage.ru_utime + usage.ru_stime, peak / 1024)
 
 
-def check(command: str, took: Took, volumes: int) -> None:
+def check(command: str, took: Took, volumes: int, pages: Pages) -> None:
     """That it was the whole answer."""
     data = json.loads(took.out)["data"]
-    shown = len(data["volumes"]) if command == "status" else sum(len(one["volumes"]) for one in data["instances"])
-    goes = volumes - len(range(0, volumes, 10)) if command == "plan" else 0
-    found = sum(len(one["expires"]) for one in data.get("expiries", []) if one["region"] == HOME)
-    if (shown, found) != (volumes, goes):
-        raise SystemExit(f"{command}: {shown} of {volumes} volumes, {found} of {goes} that would go")
+    if command == "status":
+        shown, wanted = len(data["volumes"]), volumes
+    else:
+        goes = {one["region"]: {judged["snapshot"] for judged in one["expires"]} for one in data["expiries"]}
+        copies = [(one["region"], one["ofNewSnapshots"], len(one["keepForever"])) for one in data["copies"]]
+        shown = sum(len(one["volumes"]) for one in data["instances"]), copies, goes
+        # A snapshot that is kept for ever, and whose copy does not say it yet.
+        kept = len(range(0, volumes, KEPT_EVERY))
+        wanted = volumes, [(AWAY, volumes, kept)], {region: pages.goes(region) for region in (HOME, AWAY)}
+    if shown != wanted:
+        raise SystemExit(f"{command} of {volumes} volumes: {str(shown)[:500]}\ninstead of {str(wanted)[:500]}")
 
 
 def main() -> None:
@@ -143,7 +149,7 @@ def main() -> None:
                 account.calls = 0
                 took = run(given.program.resolve(), arguments, port)
                 if "json" in arguments:
-                    check(arguments[0], took, volumes)
+                    check(arguments[0], took, volumes, account.ec2)
                 print(
                     f"{' '.join(arguments):26}{volumes:>9,}{2 * DAYS * volumes:>11,}{account.calls:>7}"
                     f"{took.seconds:>8.2f}{took.cpu_seconds:>8.2f}{took.peak_mb:>9.0f}{len(took.out) / 1e6:>11.1f}",

@@ -12,7 +12,7 @@ from pathlib import Path
 import function_alone
 import prepared_pages
 from ec2_state import ACCOUNT
-from prepared_pages import AWAY, FOLDER, HOME, Pages, Scene, Shape
+from prepared_pages import AWAY, FOLDER, HOME, Pages, Scene, Shape, identifier
 
 ROOT = Path(__file__).resolve().parents[2]
 # A week of snapshots, of which none is due.
@@ -50,9 +50,9 @@ def measure(bootstrap: Path, volumes: int, keep: Path | None) -> None:
     if kind != "response" or not outcome["complete"]:
         raise SystemExit(f"{volumes} volumes: {outcome}")
     report, page = (left.objects[FOLDER + name] for name in ("report.json", "report.html"))
-    states = {volume["state"] for volume in json.loads(report)["coverage"]["volumes"]}
-    if states != {"covered"}:
-        raise SystemExit(f"{volumes} volumes: they are {states}")
+    covered = {one["volume"] for one in json.loads(report)["coverage"]["volumes"] if one["state"] == "covered"}
+    if covered != {identifier("vol", volume) for volume in scene.volumes}:
+        raise SystemExit(f"{volumes} volumes: {len(covered)} are covered")
     if keep:
         (keep / "report.html").write_bytes(page)
     print(

@@ -35,8 +35,9 @@ def main() -> None:
 
 def measure(bootstrap: Path, scene: Scene) -> None:
     event = {"step": "DiscoverExpired", "region": scene.region, "run": prepared_pages.run(expire=True)}
+    pages = Pages(scene)
     fleet = {FOLDER + "fleet-again.json": json.dumps(prepared_pages.fleet(scene)).encode()}
-    left, peak_mb, cpu_seconds = function_alone.run(bootstrap, event, Pages(scene), HOME, objects=fleet)
+    left, peak_mb, cpu_seconds = function_alone.run(bootstrap, event, pages, HOME, objects=fleet)
     kind, outcome = left.outcome
     if kind != "response":
         raise SystemExit(f"{scene}: {outcome}")
@@ -46,13 +47,14 @@ def measure(bootstrap: Path, scene: Scene) -> None:
         if key.endswith(".jsonl")
     }
     verdicts = named[f"verdicts-{scene.region}.jsonl"]
-    planned = sum(len(batch["snapshots"]) for batch in named[f"expire-{scene.region}.jsonl"])
-    if (len(verdicts), planned) != (scene.snapshots, scene.expected()):
-        raise SystemExit(f"{scene}: {len(verdicts)} verdicts, {planned} of them to delete; due are {scene.expected()}")
+    planned = {one["id"] for batch in named[f"expire-{scene.region}.jsonl"] for one in batch["snapshots"]}
+    judged, wrong = len({one["snapshot"] for one in verdicts}), planned ^ pages.goes(scene.region)
+    if judged != scene.snapshots or wrong:
+        raise SystemExit(f"{scene}: {judged} judged, and of {len(wrong)} the verdict is wrong: {sorted(wrong)[:5]}")
     each = left.seconds / scene.snapshots * 1e6
     print(
         f"{str(scene):22}{scene.snapshots:>10,}{left.calls:>7}{left.seconds:>8.2f}{cpu_seconds:>8.2f}"
-        f"{each:>9.0f}{peak_mb:>9.0f}{len(verdicts):>9,}{planned:>9,}",
+        f"{each:>9.0f}{peak_mb:>9.0f}{len(verdicts):>9,}{len(planned):>9,}",
         flush=True,
     )
 

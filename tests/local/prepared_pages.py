@@ -57,10 +57,6 @@ class Scene:
             return "copies"
         return "sources with copies" if self.copied else "sources without"
 
-    def expected(self) -> int:
-        """How many are due: a copy stays where its source is kept for ever."""
-        return len(self.volumes) * (self.days - self.retention) - len(self.volumes[::KEPT_EVERY]) * self.keeps
-
     def sources(self) -> Iterator[Shape]:
         return (source(self, volume, age) for volume in self.volumes for age in reversed(range(self.days)))
 
@@ -89,6 +85,11 @@ class Pages:
         for region in (HOME, AWAY):
             self.pages["DescribeImages", region, ""] = rendered("DescribeImages", "imagesSet", [])
             self.pages["DescribeLockedSnapshots", region, ""] = rendered("DescribeLockedSnapshots", "snapshotSet", [])
+
+    def goes(self, region: str) -> set[str]:
+        """What is due there: a copy stays where its source is kept for ever."""
+        sources = {name for name, shape in self.due.items() if not is_kept(shape)}
+        return sources if region == HOME else set(map(copy_of, sources))
 
     def __call__(self, params: dict[str, str], region: str) -> bytes:
         filtered = params.get("Filter.1.Name", "")
@@ -197,8 +198,11 @@ def copy(shape: Shape) -> Shape:
         SourceVolumeId=shape["volumeId"],
         SourceDevice="/dev/sda1",
     )
-    own = "snap-1" + shape["snapshotId"].removeprefix("snap-0")
-    return snapshot(own, COPY_VOLUME, shape["startTime"], shape["description"], tags)
+    return snapshot(copy_of(shape["snapshotId"]), COPY_VOLUME, shape["startTime"], shape["description"], tags)
+
+
+def copy_of(snapshot_id: str) -> str:
+    return "snap-1" + snapshot_id.removeprefix("snap-0")
 
 
 def snapshot(own: str, volume: str, begun: datetime.datetime, description: str, tags: dict[str, str]) -> Shape:

@@ -15,8 +15,8 @@ use domain::{
 
 /// Texts that are remembered, so that they are written once: those whose hash has the same slot forget each other.
 const SLOTS: usize = 1 << 14;
-/// A shorter text is written out: a reference is not shorter.
-const SHORTEST: usize = 4;
+/// A shorter text is written out: a reference takes as much, since it is a place and a length.
+const SHORTEST: usize = 6;
 
 /// Snapshots, one behind the other.
 #[derive(Default)]
@@ -31,6 +31,11 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Adds a snapshot: what decisions are made of. When it was completed, and why it failed, is not kept.
     pub(super) fn push(&mut self, snapshot: &Snapshot) {
         if self.slots.is_empty() {
@@ -38,7 +43,7 @@ impl Packed {
         }
         self.count += 1;
         let read = SnapshotTags::read(&snapshot.tags);
-        self.text(snapshot.id.as_str());
+        self.new_text(snapshot.id.as_str());
         self.bytes.push(u8::from(read.keep_forever) << 1 | u8::from(read.automated));
         self.text(read.from_region.as_deref().unwrap_or_default());
         self.text(snapshot.volume.as_ref().map_or("", |volume| volume.as_str()));
@@ -99,17 +104,22 @@ impl Packed {
 
     /// A text: an odd number is the length of one that is new, an even one where it stands, with its length behind it.
     fn text(&mut self, text: &str) {
-        let (slot, length) = (slot(text), text.len() as u64);
+        let slot = slot(text);
         let known = self.slots[slot];
         if text.len() >= SHORTEST && known != u32::MAX && self.stands_at(known as usize, text) {
             self.number(u64::from(known) << 1);
-            self.number(length);
+            self.number(text.len() as u64);
             return;
         }
         if let (Ok(place), true) = (u32::try_from(self.texts.len()), text.len() >= SHORTEST) {
             self.slots[slot] = place;
         }
-        self.number(length << 1 | 1);
+        self.new_text(text);
+    }
+
+    /// A text that is not remembered, since it does not come again.
+    fn new_text(&mut self, text: &str) {
+        self.number((text.len() as u64) << 1 | 1);
         self.texts.push_str(text);
     }
 
