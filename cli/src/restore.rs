@@ -70,7 +70,7 @@ pub struct Restored {
     pub plan: Option<Plan>,
     /// What stands in the way, or may.
     pub problems: Vec<Problem>,
-    /// What was made, where it is done.
+    /// What was made, also where it could not be finished.
     pub made: Option<Made>,
     /// What an earlier restore has made, where it was done before.
     pub before: Option<Before>,
@@ -157,7 +157,10 @@ pub async fn restore<P: Restoring>(
         interrupt::say_how_to_go_on(same_command());
         match carry_out_steps(port, &plan, shown).await {
             Ok(made) => (answer.outcome, answer.made) = (Outcome::Done, Some(made)),
-            Err(failure) => (answer.outcome, answer.failure) = (Outcome::Unfinished, Some(failure)),
+            Err(failure) => {
+                (answer.outcome, answer.failure) = (Outcome::Unfinished, Some(failure));
+                answer.made = carry_out::made_so_far(port, &plan).await;
+            }
         }
     }
     answer.plan = Some(plan);
@@ -223,6 +226,8 @@ impl View for Restored {
             (Outcome::Refused, _) => Code::Owed,
             (Outcome::Unfinished, Some(failure)) if failure.name == ErrorName::Ec2Unavailable => Code::Aws,
             (Outcome::Unfinished, _) => Code::Owed,
+            // Done, and less than the instance had.
+            (Outcome::Done, _) if self.plan.as_ref().is_some_and(|plan| !plan.chosen.lacking.is_empty()) => Code::Owed,
             _ => Code::Well,
         }
     }
@@ -233,7 +238,7 @@ impl View for Restored {
             (Outcome::Refused, ..) => format!("{}\n", style.paint("Nothing was done.", Tone::Bad)),
             (Outcome::Done, Some(plan), Some(made), ..) => text::made(plan, made, style),
             (_, _, _, Some(before), _) => text::before(before, style),
-            (_, _, _, _, Some(failure)) => text::failure(failure, style),
+            (_, Some(plan), made, _, Some(failure)) => text::failure(failure, plan, made.as_ref(), style),
             _ => String::new(),
         }
     }

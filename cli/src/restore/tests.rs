@@ -122,30 +122,55 @@ fn every_warning_and_every_obstacle_is_a_sentence_that_fits() {
         Problem::Key { key: "arn:aws:kms:us-east-1:1:key/a".into(), state: "Disabled".into() },
         Problem::KeyNotTold { key: "arn:aws:kms:us-east-1:1:key/b".into(), answer: "AccessDeniedException: no".into() },
         Problem::Denied { action: "CreateVolume".into(), message: "You are not authorized".into() },
+        Problem::Shared { volume: "vol-0fedcba9876543210".parse().unwrap(), instances: vec![instance()] },
         Problem::RootNotEncrypted,
     ];
     assert_eq!(refused.code(), Code::Owed);
     golden("restore-refused", &Whole(refused));
 }
 
-#[test]
-fn the_end_says_what_was_made_and_what_is_kept() {
-    let mut done = answer(Outcome::Done, plan(Action::MakeVolumes, Vec::new()));
+fn made() -> Made {
     let made = |volume: &str, snapshot: &str, device: &str| MadeVolume {
         volume: volume.parse().unwrap(),
         snapshot: snapshot.parse().unwrap(),
         device: Some(device.into()),
     };
-    done.made = Some(Made {
+    Made {
         volumes: vec![
             made("vol-0123456789abcdef1", "snap-0123456789abcdef0", "/dev/sda1"),
             made("vol-0123456789abcdef2", "snap-0123456789abcdef1", "/dev/sdf"),
         ],
         image: None,
         replaced: vec!["vol-0fedcba9876543210".parse().unwrap()],
-    });
-    assert_eq!(done.code(), Code::Well);
+        instance_state: None,
+    }
+}
+
+#[test]
+fn the_end_says_what_was_made_and_what_is_kept() {
+    let mut done = answer(Outcome::Done, plan(Action::MakeVolumes, Vec::new()));
+    done.made = Some(made());
+    assert_eq!(done.code(), Code::Owed, "the set lacks volumes");
     golden("restore-made", &done);
+    done.plan.as_mut().unwrap().chosen.lacking.clear();
+    assert_eq!(done.code(), Code::Well);
+}
+
+#[test]
+fn an_instance_that_is_stopped_is_told_where_it_ends_and_where_it_could_not() {
+    let swap = || plan(Action::Swap("i-0123456789abcdef0".parse().unwrap()), Vec::new());
+    let stopped = Made { instance_state: Some("stopped".into()), ..made() };
+    let style = Style { width: None, colour: false };
+    let mut done = answer(Outcome::Done, swap());
+    done.made = Some(stopped.clone());
+    let start = "Run next: `aws ec2 start-instances --region us-east-1 --instance-ids i-0123456789abcdef0`";
+    assert!(done.text(&style).contains(start), "{}", done.text(&style));
+    let mut failed = answer(Outcome::Unfinished, swap());
+    (failed.made, failed.failure) = (Some(stopped), Some(Failure::new(ErrorName::Ec2Refused, "why")));
+    let text = failed.text(&style);
+    let now = "Made: vol-0123456789abcdef1 (for /dev/sda1), vol-0123456789abcdef2 (for /dev/sdf), for the place of \
+               vol-0fedcba9876543210. i-0123456789abcdef0 is stopped now.";
+    assert!(text.contains(now), "{text}");
 }
 
 #[test]

@@ -188,9 +188,12 @@ pub(super) fn before(before: &Before, style: &Style) -> String {
     format!("{}\n", style.wrapped(&line, 2))
 }
 
-/// Why it could not be finished.
-pub(super) fn failure(failure: &Failure, style: &Style) -> String {
+/// Why it could not be finished, and what there is now.
+pub(super) fn failure(failure: &Failure, plan: &Plan, made: Option<&Made>, style: &Style) -> String {
     let head = style.paint(&format!("NOT FINISHED {}", failure.name), Tone::Bad);
-    let go_on = format!("What was made so far stays. {} goes on from there.", same_command());
-    format!("\n{head}\n  {}\n\n{}\n", style.wrapped(&plain(&failure.cause), 2), style.wrapped(&go_on, 2))
+    let mut words = vec![plain(&failure.cause)];
+    words.extend(made.map(|made| words::so_far(plan, made)));
+    words.push(format!("What was made so far stays. {} goes on from there.", same_command()));
+    let paragraphs: String = words.iter().map(|one| format!("  {}\n\n", style.wrapped(one, 2))).collect();
+    format!("\n{head}\n{}\n", paragraphs.trim_end())
 }

@@ -163,6 +163,30 @@ pub(super) fn waiting(why: &Waiting) -> (String, Option<u64>) {
     }
 }
 
+/// What there is of a restore that could not be finished.
+pub(super) fn so_far(plan: &Plan, made: &Made) -> String {
+    let volumes: Vec<String> = made
+        .volumes
+        .iter()
+        .map(|one| match &one.device {
+            Some(device) if plan.action.instance().is_some() => format!("{} (for {})", one.volume, plain(device)),
+            _ => one.volume.to_string(),
+        })
+        .chain(made.image.iter().map(|image| plain(image)))
+        .collect();
+    let made_now =
+        if volumes.is_empty() { "Nothing was made yet".into() } else { format!("Made: {}", volumes.join(", ")) };
+    let replaced = match made.replaced.as_slice() {
+        [] => String::new(),
+        old => format!(", for the place of {}", old.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let state = match (plan.action.instance(), &made.instance_state) {
+        (Some(instance), Some(state)) => format!(" {instance} is {} now.", plain(state)),
+        _ => String::new(),
+    };
+    format!("{made_now}{replaced}.{state}")
+}
+
 /// What there is to do now.
 pub(super) fn next(plan: &Plan, made: &Made) -> String {
     match (&plan.action, &made.image) {
@@ -180,6 +204,11 @@ pub(super) fn next(plan: &Plan, made: &Made) -> String {
                 plan.region
             )
         }
+        (Action::Swap(instance), _) if made.instance_state.as_deref() == Some("stopped") => format!(
+            "{instance} is stopped, as it was when the restore began. Run next: `aws ec2 start-instances --region {} \
+             --instance-ids {instance}`",
+            plan.region
+        ),
         _ => String::new(),
     }
 }
@@ -215,6 +244,13 @@ pub(super) fn problem(problem: &Problem) -> String {
         }
         Problem::Denied { action, message } => {
             format!("AccessDenied: ec2:{action}: {message}. The stack's policy RestorePolicyArn allows it.")
+        }
+        Problem::Shared { volume, instances } => {
+            let others = instances.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!(
+                "{volume} is attached to {others}, too: each would go on with other data. Detach it there first, or \
+                 restore the volumes without --swap."
+            )
         }
         Problem::RootNotEncrypted => problem_of_root(),
     }

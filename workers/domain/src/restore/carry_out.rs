@@ -65,6 +65,12 @@ pub async fn step(
     }
 }
 
+/// What a restore that could not be finished has made so far, and in which state the instance is; none where EC2 does
+/// not answer.
+pub async fn made_so_far(port: &impl Restoring, plan: &Plan) -> Option<Made> {
+    look(port, plan).await.ok().map(|world| made(plan, &world))
+}
+
 async fn look(port: &impl Restoring, plan: &Plan) -> Result<World, Ec2Error> {
     let region = &plan.region;
     let of_plan = |tags: &Tags| tags.get(RESTORE_PLAN) == Some(&plan.id);
@@ -132,6 +138,7 @@ fn made(plan: &Plan, world: &World) -> Made {
         volumes: plan.volumes.iter().filter_map(volume).collect(),
         image: world.images.iter().map(|image| image.id.clone()).min(),
         replaced: world.old.iter().map(|old| old.id.clone()).collect(),
+        instance_state: world.instance.as_ref().map(|instance| instance.state.clone()),
     }
 }
 

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::{
     error::{Ec2Error, ErrorName, Failure},
+    ids::{InstanceId, VolumeId},
     restore::{
         orders::{hold_tags, image_order, volume_order},
         plan::Plan,
-        ports::{Change, KeyState, Permission, Restoring},
+        ports::{Attached, AttachmentState, Change, KeyState, Permission, Restoring},
         request::Action,
     },
 };
@@ -36,6 +37,9 @@ pub enum Problem {
     /// A call would not be allowed.
     #[allow(missing_docs)]
     Denied { action: String, message: String },
+    /// A volume that would be replaced is attached to other instances, too.
+    #[allow(missing_docs)]
+    Shared { volume: VolumeId, instances: Vec<InstanceId> },
     /// The root volume is encrypted, and the one that is to take its place is not: EC2 refuses that.
     RootNotEncrypted,
 }
@@ -54,6 +58,9 @@ impl Problem {
                 Failure::new(ErrorName::KeyNotAccessible, format!("{key} could not be looked at: {answer}"))
             }
             Self::Denied { action, message } => Failure::new(ErrorName::AccessDenied, format!("{action}: {message}")),
+            Self::Shared { volume, .. } => {
+                Failure::new(ErrorName::InvalidInput, format!("{volume} is attached to other instances, too"))
+            }
             Self::RootNotEncrypted => Failure::new(
                 ErrorName::InvalidInput,
                 "the root volume is encrypted, and this snapshot is not: say a key to encrypt the new volume with",
@@ -80,12 +87,22 @@ pub async fn first(port: &impl Restoring, plan: &Plan) -> Result<Vec<Problem>, F
             KeyState::NotTold(answer) => problems.push(Problem::KeyNotTold { key: key.into(), answer }),
         }
     }
-    if let (Action::ReplaceRoot(_), [volume]) = (&plan.action, plan.volumes.as_slice()) {
-        let old: Vec<_> = volume.replaces.iter().cloned().collect();
-        let encrypted = !old.is_empty() && port.volumes(&plan.region, &old).await?.iter().any(|old| old.encrypted);
-        if encrypted && !volume.encrypted {
-            problems.push(Problem::RootNotEncrypted);
+    let replaced: Vec<VolumeId> = plan.volumes.iter().filter_map(|volume| volume.replaces.clone()).collect();
+    let old = if replaced.is_empty() { Vec::new() } else { port.volumes(&plan.region, &replaced).await? };
+    // Each instance would go on with a volume of its own.
+    for volume in &old {
+        let other =
+            |at: &&Attached| Some(&at.instance) != plan.action.instance() && at.state != AttachmentState::Detached;
+        let instances: Vec<InstanceId> = volume.attached.iter().filter(other).map(|at| at.instance.clone()).collect();
+        if !instances.is_empty() {
+            problems.push(Problem::Shared { volume: volume.id.clone(), instances });
         }
+    }
+    if let (Action::ReplaceRoot(_), [volume]) = (&plan.action, plan.volumes.as_slice())
+        && old.iter().any(|old| old.encrypted)
+        && !volume.encrypted
+    {
+        problems.push(Problem::RootNotEncrypted);
     }
     problems.extend(denied(port, plan, &ahead(plan)).await?);
     Ok(problems)

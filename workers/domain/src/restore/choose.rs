@@ -159,13 +159,9 @@ pub fn sets(found: &[Stored], target: &Target) -> Vec<Set> {
     sets.into_iter().map(|(set, _)| set).collect()
 }
 
-fn newness(set: &Set) -> (DateTime<Utc>, Option<String>) {
-    let latest = match &set.moment {
-        Moment::One(at) => *at,
-        Moment::Between { last, .. } => *last,
-        Moment::Day(day) => day.and_time(chrono::NaiveTime::MIN).and_utc(),
-    };
-    (latest, set.run_id.clone())
+/// A set is as new as its oldest snapshot: a mixture with one that was made later is not newer than a set between them.
+fn newness(set: &Set) -> (DateTime<Utc>, DateTime<Utc>, Option<String>) {
+    (set.moment.first(), set.moment.last(), set.run_id.clone())
 }
 
 /// The set of a batch, and whether it says how many volumes it has; none where nothing of it can be restored.
@@ -231,7 +227,7 @@ pub fn choose(sets: Vec<Set>, target: &Target, at: &At) -> Result<Choice, Failur
     let matches = |set: &Set| match at {
         At::Newest => true,
         At::Day(day) => set.moment.day() == *day,
-        At::Until(time) => newness(set).0 <= *time,
+        At::Until(time) => set.moment.last() <= *time,
         At::Run(run_id) => set.run_id.as_ref() == Some(run_id),
     };
     let fitting: Vec<&Set> = sets.iter().filter(|set| matches(set)).collect();

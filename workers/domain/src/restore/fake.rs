@@ -128,6 +128,7 @@ impl FakeRestoring {
             state: state.to_owned(),
             why: None,
             zone: zone.to_owned(),
+            on_outpost: false,
             architecture: Some("x86_64".into()),
             boot_mode: None,
             root_device: volumes.first().map(|(device, _)| (*device).to_owned()),
@@ -138,6 +139,15 @@ impl FakeRestoring {
             volumes: attached,
         };
         self.instances.borrow_mut().insert(instance, now);
+    }
+
+    /// Attaches a volume to one more instance (Multi-Attach).
+    pub fn share(&self, volume: &str, instance: &str) {
+        let Ok(instance) = instance.parse::<InstanceId>() else { return };
+        for own in self.volumes.borrow_mut().iter_mut().filter(|own| own.id.as_str() == volume) {
+            let more = own.attached.first().map(|at| Attached { instance: instance.clone(), ..at.clone() });
+            own.attached.extend(more);
+        }
     }
 
     /// The program ends at a call, counted from now.

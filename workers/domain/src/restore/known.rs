@@ -187,6 +187,11 @@ impl Known<'_> {
         let Some(instance) = self.instance else { return Ok(()) };
         let id = &instance.id;
         debug_assert_eq!(zone, Some(instance.zone.as_str()));
+        if instance.on_outpost {
+            return Err(refused(format!(
+                "{id} is on an Outpost, and volumes are made in the region, which cannot be attached there"
+            )));
+        }
         if let Action::ReplaceRoot(_) = self.request.action {
             if !["running", "pending"].contains(&instance.state.as_str()) {
                 let why =

@@ -104,12 +104,29 @@ fn wait_for(instance: &InstanceNow, wanted: &'static str) -> Todo {
     Todo::Wait(LOOK_SECONDS, Waiting::Instance { instance, state, wanted })
 }
 
-/// The old volumes get their tags before anything happens to them.
-fn to_hold(plan: &Plan, world: &World) -> Option<Todo> {
-    let held = |old: &&VolumeNow| old.tags.get(REPLACED_BY) == Some(&plan.id);
-    let unheld = world.old.iter().filter(|old| !held(old) && old.state != VolumeState::Deleted);
-    let resources: Vec<String> = unheld.map(|old| old.id.to_string()).collect();
-    (!resources.is_empty()).then(|| Todo::change(Change::Tag { resources, tags: hold_tags(plan) }))
+/// The old volumes get their tags when their places are taken, and nothing has them any more: one that is in use, since
+/// the restore was given up, must go on being backed up, and one that was only detached is a problem of each run.
+fn to_hold(plan: &Plan, world: &World, id: &InstanceId) -> Option<Todo> {
+    let held = |old: &VolumeNow| old.tags.get(REPLACED_BY) == Some(&plan.id);
+    let unheld = || world.old.iter().filter(|old| !held(old) && old.state != VolumeState::Deleted);
+    let is_free = |old: &&VolumeNow| old.attached.iter().all(|at| at.state == AttachmentState::Detached);
+    let resources: Vec<String> = unheld().filter(is_free).map(|old| old.id.to_string()).collect();
+    if !resources.is_empty() {
+        return Some(Todo::change(Change::Tag { resources, tags: hold_tags(plan) }));
+    }
+    // EC2's answers may be old: two volumes are not at one device.
+    let place = |old: &VolumeNow| {
+        let new = world.volumes.iter().find(|new| replaced(new).as_ref() == Some(&old.id))?;
+        Some(attachment(new, id)?.device.clone())
+    };
+    let is_leaving = |old: &&VolumeNow| {
+        attachment(old, id).is_some_and(|at| {
+            at.state == AttachmentState::Detaching
+                || place(old).is_some_and(|device| is_same_device(&device, &at.device))
+        })
+    };
+    let leaving: Vec<_> = unheld().filter(is_leaving).map(|old| old.id.clone()).collect();
+    (!leaving.is_empty()).then_some(Todo::Wait(LOOK_SECONDS, Waiting::Detaching(leaving)))
 }
 
 /// Starts an instance once: one that stops again would be started without an end.
@@ -154,9 +171,6 @@ pub(super) fn to_swap(plan: &Plan, world: &World, memory: &Memory, id: &Instance
         let tags = tags([(INSTANCE_WAS, was.as_str())]);
         return Ok(Some(Todo::change(Change::Tag { resources: unmarked, tags })));
     }
-    if let Some(todo) = to_hold(plan, world) {
-        return Ok(Some(todo));
-    }
     let in_place = |volume: &VolumeNow, device: &str| {
         attachment(volume, id)
             .is_some_and(|at| is_same_device(&at.device, device) && at.state == AttachmentState::Attached)
@@ -170,6 +184,9 @@ pub(super) fn to_swap(plan: &Plan, world: &World, memory: &Memory, id: &Instance
             STOPPED => return start(instance, memory).map(Some),
             _ => return Ok(Some(wait_for(instance, RUNNING))),
         }
+    }
+    if let Some(todo) = to_hold(plan, world, id) {
+        return Ok(Some(todo));
     }
     // Last: whoever may not change that attribute is not left with an instance that is stopped.
     Ok(placed(plan, world).find_map(|(planned, volume, _)| deletion(planned, volume, id)))
@@ -229,7 +246,7 @@ pub(super) fn to_replace_root(
     let Some(volume) = plan.volumes.first().and_then(|planned| world.of(planned)) else { return Ok(None) };
     let is = |task: &RootTask, states: &[&str]| states.contains(&task.state.as_str());
     if world.tasks.iter().any(|task| is(task, &["succeeded"])) {
-        return Ok(None);
+        return Ok(to_hold(plan, world, id));
     }
     if let Some(task) = world.tasks.iter().find(|task| !is(task, &["failed", "failed-detached"])) {
         let (task, state) = (task.id.clone(), task.state.clone());
@@ -249,15 +266,12 @@ pub(super) fn to_replace_root(
     // EC2 forgets its tasks in time; the volume is where it belongs nevertheless.
     let root = instance.root_device.as_deref().unwrap_or_default();
     match attachment(volume, id) {
-        Some(at) if at.device == root => return Ok(None),
+        Some(at) if at.device == root => return Ok(to_hold(plan, world, id)),
         Some(at) => return Err(elsewhere(volume, at, root)),
         None => must_be_free(volume, id)?,
     }
     if let Some(other) = holder(instance, root).filter(|other| replaced(volume).as_ref() != Some(&other.volume)) {
         return Err(taken(other));
-    }
-    if let Some(todo) = to_hold(plan, world) {
-        return Ok(Some(todo));
     }
     match instance.state.as_str() {
         RUNNING => {}

@@ -4,7 +4,7 @@
 //! the same at each: its id says for which request and which snapshots it is, and stands on all that it makes.
 #![warn(missing_docs)]
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use serde::Serialize;
 
 use crate::{
@@ -36,14 +36,27 @@ impl Moment {
         }
     }
 
-    /// How old its oldest data are at most, in seconds.
-    pub fn age_seconds(&self, now: DateTime<Utc>) -> i64 {
-        let oldest = match self {
+    /// The earliest time at which its data may be from.
+    pub fn first(&self) -> DateTime<Utc> {
+        match self {
             Self::One(at) => *at,
             Self::Between { first, .. } => *first,
-            Self::Day(day) => day.and_time(chrono::NaiveTime::MIN).and_utc(),
-        };
-        (now - oldest).num_seconds().max(0)
+            Self::Day(day) => day.and_time(NaiveTime::MIN).and_utc(),
+        }
+    }
+
+    /// The latest time at which some of its data may be from: of a day, its end.
+    pub fn last(&self) -> DateTime<Utc> {
+        match self {
+            Self::One(at) => *at,
+            Self::Between { last, .. } => *last,
+            Self::Day(day) => (*day + Days::new(1)).and_time(NaiveTime::MIN).and_utc(),
+        }
+    }
+
+    /// How old its oldest data are at most, in seconds.
+    pub fn age_seconds(&self, now: DateTime<Utc>) -> i64 {
+        (now - self.first()).num_seconds().max(0)
     }
 }
 

@@ -102,6 +102,9 @@ pub struct InstanceNow {
     pub why: Option<String>,
     /// Its availability zone, by name.
     pub zone: String,
+    /// Whether it is on an Outpost: then its volumes must be there, too, and not in the zone (API reference,
+    /// `CreateVolume`).
+    pub on_outpost: bool,
     /// `x86_64`, `arm64`, ….
     pub architecture: Option<String>,
     /// The boot mode of its image: `legacy-bios`, `uefi`, `uefi-preferred`.

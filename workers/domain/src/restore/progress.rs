@@ -107,6 +107,8 @@ pub struct Made {
     pub image: Option<String>,
     /// The volumes whose place was taken: they still exist.
     pub replaced: Vec<VolumeId>,
+    /// The state of the instance that has them, as EC2 names it.
+    pub instance_state: Option<String>,
 }
 
 /// A volume that was made.

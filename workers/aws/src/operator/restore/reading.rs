@@ -86,6 +86,7 @@ pub(super) fn read_instance(instance: &types::Instance) -> Option<InstanceNow> {
         state: instance.state()?.name()?.as_str().to_owned(),
         why: instance.state_reason().and_then(why),
         zone: instance.placement()?.availability_zone()?.to_owned(),
+        on_outpost: instance.outpost_arn().is_some(),
         architecture: instance.architecture().map(|own| own.as_str().to_owned()),
         boot_mode: instance.boot_mode().map(|own| own.as_str().to_owned()),
         root_device: instance.root_device_name().map(str::to_owned),

@@ -10,7 +10,7 @@ use crate::{
     fleet::{Snapshot, SnapshotState},
     ids::{InstanceId, Region, SnapshotId},
     restore::{
-        check,
+        check::{self, Problem},
         fake::{FakeRestoring, Fault, KILLED, sources},
         look::{Prepared, prepare},
         plan::Note,
@@ -605,9 +605,56 @@ fn a_volume_that_vanishes_while_ec2_is_asked_how_far_it_is_initialised_is_told_w
 fn an_instance_that_was_stopped_stays_so() {
     let fake = account();
     fake.add_instance("i-1a", ZONE, "stopped", &DEVICES);
-    run(&fake, &request(Action::Swap(instance()))).made();
+    let made = run(&fake, &request(Action::Swap(instance()))).made();
     assert_eq!(fake.instances.borrow()[&instance()].state, "stopped");
+    assert_eq!(made.instance_state.as_deref(), Some("stopped"), "who waits for it is told");
     assert_eq!((fake.count("StartInstances"), fake.count("StopInstances")), (0, 0));
+}
+
+#[test]
+fn a_volume_that_is_still_in_use_is_not_held() {
+    let denied = || Fault::Refused("OperationNotPermitted", "It may not be.");
+    for (action, call) in [
+        (Action::Swap(instance()), "StopInstances"),
+        (Action::Swap(instance()), "DetachVolume"),
+        (Action::ReplaceRoot(instance()), "CreateReplaceRootVolumeTask"),
+    ] {
+        let fake = account_for(&action);
+        fake.fail_next(call, denied());
+        let failure = run(&fake, &request(action.clone())).failure();
+        assert!(failure.cause.contains("OperationNotPermitted"), "{call}: {failure}");
+        for (_, old) in DEVICES {
+            let old = fake.volume(old).unwrap();
+            assert!(!old.tags.contains_key(BACKUP) && !old.attached.is_empty(), "{call}: it is backed up as before");
+        }
+        // Run again, what has lost its place is held.
+        let made = run(&fake, &request(action)).made();
+        let held = |id: &VolumeId| fake.volume(id.as_str()).unwrap().tags.get(BACKUP) == Some(&"Hold".to_owned());
+        assert!(!made.replaced.is_empty() && made.replaced.iter().all(held), "{call}");
+    }
+}
+
+#[test]
+fn a_volume_that_other_instances_have_too_is_not_replaced() {
+    let action = Action::Swap(instance());
+    let fake = account_for(&action);
+    fake.share("vol-2b", "i-2b");
+    let Prepared::Plan(plan) = now_of(prepare(&fake, &request(action), now())).unwrap() else { panic!("done") };
+    let problems = now_of(check::first(&fake, &plan)).unwrap();
+    let shared = Problem::Shared { volume: "vol-2b".parse().unwrap(), instances: vec!["i-2b".parse().unwrap()] };
+    assert_eq!(problems, [shared]);
+    assert!(problems[0].blocks());
+}
+
+#[test]
+fn an_instance_on_an_outpost_is_refused_before_anything_is_made() {
+    for action in [Action::Swap(instance()), Action::Attach(instance()), Action::ReplaceRoot(instance())] {
+        let fake = account_for(&action);
+        fake.instances.borrow_mut().get_mut(&instance()).unwrap().on_outpost = true;
+        let failure = run(&fake, &request(action)).failure();
+        assert!(failure.cause.contains("Outpost"), "{failure}");
+        assert_eq!(fake.count("CreateVolume"), 0);
+    }
 }
 
 #[test]

@@ -198,3 +198,32 @@ fn what_somebody_made_by_hand_or_archived_is_in_no_set() {
     let target = Target::Snapshot("snap-1".parse().unwrap());
     assert_eq!(sets(&[by_hand], &target).len(), 1, "named, it is one");
 }
+
+#[test]
+fn a_mixture_with_one_snapshot_that_was_made_later_is_not_newer_than_a_set_between_them() {
+    let found = [
+        of_run("snap-1", "vol-1", 0, "20261122T030000Z"),
+        of_run("snap-2", "vol-2", 20, "20261122T030000Z"),
+        of_run("snap-11", "vol-1", 10, "20261122T031000Z"),
+        of_run("snap-12", "vol-2", 10, "20261122T031000Z"),
+    ];
+    let choice = chosen(&found, "newest");
+    assert_eq!(ids(&choice.set), ["snap-11", "snap-12"]);
+    assert!(choice.passed_over.is_empty());
+}
+
+#[test]
+fn until_a_time_takes_no_copies_that_tell_only_the_day_of_that_time() {
+    let of_day = |id: &str, volume: &str, day: &str| {
+        stored(
+            id,
+            "vol-ffff",
+            50,
+            &[(BACKUP_FROM_REGION, "eu-west-1"), (SOURCE_VOLUME_ID, volume), (CREATED_ON, day), (BACKUP_RUN, day)],
+        )
+    };
+    let found = [of_day("snap-1", "vol-1", "2026-11-21"), of_day("snap-2", "vol-1", "2026-11-22")];
+    assert_eq!(ids(&chosen(&found, "2026-11-22T02:00:00Z").set), ["snap-1"], "the other may be of 03:00");
+    assert_eq!(ids(&chosen(&found, "2026-11-23T00:00:00Z").set), ["snap-2"]);
+    assert_eq!(ids(&chosen(&found, "newest").set), ["snap-2"]);
+}
