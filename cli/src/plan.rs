@@ -170,7 +170,7 @@ pub async fn look<E: Ec2, S: Storage, O>(context: &Context<'_, E, S, O>) -> Resu
     rejected.extend(elsewhere.into_iter().chain(left_out));
 
     progress.say("copies");
-    let living = LiveInstances::of(&fleet.instances);
+    let living = LiveInstances::of(&fleet.instances, &fleet.regions);
     let run = now.format("%Y%m%dT%H%M%SZ").to_string();
     let rules = CopyRules::new(home, &run, settings, *now);
     let destinations: Vec<Region> = destinations.into_iter().collect();

@@ -21,7 +21,8 @@ pub(crate) async fn discover<E: Ec2, S: Storage>(
     let fleet = run_files::read_fleet(*storage, run, &[run_files::FLEET]).await?;
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
     let there = ec2.snapshots(region, &SnapshotFilter::CopiesFrom((*home).clone())).await?;
-    let owed = owed(&sources, &there, &LiveInstances::of(&fleet.instances), region, &rules(context, run));
+    let owed =
+        owed(&sources, &there, &LiveInstances::of(&fleet.instances, &fleet.regions), region, &rules(context, run));
     for doubt in &owed.doubtful {
         let (snapshot, cause) = (doubt.source.as_str(), &doubt.reason);
         tracing::warn!(run = run.id, snapshot, %region, outcome = "doubtful", cause, "it may have a copy: none is made");

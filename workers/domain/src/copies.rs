@@ -13,7 +13,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fleet::{Instance, Snapshot, SnapshotState, Tags},
+    fleet::{Instance, Regions, Snapshot, SnapshotState, Tags},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     labels::{copy_labels, printable},
     retention::RetentionDays,
@@ -128,12 +128,32 @@ impl<'a> CopyRules<'a> {
 /// The instances that exist and are tagged `Backup=Yes`, by id and by volume.
 #[derive(Debug, Default)]
 pub struct LiveInstances {
-    by_id: BTreeMap<InstanceId, InstanceTags>,
+    by_id: BTreeMap<InstanceId, Living>,
     by_volume: BTreeMap<VolumeId, InstanceId>,
 }
 
+#[derive(Debug)]
+struct Living {
+    tags: InstanceTags,
+    /// Whether its tag names a region that cannot be used, or says something that cannot be read.
+    unclear: bool,
+}
+
+impl Living {
+    /// The regions that its sources are to be copied to. While that is unclear, those that a source was promised stay: a
+    /// typo, and a region that was disabled, are no word against the others.
+    fn copy_regions(&self, promised: impl FnOnce() -> Vec<Region>) -> Vec<Region> {
+        let mut regions = self.tags.copy_regions.clone();
+        if self.unclear {
+            regions.extend(promised().into_iter().filter(|region| !self.tags.copy_regions.contains(region)));
+        }
+        regions
+    }
+}
+
 impl LiveInstances {
-    pub fn of(instances: &[Instance]) -> Self {
+    /// Those of a fleet; `regions` are those of the account.
+    pub fn of(instances: &[Instance], regions: &Regions) -> Self {
         let mut living = Self::default();
         for instance in instances.iter().filter(|i| i.is_living()) {
             let (read, _) = InstanceTags::read(&instance.tags);
@@ -142,13 +162,15 @@ impl LiveInstances {
                     let owner = living.by_volume.entry(attachment.volume.clone()).or_insert(instance.id.clone());
                     *owner = instance.id.clone().min(owner.clone()); // The lowest id, as in `policy::plan`.
                 }
-                living.by_id.insert(instance.id.clone(), read);
+                let refused = read.copy_regions.iter().any(|region| regions.refuses(region).is_some());
+                let unclear = read.copy_regions_unclear || refused;
+                living.by_id.insert(instance.id.clone(), Living { tags: read, unclear });
             }
         }
         living
     }
 
-    fn instance_of(&self, named: Option<&InstanceId>, volume: Option<&VolumeId>) -> Option<&InstanceTags> {
+    fn instance_of(&self, named: Option<&InstanceId>, volume: Option<&VolumeId>) -> Option<&Living> {
         let named = named.and_then(|id| self.by_id.get(id));
         named.or_else(|| self.by_id.get(self.by_volume.get(volume?)?))
     }
@@ -157,7 +179,7 @@ impl LiveInstances {
     pub fn copy_regions(&self, source: &Snapshot) -> Vec<Region> {
         let named: Option<InstanceId> = parsed(&source.tags, tags::SOURCE_INSTANCE_ID);
         match self.instance_of(named.as_ref(), source.volume.as_ref()) {
-            Some(instance) => instance.copy_regions.clone(),
+            Some(instance) => instance.copy_regions(|| promised(source)),
             None => promised(source),
         }
     }
@@ -165,7 +187,7 @@ impl LiveInstances {
     /// The same of what is kept of a source.
     pub fn regions_of(&self, source: &Source) -> Vec<Region> {
         match self.instance_of(source.tags.source_instance.as_ref(), source.volume.as_ref()) {
-            Some(instance) => instance.copy_regions.clone(),
+            Some(instance) => instance.copy_regions(|| source.promised()),
             None => source.promised(),
         }
     }
@@ -173,7 +195,8 @@ impl LiveInstances {
     /// Whether a source is to be copied to a region.
     fn asks_for(&self, source: &Source, region: &Region) -> bool {
         match self.instance_of(source.tags.source_instance.as_ref(), source.volume.as_ref()) {
-            Some(instance) => instance.copy_regions.contains(region),
+            Some(instance) if instance.tags.copy_regions.contains(region) => true,
+            Some(instance) => instance.unclear && source.promised().contains(region),
             None => source.promised().contains(region),
         }
     }
@@ -184,7 +207,7 @@ impl LiveInstances {
     /// kept as long as the source. It is never less than [`MIN_COPY_DAYS`].
     fn copy_delete_on(&self, source: &Source, created_on: NaiveDate, rules: &CopyRules<'_>) -> Option<NaiveDate> {
         let instance = || self.instance_of(source.tags.source_instance.as_ref(), source.volume.as_ref());
-        let days = source.retention_cross_region.or_else(|| instance()?.retention_cross_region);
+        let days = source.retention_cross_region.or_else(|| instance()?.tags.retention_cross_region);
         let asked = match (days, source.tags.delete_on) {
             (Some(days), _) => days.delete_on(created_on),
             // Somebody has set the source to expire on its first day.

@@ -27,6 +27,8 @@ pub struct Candidate {
     pub id: SnapshotId,
     pub state: SnapshotState,
     pub started: DateTime<Utc>,
+    /// Of a copy that says it, when its source was begun.
+    pub source_started: Option<DateTime<Utc>>,
     /// The volume it is a backup of; `None` if that is not known.
     pub volume: Option<VolumeId>,
     pub tags: SnapshotTags,
@@ -80,6 +82,7 @@ impl From<&Snapshot> for Candidate {
             id: snapshot.id.clone(),
             state: snapshot.state,
             started: snapshot.started,
+            source_started: snapshot.tags.get(tags::SOURCE_STARTED).and_then(|at| at.parse().ok()),
             volume,
             tags: read,
             run_id: snapshot.tags.get(tags::BACKUP_RUN).map(|id| id.as_str().into()),
@@ -393,7 +396,9 @@ fn newest_of(candidates: &[Candidate], scope: &Scope<'_>, counts: impl Fn(&Candi
         }
     }
     for mut all in by_volume.into_values() {
-        all.sort_unstable_by_key(|(day, index)| (*day, candidates[*index].started, &candidates[*index].id));
+        // Of a day, too: the copies of several runs may be made in any order.
+        let begun = |one: &Candidate| one.source_started.map_or(one.started, |source| source.min(one.started));
+        all.sort_unstable_by_key(|(day, index)| (*day, begun(&candidates[*index]), &candidates[*index].id));
         // If two are one backup, the one that counts fills a place; the other fills one only if places are left.
         let mut alike: BTreeMap<(NaiveDate, &str), Vec<&Candidate>> = BTreeMap::new();
         for (day, index) in &all {

@@ -21,7 +21,7 @@ use crate::{
 
 impl Regions {
     /// What is allowed instead of this region; `None` if snapshots can be copied there.
-    fn refuses(&self, region: &Region) -> Option<String> {
+    pub(crate) fn refuses(&self, region: &Region) -> Option<String> {
         if *region == self.home {
             Some("a region other than the instance's own".into())
         } else if self.enabled.contains(region) {
@@ -104,8 +104,9 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// The states in which an instance's volumes are snapshotted.
-const STATES: [&str; 3] = ["running", "stopping", "stopped"];
+/// The states in which an instance's volumes are snapshotted. One that is being started has its volumes, and is not left
+/// out for that moment: should EC2 refuse it, that is told.
+const STATES: [&str; 4] = ["pending", "running", "stopping", "stopped"];
 
 /// How many volumes are snapshotted, and then copied to a region.
 pub fn volumes_to(plans: &[InstancePlan], region: &Region) -> usize {
@@ -312,6 +313,16 @@ mod tests {
         assert_eq!(plans.iter().map(|p| p.instance.as_str()).collect::<Vec<_>>(), ["i-4"]);
         assert!(rejected[0].contains("no EBS volume") && rejected[1].contains("Backup=No"), "{rejected:?}");
         assert!(rejected[2].contains("terminated") && rejected[2].contains("running, stopping, stopped"));
+    }
+
+    #[test]
+    fn an_instance_that_is_being_started_or_stopped_is_snapshotted_as_any_other() {
+        for state in ["pending", "stopping"] {
+            let fleet =
+                [Instance { state: state.into(), ..instance("i-1", &[("Backup", "Yes")], &[("/dev/sda1", "vol-1")]) }];
+            let (plans, rejected) = planned(&fleet, &[]);
+            assert!(plans.len() == 1 && rejected.is_empty(), "{state}: {rejected:?}");
+        }
     }
 
     #[test]

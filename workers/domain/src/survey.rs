@@ -53,7 +53,7 @@ impl<'a> CopyRegions<'a> {
     /// Those that the tags of instances ask for.
     pub fn new(fleet: &'a Fleet, plans: &[InstancePlan]) -> Self {
         let wanted = plans.iter().flat_map(|plan| plan.copy_regions.iter().cloned()).collect();
-        let living = LiveInstances::of(&fleet.instances);
+        let living = LiveInstances::of(&fleet.instances, &fleet.regions);
         Self { regions: &fleet.regions, living, wanted, disabled: BTreeMap::new() }
     }
 

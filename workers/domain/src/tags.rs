@@ -225,6 +225,8 @@ pub struct InstanceTags {
     pub backup_cross_region: Option<String>,
     /// The regions in `BackupCrossRegion`, each once, in the order given.
     pub copy_regions: Vec<Region>,
+    /// Whether more regions may be meant: a part of the value, or a key that looks like it, cannot be read.
+    pub copy_regions_unclear: bool,
     /// The value, which may be empty.
     pub keep_forever: Option<String>,
 }
@@ -257,6 +259,8 @@ impl InstanceTags {
         let (retention, retention_cross_region) = (days(RETENTION), days(RETENTION_CROSS_REGION));
         let backup_cross_region = tags.get(BACKUP_CROSS_REGION).cloned();
         let (copy_regions, bad_regions) = regions(backup_cross_region.as_deref().unwrap_or_default());
+        let copy_regions_unclear =
+            !bad_regions.is_empty() || look_alikes(tags, &[BACKUP_CROSS_REGION]).next().is_some();
         problems.extend(bad_regions);
         if let Some(value) = tags.get(RETENTION_CROSS_REGION)
             && backup_cross_region.as_deref().is_none_or(|regions| regions.trim().is_empty())
@@ -270,6 +274,7 @@ impl InstanceTags {
             retention_cross_region,
             backup_cross_region,
             copy_regions,
+            copy_regions_unclear,
             // A key in another case is reported, but still counts.
             keep_forever: keep_forever(tags).cloned(),
         };

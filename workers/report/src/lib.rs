@@ -109,7 +109,7 @@ async fn summarise<E: Ec2, S: Storage, C: Executions>(
         None => run_files::read_lines(*storage, run, run_files::HOOKED).await?,
     });
     let sources = ec2.snapshots(home, &SnapshotFilter::Automated).await?;
-    observed.living = LiveInstances::of(&fleet.instances);
+    observed.living = LiveInstances::of(&fleet.instances, &fleet.regions);
     observed.existing = fleet.instances.iter().filter(|i| i.is_living()).map(|i| i.id.clone()).collect();
     observed.note_snapshots(home, &sources);
     let known = Known { event, fleet: &fleet, names: &Names::of_fleet(&fleet), sources: &sources, failed: &failed };

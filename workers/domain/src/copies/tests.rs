@@ -82,7 +82,12 @@ fn judged(sources: &[Snapshot], there: &[Snapshot], instances: &[Instance]) -> O
         lookback_days: LOOKBACK,
         default_retention: 5.try_into().unwrap(),
     };
-    owed(sources, there, &LiveInstances::of(instances), &region("us-east-1"), &rules)
+    let regions = Regions {
+        home: region("eu-west-1"),
+        enabled: ["eu-west-1", "eu-west-2", "us-east-1", "us-west-2"].map(region).into(),
+        disabled: [region("ap-east-1")].into(),
+    };
+    owed(sources, there, &LiveInstances::of(instances, &regions), &region("us-east-1"), &rules)
 }
 
 fn copied(owed: &Owed) -> Vec<&str> {
@@ -128,6 +133,27 @@ fn the_living_instance_is_asked_first_and_the_snapshot_where_there_is_none() {
     assert_eq!(copied(&judged(&promised, &[], &[gone])), ["snap-1"]);
     let by_volume = [without(silent[0].clone(), "SourceInstanceId")];
     assert_eq!(copied(&judged(&by_volume, &[], &[asks("us-east-1")])), ["snap-1"], "found by the attached volume");
+}
+
+#[test]
+fn a_tag_that_cannot_be_read_takes_no_promise_back() {
+    let promised = [source("snap-1", "vol-1", 1)];
+    let asks = |key: &'static str, value: &'static str| instance("i-1", "vol-1", &[(key, value)]);
+    let unclear = [
+        asks("BackupCrossRegion", "us-east-1 us-west-2"),
+        asks("BackupCrossRegion", "eu-west-2, us-east-1;us-west-2"),
+        asks("BackupCrossRegion", "us-esat-1"),
+        asks("BackupCrossRegion", "ap-east-1"),
+        asks("BackupCrossRegion", "eu-west-1"),
+        asks("backup-cross-region", "us-east-1"),
+    ];
+    for one in unclear {
+        assert_eq!(copied(&judged(&promised, &[], std::slice::from_ref(&one))), ["snap-1"], "{:?}", one.tags);
+        let silent = [without(source("snap-1", "vol-1", 1), "BackupCrossRegion")];
+        assert_eq!(judged(&silent, &[], &[one]), Owed::default(), "and makes none");
+    }
+    let clear = asks("BackupCrossRegion", "eu-west-2,");
+    assert_eq!(judged(&promised, &[], &[clear]), Owed::default(), "what can be read is a word");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::fake::region;
 use crate::{
     copies::{Doubt, Stuck},
-    fleet::{Attachment, Instance, Tags},
+    fleet::{Attachment, Instance, Regions, Tags},
     tags::tags,
 };
 
@@ -52,11 +52,18 @@ fn observed() -> Observed {
         today: "2026-11-22".parse().unwrap(),
         instances: Some([("i-1".parse().unwrap(), true), ("i-2".parse().unwrap(), false)].into()),
         sources: Some(BTreeMap::new()),
-        living: LiveInstances::of(&[Instance {
-            tags: tags([("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, us-west-2")]),
-            volumes: vec![Attachment { device: "/dev/sdf".into(), volume: "vol-1".parse().unwrap() }],
-            ..Instance::new("i-1".parse().unwrap(), "running")
-        }]),
+        living: LiveInstances::of(
+            &[Instance {
+                tags: tags([("Backup", "Yes"), ("BackupCrossRegion", "us-east-1, us-west-2")]),
+                volumes: vec![Attachment { device: "/dev/sdf".into(), volume: "vol-1".parse().unwrap() }],
+                ..Instance::new("i-1".parse().unwrap(), "running")
+            }],
+            &Regions {
+                home: "eu-west-1".parse().unwrap(),
+                enabled: ["eu-west-1", "us-east-1", "us-west-2"].map(|code| code.parse().unwrap()).into(),
+                disabled: Default::default(),
+            },
+        ),
         ..Observed::default()
     };
     let all = ["snap-1", "snap-2", "snap-3", "snap-4", "snap-5"];

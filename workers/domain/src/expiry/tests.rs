@@ -145,6 +145,18 @@ fn the_newest_of_a_living_volume_stays_in_every_region() {
     assert!(expiring(&others, "us-east-1", &["vol-1"]).is_empty(), "another stack's takes nobody's place");
 }
 
+#[test]
+fn of_the_copies_of_one_day_the_one_with_the_newest_data_is_the_newest_in_whatever_order_they_were_made() {
+    let of = |id: &str, source: &str, begun: &str, made: i64| {
+        let copy = with(with(copy(id, 8), "SourceSnapshotId", source), "SourceStarted", begun);
+        Snapshot { started: copy.started + TimeDelta::hours(12) + TimeDelta::minutes(made), ..copy }
+    };
+    let day = copy("snap-a", 8).started.date_naive();
+    let (early, late) = (format!("{day}T00:10:00.000Z"), format!("{day}T06:10:00.000Z"));
+    let there = [of("snap-a", "snap-1", &early, 5), of("snap-b", "snap-2", &late, 0)];
+    assert_eq!(expiring(&there, "us-east-1", &["vol-1"]), ["snap-a"], "it was made later, of older data");
+}
+
 fn failed(snapshot: Snapshot) -> Snapshot {
     with(with(snapshot, "VerifiedOn", "2026-11-22"), "VerifiedAs", "failed")
 }
@@ -327,6 +339,7 @@ fn case() -> impl Strategy<Value = Case> {
                 id: "snap-0".parse().unwrap(),
                 state: states.get(usize::from(state)).copied().unwrap_or(SnapshotState::Completed),
                 started: day(ago - i64::from(state % 2)).and_hms_opt(3, 0, 0).unwrap().and_utc(),
+                source_started: None,
                 volume: (volume > 0).then(|| format!("vol-{}", volume % 3).parse().unwrap()),
                 tags: SnapshotTags {
                     automated: odd != 0,

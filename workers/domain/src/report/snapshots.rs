@@ -196,9 +196,16 @@ pub fn hooked(ends: &[InstanceReport], failed: &Failed) -> (Vec<Problem>, Vec<Re
     let loud = ErrorName::PostHookFailed.as_str();
     for end in ends {
         let Some(known) = &end.consistency else { continue };
-        let failure = failed.instance(&end.instance).filter(|reason| reason.error == loud);
-        let tagged = known.reason.as_ref().filter(|reason| reason.starts_with(loud));
-        if let Some(reason) = failure.map(|reason| reason.cause.clone()).or_else(|| tagged.cloned()) {
+        let failure = failed.instance(&end.instance);
+        let told = failure.filter(|reason| reason.error == loud).map(|reason| reason.cause.clone());
+        let tagged = || known.reason.clone().filter(|reason| reason.starts_with(loud));
+        // A thaw that failed has no tag where there was nothing to tag any more.
+        let is_unread = failure.is_none()
+            && known.document.is_some()
+            && known.level != Some(Level::Application)
+            && failed.is_unread(HOOKED);
+        let unread = || is_unread.then(|| format!("its failure could not be read: see the Map Run {HOOKED}"));
+        if let Some(reason) = told.or_else(tagged).or_else(unread) {
             let to_do =
                 "Look at it now, and thaw it: see \"An instance that may still be frozen\" in docs/operations.md";
             let problem = Problem::new(ProblemKind::StillFrozen, reason, to_do);

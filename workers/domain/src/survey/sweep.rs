@@ -64,7 +64,7 @@ pub async fn judge<E: Ec2>(
 ) -> Result<Judged, Failure> {
     let Sweep { ec2, home, settings, fleet, run_id, now } = sweep;
     let today = now.date_naive();
-    let owners = LiveInstances::of(&fleet.instances);
+    let owners = LiveInstances::of(&fleet.instances, &fleet.regions);
     let (mut judged, mut due_sources) = (Judged::default(), BTreeSet::new());
     ec2.each_snapshot(region, which, &mut |snapshot| {
         let candidate = Candidate::from(&snapshot);

@@ -41,7 +41,7 @@ impl Case {
             there: &self.there,
             owed: &self.owed,
             planned: &self.planned,
-            living: &LiveInstances::of(&fleet.instances),
+            living: &LiveInstances::of(&fleet.instances, &fleet.regions),
             names: &Names::of_fleet(&fleet),
             failed: &self.failed,
         })

@@ -214,7 +214,10 @@ fn an_instance_that_may_still_be_frozen_is_the_first_problem_whichever_way_it_is
         hooked_night(&[("Consistency", "crash"), ("ConsistencyReason", reason)], &[("Consistency", "crash")]).0;
     let untagged = hooked_night(&[("Consistency", "crash")], &[("Consistency", "crash")]).0;
     let told = failed_of("PostHookFailed", "i-1 may still be frozen");
-    for (ends, failed) in [(&tagged, Failed::default()), (&untagged, told)] {
+    let unread = Failed::of(&[MapRun { failed: 1, ..map_run("Hooked", vec![]) }]);
+    for (ends, failed) in
+        [(&tagged, Failed::default()), (&untagged, told), (&untagged, unread.clone()), (&untagged, Failed::unknown())]
+    {
         let (problems, notes) = hooked(ends, &failed);
         assert!(notes.is_empty());
         assert_eq!(problems[0].kind, ProblemKind::StillFrozen);
@@ -223,6 +226,8 @@ fn an_instance_that_may_still_be_frozen_is_the_first_problem_whichever_way_it_is
         assert!(line.contains("Look at it now"), "{line}");
     }
     assert!(ProblemKind::StillFrozen < ProblemKind::Unprotected);
+    let thawed = hooked_night(&[("Consistency", "application")], &[("Consistency", "application")]).0;
+    assert!(hooked(&thawed, &unread).0.is_empty(), "its snapshots say that it was thawed");
 }
 
 #[test]
