@@ -397,6 +397,7 @@ fn the_policy_for_restores_makes_and_attaches_only_what_names_its_plan_and_delet
         ("ec2:DetachVolume", INSTANCE, json!({}), true),
         ("ec2:StopInstances", INSTANCE, json!({}), true),
         ("ec2:StartInstances", INSTANCE, json!({}), true),
+        ("ec2:StartInstances", "arn:aws:license-manager:us-east-1:2:license-configuration:lic-1", json!({}), true),
         ("ec2:TerminateInstances", INSTANCE, json!({}), false),
         ("ec2:RunInstances", INSTANCE, planned(), false),
         ("ec2:ModifyInstanceAttribute", INSTANCE, json!({"ec2:Attribute": "BlockDeviceMapping"}), true),

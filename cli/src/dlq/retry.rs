@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use domain::{
     contract::{ExpireTask, HookTask, SnapshotTask},
     copies::CopyTask,
@@ -15,6 +16,7 @@ use domain::{
     operations::Operations,
     ports::{Ec2, SnapshotFilter},
     proof::Proof,
+    run::is_too_late_for_snapshots,
     tags,
 };
 use serde::Serialize;
@@ -89,12 +91,12 @@ pub async fn retry<E: Ec2, S, O: Operations>(
     asked: &args::Letters,
     timeout: u32,
 ) -> Result<Retried, Trouble> {
-    let Context { operations, stack, progress, .. } = context;
+    let Context { operations, stack, progress, now, .. } = context;
     progress.say("dead letters");
     let Taken { chosen, ids, hidden } = take(*operations, stack, asked).await?;
     let (mut letters, mut following) = (Vec::new(), Vec::new());
     for held in &chosen {
-        let became = match prepared(held) {
+        let became = match prepared(held, &stack.commands, *now) {
             Ok((task, body)) => match put_back(*operations, stack, held, &body).await {
                 // Nothing in EC2 tells of it.
                 Ok(_) if matches!(task, Task::Thaw) => {
@@ -144,11 +146,22 @@ pub async fn retry<E: Ec2, S, O: Operations>(
 }
 
 /// The task of a letter, and the message without its token; or why it is not put back.
-fn prepared(held: &Held) -> Result<(Task, String), String> {
+fn prepared(held: &Held, commands: &Commands, now: DateTime<Utc>) -> Result<(Task, String), String> {
     let body = &held.letter.body;
     let no_task = |failure: domain::error::Failure| format!("it is no task ({}): drop it", failure.cause);
     let task = match held.queue {
-        Queue::Snapshot => Task::Snapshot(Box::new(Message::<SnapshotTask>::read(body).map_err(no_task)?.task)),
+        Queue::Snapshot => {
+            let task = Message::<SnapshotTask>::read(body).map_err(no_task)?.task;
+            if is_too_late_for_snapshots(&task.run_id, now) {
+                return Err(format!(
+                    "its run {} is more than 24 hours back, and its snapshots would be of now: {} makes those, and the \
+                     letter can be dropped",
+                    task.run_id,
+                    commands.line("run --phase snapshot --phase copy --watch")
+                ));
+            }
+            Task::Snapshot(Box::new(task))
+        }
         Queue::Copy => Task::Copy(Message::<CopyTask>::read(body).map_err(no_task)?.task),
         Queue::Hook => match Message::<HookTask>::read(body).map_err(no_task)?.task.script {
             Script::Post => Task::Thaw,

@@ -148,6 +148,23 @@ async fn a_backup_that_a_drill_could_not_prove_is_read_anew_from_the_beginning()
 }
 
 #[tokio::test]
+async fn the_snapshots_of_a_past_night_are_not_made_today() {
+    let operations = FakeOperations::default();
+    let task = |run: &str| {
+        let instance = json!({"instance": "i-1", "name": "web", "volumes": [{"device": "/dev/sda1", "volume": "vol-1"}],
+            "retention": 7, "copyRegions": []});
+        json!({"version": 1, "task": {"run": run, "instance": instance}}).to_string()
+    };
+    let letters = vec![letter("dd11", &task("20261121T113000Z"), &[]), letter("dd22", &task("20261122T030000Z"), &[])];
+    operations.letters.borrow_mut().insert("https://Snapshot-dead".into(), letters);
+    let retried = with(&operations, async |context| retry(context, &ids(&["dd11", "dd22"]), 0).await.unwrap()).await;
+    let refused = |why: &str| why.contains("24 hours back") && why.contains("run --phase snapshot");
+    assert!(matches!(&retried.letters[0].became, Became::Refused(why) if refused(why)), "{:?}", retried.letters[0]);
+    assert!(matches!(retried.letters[1].became, Became::Pending(_)), "{:?}", retried.letters[1]);
+    assert_eq!(operations.sent.borrow().len(), 1);
+}
+
+#[tokio::test]
 async fn a_deletion_is_never_put_back() {
     let operations = operations();
     let retried = with(&operations, async |context| retry(context, &ids(&["bb11"]), 0).await.unwrap()).await;

@@ -86,6 +86,9 @@ impl AllowMassExpire {
 /// have its snapshots adopted by that one, which would make none.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(15);
 
+/// For so long after its scheduled time a run's snapshots may be made: later ones would be of another day, under its id.
+const SNAPSHOTS_WITHIN: TimeDelta = TimeDelta::hours(24);
+
 /// The form of a run's id.
 pub(crate) const RUN_ID: &str = "%Y%m%dT%H%M%SZ";
 
@@ -123,13 +126,12 @@ impl Run {
         let scheduled = match fields.get("scheduledTime") {
             None => started,
             Some(given) => {
-                let (day, ahead) =
-                    (TimeDelta::hours(24), if phases.snapshot { CLOCKS_DIFFER } else { TimeDelta::hours(24) });
+                let ahead = if phases.snapshot { CLOCKS_DIFFER } else { TimeDelta::hours(24) };
                 let time = given.as_str().and_then(scheduled_time).filter(|time| *time - started <= ahead);
                 let wanted = "a time such as \"2026-11-22T03:00:00Z\" or \"20261122T030000Z\", at most 15 minutes ahead, \
                     or 24 hours where the phases leave out snapshot";
                 let time = time.ok_or_else(|| refuse("scheduledTime", given, wanted))?;
-                if phases.snapshot && started - time > day {
+                if phases.snapshot && started - time > SNAPSHOTS_WITHIN {
                     // The run would adopt the snapshots of that time, and make none today.
                     let wanted = "a time at most 24 hours back where the phases include snapshot; \
                         {\"phases\": [\"copy\", \"expire\"]} takes any";
@@ -174,6 +176,11 @@ pub(crate) fn scheduled_time(text: &str) -> Option<DateTime<Utc>> {
 /// Reads a run's id as a time.
 pub fn read_run_id(text: &str) -> Option<DateTime<Utc>> {
     NaiveDateTime::parse_from_str(text, RUN_ID).ok().map(|time| time.and_utc())
+}
+
+/// Whether it is too late for the snapshots of a run.
+pub fn is_too_late_for_snapshots(run_id: &str, now: DateTime<Utc>) -> bool {
+    read_run_id(run_id).is_some_and(|scheduled| now - scheduled > SNAPSHOTS_WITHIN)
 }
 
 fn phases(given: &Value) -> Option<Phases> {
