@@ -415,6 +415,43 @@ fn killed_after_any_call(kinds: &[Kind]) {
 }
 
 #[test]
+fn what_an_unfinished_restore_is_made_from_does_not_expire_before_it_is_finished() {
+    let mut cloud = cloud();
+    let stack = cloud.stack(HOME);
+    let pair = Pair::new(&cloud, &json!({}));
+    let due = |volume: &String| {
+        let devices = format!("/dev/sda1={} /dev/sdf={}", pair.volumes[0], pair.volumes[1]);
+        let tags = json!({"Type": "Automated", "CreatedOn": day(-9), "DeleteOn": day(-2), "BackupRun": "20261101T030000Z",
+            "SourceInstanceId": pair.instance, "Devices": devices});
+        let begun = format!("{}T03:00:00Z", day(-9));
+        cloud.add_snapshot(HOME, json!({"volume": volume, "tags": tags, "startTime": begun}))
+    };
+    let old: BTreeSet<String> = pair.volumes.iter().map(due).collect();
+    // Once for the look ahead (DryRun), which tells only what is denied.
+    let refused = json!({"action": "StopInstances", "code": "OperationNotPermitted", "status": 400, "times": 2});
+    cloud.control("faults", Some(&refused));
+    let arguments = ["--instance", &pair.instance, "--at", "20261101T030000Z", "--swap"];
+    let (code, unfinished) = data(&cloud, HOME, &arguments);
+    assert_eq!((code, unfinished["outcome"].as_str()), (1, Some("unfinished")), "{unfinished}");
+    assert_eq!(unfinished["made"]["instanceState"], "running", "{unfinished}");
+    for id in &pair.volumes {
+        let old = volume(&cloud, HOME, &json!(id));
+        assert!(old["tags"]["Backup"].is_null() && old["state"] == "in-use", "it is backed up as before: {old}");
+    }
+
+    let expire = json!({"phases": ["expire"], "allowMassExpire": true});
+    let swept = cloud.run(&stack, &expire);
+    assert!(cloud.snapshot_ids(HOME).is_superset(&old), "{}", swept.cause);
+    let verdicts = cloud.report(&stack, &swept, &format!("verdicts-{HOME}.jsonl"));
+    assert_eq!(verdicts.matches("which is not finished").count(), 2, "{verdicts}");
+
+    let (code, done) = data(&cloud, HOME, &arguments);
+    assert_eq!((code, done["outcome"].as_str()), (0, Some("done")), "{done}");
+    cloud.run(&stack, &expire);
+    assert!(cloud.snapshot_ids(HOME).is_disjoint(&old), "then it goes as any other");
+}
+
+#[test]
 fn volumes_are_attached_and_a_root_volume_is_replaced() {
     let cloud = cloud();
     let pair = Pair::new(&cloud, &json!({}));

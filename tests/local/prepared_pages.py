@@ -83,6 +83,8 @@ class Pages:
         for filtered in ("", "tag:Type", "tag:BackupFromRegion"):
             self.pages["DescribeSnapshots", AWAY, filtered] = of_away
         for region in (HOME, AWAY):
+            # Nothing is being restored.
+            self.pages["DescribeVolumes", region, "tag-key"] = rendered("DescribeVolumes", "volumeSet", [])
             self.pages["DescribeImages", region, ""] = rendered("DescribeImages", "imagesSet", [])
             self.pages["DescribeLockedSnapshots", region, ""] = rendered("DescribeLockedSnapshots", "snapshotSet", [])
 

@@ -26,6 +26,7 @@ use domain::{
     fleet::{Attachment, Instance, Regions, Snapshot, Tags, Volume},
     ids::{InstanceId, Region, SnapshotId, VolumeId},
     ports::{CopyOrder, CreateSet, Created, Ec2, SnapshotFilter},
+    restore::identity::needed_still,
     tags,
 };
 
@@ -33,7 +34,7 @@ use crate::{metrics::CountThrottled, presign};
 
 use errors::{failed, unreadable, without_credential};
 use filters::{MAX_FILTER_VALUES, PAGE, filter, filters, page_size};
-use reading::{read_instance, read_snapshot, read_volume};
+use reading::{read_instance, read_snapshot, read_tags, read_volume};
 
 /// EC2 in every region, one client each.
 pub struct Ec2Client {
@@ -165,6 +166,16 @@ impl Ec2 for Ec2Client {
                     if let Some(snapshot) = mapping.ebs().and_then(|ebs| ebs.snapshot_id()?.parse().ok()) {
                         holders.insert(snapshot, format!("image {id}"));
                     }
+                }
+            }
+        }
+        let volumes = client.describe_volumes().filters(filter("tag-key", [tags::RESTORE_PLAN]));
+        let mut pages = volumes.into_paginator().page_size(PAGE).send();
+        while let Some(page) = pages.next().await {
+            for volume in page.map_err(failed("DescribeVolumes", region))?.volumes() {
+                let tags = read_tags(volume.tags());
+                if let Some((plan, set)) = needed_still(&tags) {
+                    holders.extend(set.into_iter().map(|id| (id, format!("restore {plan}, which is not finished"))));
                 }
             }
         }

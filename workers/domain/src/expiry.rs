@@ -140,7 +140,7 @@ pub struct Scope<'a> {
     pub kept_sources: Option<&'a KeptSources>,
 }
 
-/// The snapshots that an image or a lock holds, with the name of the holder, such as `image ami-0123`.
+/// The snapshots that an image, a lock or an unfinished restore holds, with the name of the holder, such as `image ami-0123`.
 pub type Holders = BTreeMap<SnapshotId, String>;
 
 /// Why a snapshot is kept.
@@ -292,7 +292,8 @@ pub fn keep_sources_of_owed_copies(candidates: &[Candidate], verdicts: &mut [Ver
     }
 }
 
-/// Keeps due snapshots that an image or a lock holds: EC2 would refuse to delete them.
+/// Keeps due snapshots that an image or a lock holds, since EC2 would refuse to delete them, and those that a restore needs
+/// to go on.
 pub fn keep_what_is_held(candidates: &[Candidate], verdicts: &mut [Verdict], holders: &Holders) {
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
         if let (Verdict::Expire(_), Some(holder)) = (&*verdict, holders.get(&candidate.id)) {

@@ -120,7 +120,7 @@ pub trait Ec2 {
     /// The volumes of these ids that exist in the home region, and the instances that have them.
     async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error>;
 
-    /// The snapshots of a region that an image of the account, or a lock, holds.
+    /// The snapshots of a region that an image of the account, a lock, or a restore that is not finished holds.
     async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error>;
 
     /// Hands snapshots of a region to `visit`.

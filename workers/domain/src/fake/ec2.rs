@@ -240,6 +240,7 @@ impl Ec2 for FakeEc2 {
 
     async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error> {
         self.enter("DescribeImages", region)?;
+        self.enter("DescribeVolumes", region)?;
         self.enter("DescribeLockedSnapshots", region)?;
         Ok(self.held_from_outside.borrow().get(region).cloned().unwrap_or_default())
     }

@@ -144,14 +144,8 @@ pub fn traces(volumes: &[VolumeNow], images: &[ImageNow]) -> Vec<Trace> {
     for (tags, volume, image) in of_volumes.chain(of_images) {
         let Some(plan) = tags.get(RESTORE_PLAN) else { continue };
         let is_new = !found.contains_key(plan);
-        let trace = found.entry(plan).or_insert_with(|| Trace {
-            plan: plan.clone(),
-            set: values(tags, RESTORE_SET)
-                .flat_map(|value| value.split(' '))
-                .filter_map(|id| id.parse().ok())
-                .collect(),
-            ..Trace::default()
-        });
+        let trace =
+            found.entry(plan).or_insert_with(|| Trace { plan: plan.clone(), set: set_in(tags), ..Trace::default() });
         // All carry the mark, or the plan is not finished.
         let mark = tags.get(RESTORED_AT).cloned();
         trace.finished = if is_new { mark } else { trace.finished.take().and(mark) };
@@ -164,6 +158,16 @@ pub fn traces(volumes: &[VolumeNow], images: &[ImageNow]) -> Vec<Trace> {
         trace.images.extend(image.cloned());
     }
     found.into_values().collect()
+}
+
+fn set_in(tags: &Tags) -> Vec<SnapshotId> {
+    values(tags, RESTORE_SET).flat_map(|value| value.split(' ')).filter_map(|id| id.parse().ok()).collect()
+}
+
+/// The plan and the snapshots that a volume of an unfinished restore names: without them it could not go on.
+pub fn needed_still(tags: &Tags) -> Option<(&str, Vec<SnapshotId>)> {
+    let plan = tags.get(RESTORE_PLAN).filter(|_| !tags.contains_key(RESTORED_AT))?;
+    Some((plan, set_in(tags)))
 }
 
 /// The unfinished plan of a request, with which it goes on.

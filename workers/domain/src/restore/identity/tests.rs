@@ -119,3 +119,14 @@ fn a_set_that_was_restored_gets_a_new_number_only_where_it_is_asked_for_again() 
     assert_eq!(identify(&found, &again, &ids), Identity::New(second));
     assert!(matches!(identify(&found, &request(), &set(&["snap-3"])), Identity::New(_)), "another set is another plan");
 }
+
+#[test]
+fn what_an_unfinished_restore_needs_stands_on_its_volumes() {
+    let needed = |finished| {
+        let volume = volume("vol-1", "a-b-1", finished);
+        needed_still(&volume.tags).map(|(plan, set)| (plan.to_owned(), set))
+    };
+    assert_eq!(needed(false), Some(("a-b-1".into(), set(&["snap-1", "snap-2"]))));
+    assert_eq!(needed(true), None);
+    assert_eq!(needed_still(&Tags::new()), None, "a volume that no restore has made");
+}
