@@ -126,7 +126,9 @@ pub fn plan(
 ) -> (Vec<InstancePlan>, Vec<Rejection>) {
     let volumes: BTreeMap<&VolumeId, &Volume> = fleet.volumes.iter().map(|volume| (&volume.id, volume)).collect();
     let own_word = |id: &VolumeId| volumes.get(id).and_then(|volume| backup_word(&volume.tags).0);
-    let (mut plans, mut rejections, mut taken) = (Vec::new(), rejected_of_volumes(fleet), BTreeSet::new());
+    let (mut plans, mut rejections) = (Vec::<InstancePlan>::new(), rejected_of_volumes(fleet));
+    // The plan that a volume is in.
+    let mut taken = BTreeMap::<VolumeId, usize>::new();
     for instance in by_id(fleet).into_values() {
         let (read, mut problems) = InstanceTags::read(&instance.tags);
         let subject = named(instance);
@@ -158,11 +160,9 @@ pub fn plan(
             });
             continue;
         }
-        let (own, shared): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|a| taken.insert(a.volume.clone()));
-        if own.is_empty() {
-            continue; // Other instances share all its volumes, and are planned with them.
-        }
-        plans.push(InstancePlan {
+        let (own, shared): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|a| !taken.contains_key(&a.volume));
+        taken.extend(own.iter().map(|a| (a.volume.clone(), plans.len())));
+        let plan = InstancePlan {
             root: root_of(instance),
             volumes_as: own.iter().filter_map(|a| provisioned(volumes.get(&a.volume)?, instance)).collect(),
             instance_as: instance.launched_as.clone(),
@@ -177,9 +177,36 @@ pub fn plan(
             keep_forever: read.keep_forever,
             hook,
             no_hook,
-        });
+        };
+        for volume in &plan.excluded {
+            let first = taken.get(volume).and_then(|at| plans.get(*at));
+            first.and_then(|first| overruled(volume, first, &plan)).iter().for_each(|problem| reject(problem));
+        }
+        // Else other instances share all its volumes, and are planned with them.
+        if !plan.volumes.is_empty() {
+            plans.push(plan);
+        }
     }
     (plans, rejections)
+}
+
+/// The tags of an instance that do not count for a volume which it shares with the first one; none where they are alike.
+fn overruled(volume: &VolumeId, first: &InstancePlan, other: &InstancePlan) -> Option<String> {
+    let copies = |plan: &InstancePlan| plan.copy_regions.iter().cloned().collect::<BTreeSet<_>>();
+    let differ = [
+        (tags::RETENTION, first.retention != other.retention),
+        (tags::BACKUP_CROSS_REGION, copies(first) != copies(other)),
+        (tags::RETENTION_CROSS_REGION, first.retention_cross_region != other.retention_cross_region),
+        (tags::KEEP_FOREVER, first.keep_forever.is_some() != other.keep_forever.is_some()),
+    ];
+    let differ: Vec<&str> = differ.iter().filter(|(_, differs)| *differs).map(|(tag, _)| *tag).collect();
+    (!differ.is_empty()).then(|| {
+        format!(
+            "{volume} is snapshotted with {}, which shares it, and as that says: allowed is the same {} on both",
+            first.instance,
+            differ.join(", ")
+        )
+    })
 }
 
 /// The name of an instance in reports: its id, with its name if it has one.
@@ -352,6 +379,24 @@ mod tests {
             let (plans, rejected) = planned(&[instance("i-1", &[own], disks)], &[]);
             assert!(plans.is_empty() && rejected.is_empty(), "{own:?}: {rejected:?}");
         }
+    }
+
+    #[test]
+    fn tags_that_do_not_count_for_a_shared_volume_are_told() {
+        let yes = [("Backup", "Yes")];
+        let other = [("Backup", "Yes"), ("Retention", "90"), ("KeepForever", ""), ("BackupCrossRegion", "us-east-1")];
+        let both = |second: &[(&str, &str)]| {
+            let disks: [(&str, &str); 2] = [("/dev/sda1", "vol-2"), ("/dev/sdf", "vol-1")];
+            planned(&[instance("i-1", &yes, &disks[1..]), instance("i-2", second, &disks)], &[])
+        };
+        assert!(both(&yes).1.is_empty());
+        let (plans, rejected) = both(&other);
+        assert_eq!(plans.len(), 2);
+        assert_eq!(
+            rejected,
+            ["i-2: vol-1 is snapshotted with i-1, which shares it, and as that says: allowed is the same Retention, \
+              BackupCrossRegion, KeepForever on both"]
+        );
     }
 
     #[test]
