@@ -61,6 +61,7 @@ fn plan(action: Action, notes: Vec<Note>) -> Plan {
         minutes: Some(6),
         notes,
         goes_on: true,
+        left: vec!["vol-0a".into()],
     }
 }
 
@@ -107,6 +108,7 @@ fn every_warning_and_every_obstacle_is_a_sentence_that_fits() {
         Note::TypeUnknown { snapshot: "snap-0123456789abcdef0".parse().unwrap() },
         Note::GoesOn { newer: None },
         Note::GoesOn { newer: Some(Moment::Day(day)) },
+        Note::LeavesOther,
         Note::FirstReadIsSlow,
         Note::Staged { at_once: 16 },
         Note::Stops { instance: instance() },

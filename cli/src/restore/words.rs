@@ -72,6 +72,12 @@ fn note(note: &Note, plan: &Plan) -> String {
                 when(of)
             )
         }
+        Note::LeavesOther => {
+            format!(
+                "What the restore has made that this one is made instead of stays, and is yours to delete: {}.",
+                plain(&plan.left.join(", "))
+            )
+        }
         Note::FirstReadIsSlow => {
             let fast = if plan.image.is_some() { "" } else { " --fast loads them before." };
             format!(
@@ -136,6 +142,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Starting { instance } => format!("{instance} is being started"),
         Event::ReplacingRoot { instance, task } => format!("the root volume of {instance} is being replaced ({task})"),
         Event::Registered { image } => format!("image {image} is being registered"),
+        Event::Left { resources } => format!("{}: left alone, and yours to delete", plain(&resources.join(", "))),
         Event::Finished { .. } => "what was made is tagged as finished".into(),
     }
 }

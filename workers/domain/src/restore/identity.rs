@@ -93,6 +93,19 @@ pub fn tags_of<'a>(plan: &str, snapshots: impl IntoIterator<Item = &'a SnapshotI
     tags
 }
 
+/// How the mark of a plan begins that another one took the place of: it is neither finished nor to be gone on with.
+const LEFT: &str = "left for ";
+
+/// The mark of a plan that is left for another one.
+pub fn left_for(plan: &str) -> String {
+    format!("{LEFT}{plan}")
+}
+
+/// Whether a mark says that a plan was left.
+pub fn is_left(mark: &str) -> bool {
+    mark.starts_with(LEFT)
+}
+
 /// What exists of one plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
@@ -108,7 +121,7 @@ pub struct Trace {
     pub images: Vec<String>,
     /// The zone of its volumes.
     pub zone: Option<String>,
-    /// When it was finished; none while it is not.
+    /// When it was finished, or for which plan it was left; none while it may be gone on with.
     pub finished: Option<String>,
 }
 
@@ -177,6 +190,15 @@ pub fn unfinished(traces: &[Trace], request: &Request) -> Option<Trace> {
     traces.iter().filter(|t| t.begins_with(&part) && t.finished.is_none()).find(left).cloned()
 }
 
+/// What the plan has made that a request is made instead of, and that does not say so yet.
+pub fn left_over(traces: &[Trace], request: &Request) -> Vec<String> {
+    let is_left = |trace: &&Trace| request.instead_of.as_ref() == Some(&trace.plan) && trace.finished.is_none();
+    let made = |trace: &Trace| {
+        trace.volumes.iter().map(ToString::to_string).chain(trace.images.iter().cloned()).collect::<Vec<_>>()
+    };
+    traces.iter().filter(is_left).flat_map(made).collect()
+}
+
 /// What a request for a set is, where no plan of it is unfinished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -190,7 +212,8 @@ pub enum Identity {
 pub fn identify<'a>(traces: &[Trace], request: &Request, set: impl IntoIterator<Item = &'a SnapshotId>) -> Identity {
     let part = format!("{}-{}", request_part(request), set_part(set));
     let earlier: Vec<&Trace> = traces.iter().filter(|trace| trace.begins_with(&part)).collect();
-    let last = earlier.iter().filter(|trace| trace.finished.is_some()).max_by_key(|trace| trace.number());
+    let is_done = |trace: &&&Trace| trace.finished.as_ref().is_some_and(|mark| !is_left(mark));
+    let last = earlier.iter().filter(is_done).max_by_key(|trace| trace.number());
     match last {
         Some(done) if !request.again => Identity::Done((*done).clone()),
         _ => Identity::New(format!("{part}-{}", earlier.iter().map(|t| t.number()).max().unwrap_or(0) + 1)),

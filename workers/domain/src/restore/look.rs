@@ -78,6 +78,8 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
     known.check_places(&volumes, zone.as_deref())?;
     let image = known.image(&volumes)?;
     notes.extend(known.notes(&volumes));
+    let left = identity::left_over(&traces, request);
+    notes.extend((!left.is_empty()).then_some(Note::LeavesOther));
     let rates = volumes.iter().filter_map(|v| v.minutes).collect::<Vec<_>>();
     let minutes = request
         .fast
@@ -104,6 +106,7 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
         minutes,
         notes,
         goes_on: earlier.is_some(),
+        left,
         id,
     })))
 }

@@ -6,6 +6,7 @@ use crate::{
     error::{Ec2Error, ErrorName, Failure, Reaction},
     ids::{SnapshotId, VolumeId},
     restore::{
+        identity::is_left,
         plan::Plan,
         ports::{Change, Changed, VolumeState},
         progress::{Event, Step, Waiting},
@@ -32,6 +33,8 @@ pub struct Memory {
     pub(super) stopped_since: Option<u32>,
     /// Whether it was asked if all that is needed once the instance is stopped will be allowed.
     pub(super) asked_first: bool,
+    /// Whether what the plan is made instead of says so.
+    pub(super) has_left: bool,
     /// What was told already.
     told: BTreeSet<VolumeId>,
 }
@@ -101,6 +104,10 @@ impl Memory {
             }
             (Change::Tag { resources, tags }, _) if tags.contains_key(REPLACED_BY) => {
                 tell(Event::Held { volumes: resources.iter().filter_map(|id| id.parse().ok()).collect() });
+            }
+            (Change::Tag { resources, tags }, _) if tags.get(RESTORED_AT).is_some_and(|mark| is_left(mark)) => {
+                self.has_left = true;
+                tell(Event::Left { resources: resources.clone() });
             }
             (Change::Tag { resources, tags }, _) if tags.contains_key(RESTORED_AT) => {
                 tell(Event::Finished { resources: resources.clone() });

@@ -7,6 +7,7 @@ use crate::{
     ids::VolumeId,
     restore::{
         check::KEY_ACTIONS,
+        identity::left_for,
         memory::Memory,
         orders::{image_order, mark, volume_order},
         performance::INITIALIZATION_RATE_OF_REGION,
@@ -17,7 +18,7 @@ use crate::{
         request::Action,
         todo::{LOOK_SECONDS, LOOKS, Todo, World},
     },
-    tags::RESTORED_AT,
+    tags::{RESTORED_AT, tags},
 };
 
 /// Decides what is to be done next.
@@ -26,6 +27,11 @@ use crate::{
 ///
 /// Where nothing can be done, and waiting does not help.
 pub fn next(plan: &Plan, world: &World, memory: &Memory, now: DateTime<Utc>) -> Result<Todo, Failure> {
+    if !plan.left.is_empty() && !memory.has_left {
+        // So that no later request goes on with it, and nothing is kept for it.
+        let tags = tags([(RESTORED_AT, left_for(&plan.id).as_str())]);
+        return Ok(Todo::change(Change::Tag { resources: plan.left.clone(), tags }));
+    }
     if let Some(image) = &plan.image {
         return of_image(plan, image, world, memory, now);
     }

@@ -161,6 +161,8 @@ pub enum Note {
     /// An unfinished restore of the same request goes on, though a newer set exists or not.
     #[allow(missing_docs)]
     GoesOn { newer: Option<Moment> },
+    /// What the unfinished restore has made that this one takes the place of stays: see [`Plan::left`].
+    LeavesOther,
     /// The blocks come from the snapshot at their first read, so that the volumes are slow until all were read once.
     FirstReadIsSlow,
     /// All rates of initialization together are more than a region has, so that not all volumes are made at once.
@@ -241,4 +243,7 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// Whether an earlier try has made something of it.
     pub goes_on: bool,
+    /// What the unfinished plan has made that it is made instead of: volumes and images, by id. It stays, and is marked as
+    /// left before anything else is done.
+    pub left: Vec<String>,
 }

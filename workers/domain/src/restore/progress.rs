@@ -95,6 +95,10 @@ pub enum Event {
     Finished {
         resources: Vec<String>,
     },
+    /// What another plan has made is marked as left.
+    Left {
+        resources: Vec<String>,
+    },
 }
 
 /// What a restore has made.

@@ -541,7 +541,31 @@ fn an_unfinished_restore_is_left_where_that_is_said() {
     let (old, new): (Vec<_>, Vec<_>) =
         fake.restored().into_iter().partition(|volume| volume.tags[RESTORE_PLAN] == left);
     assert_eq!((old.len(), new.len()), (1, 3));
-    assert!(!old[0].tags.contains_key(RESTORED_AT));
+    assert_eq!(old[0].tags[RESTORED_AT], format!("left for {}", new[0].tags[RESTORE_PLAN]));
+    // It is not gone on with, neither with the same words nor without them.
+    for over in [request(Action::MakeVolumes), other] {
+        assert_eq!(run(&fake, &over), End::AlreadyDone);
+    }
+    assert_eq!(fake.restored().len(), 4);
+}
+
+#[test]
+fn a_restore_that_is_made_instead_of_another_is_so_however_it_is_killed() {
+    for (call, carried_out) in (1..40).flat_map(|call| [(call, false), (call, true)]) {
+        let fake = account();
+        fake.kill_at(10, true);
+        let wanted = request(Action::MakeVolumes);
+        run(&fake, &wanted).failure();
+        let left = fake.restored()[0].tags[RESTORE_PLAN].clone();
+        let other = Request { instead_of: Some(left.clone()), ..wanted.clone() };
+        fake.kill_at(call, carried_out);
+        run(&fake, &other);
+        fake.spare();
+        run(&fake, &other);
+        assert_eq!(run(&fake, &wanted), End::AlreadyDone, "killed at call {call}");
+        let of_left = |volume: &VolumeNow| volume.tags[RESTORE_PLAN] == left;
+        assert_eq!(fake.restored().iter().filter(|volume| !of_left(volume)).count(), 3, "killed at call {call}");
+    }
 }
 
 #[test]
