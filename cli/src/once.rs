@@ -72,6 +72,10 @@ impl<E: Ec2> Ec2 for Once<'_, E> {
         self.ec2.holders(region).await
     }
 
+    async fn needed_by_restores(&self, region: &Region) -> Result<Holders, Ec2Error> {
+        self.ec2.needed_by_restores(region).await
+    }
+
     async fn each_snapshot(
         &self,
         region: &Region,

@@ -25,6 +25,7 @@ use domain::{
         plan::Plan,
         ports::Restoring,
         progress::{Made, Step, Waiting},
+        request::Action,
     },
 };
 use serde::Serialize;
@@ -218,6 +219,11 @@ fn is_soon(why: &Waiting) -> bool {
     !matches!(why, Waiting::Ec2 { .. } | Waiting::RateOfRegion | Waiting::ToBeSeen(_))
 }
 
+/// Whether it lacks volumes that were asked for. A root volume is one, whatever else the instance had.
+fn is_less_than_all(plan: &Plan) -> bool {
+    !plan.chosen.lacking.is_empty() && !matches!(plan.action, Action::ReplaceRoot(_))
+}
+
 impl View for Restored {
     const COMMAND: &'static str = "restore";
 
@@ -227,7 +233,7 @@ impl View for Restored {
             (Outcome::Unfinished, Some(failure)) if failure.name == ErrorName::Ec2Unavailable => Code::Aws,
             (Outcome::Unfinished, _) => Code::Owed,
             // Done, and less than the instance had.
-            (Outcome::Done, _) if self.plan.as_ref().is_some_and(|plan| !plan.chosen.lacking.is_empty()) => Code::Owed,
+            (Outcome::Done, _) if self.plan.as_ref().is_some_and(is_less_than_all) => Code::Owed,
             _ => Code::Well,
         }
     }

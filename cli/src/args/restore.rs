@@ -50,7 +50,7 @@ pub struct Restore {
     /// Restore once more what the same command has restored before
     #[arg(long)]
     pub again: bool,
-    /// Leave the unfinished restore of this plan as it is, and begin a new one
+    /// Give the unfinished restore of this plan up, and begin a new one; what it has made stays
     #[arg(long, value_name = "PLAN")]
     pub instead_of: Option<String>,
     /// End after the plan and the checks; nothing is changed

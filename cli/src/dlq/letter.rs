@@ -88,7 +88,10 @@ fn what_to_do(queue: Queue, commands: &Commands, id: &str, error: &str, schedule
         return format!("It is no task: {drop}");
     }
     match queue {
-        Queue::Snapshot => advice(error, &format!("The next run snapshots the instance anew; at once: {retry}")),
+        Queue::Snapshot => advice(
+            error,
+            &format!("The next run snapshots the instance anew; at once, within 24 hours of its own run: {retry}"),
+        ),
         Queue::Hook => advice(
             error,
             &format!(

@@ -18,7 +18,10 @@ use aws_sdk_ec2::{
         describe_instances::builders::DescribeInstancesFluentBuilder,
         describe_volumes::builders::DescribeVolumesFluentBuilder,
     },
-    types::{self, ResourceType, TagSpecification},
+    types::{
+        self, ResourceType, TagSpecification,
+        VolumeState::{Deleted, Deleting, Error},
+    },
 };
 use domain::{
     error::{Ec2Error, NOT_SENT},
@@ -169,16 +172,6 @@ impl Ec2 for Ec2Client {
                 }
             }
         }
-        let volumes = client.describe_volumes().filters(filter("tag-key", [tags::RESTORE_PLAN]));
-        let mut pages = volumes.into_paginator().page_size(PAGE).send();
-        while let Some(page) = pages.next().await {
-            for volume in page.map_err(failed("DescribeVolumes", region))?.volumes() {
-                let tags = read_tags(volume.tags());
-                if let Some((plan, set)) = needed_still(&tags) {
-                    holders.extend(set.into_iter().map(|id| (id, format!("restore {plan}, which is not finished"))));
-                }
-            }
-        }
         let mut token = None;
         loop {
             let request = client.describe_locked_snapshots().max_results(PAGE).set_next_token(token.clone());
@@ -197,6 +190,22 @@ impl Ec2 for Ec2Client {
             }
             token = next;
         }
+    }
+
+    async fn needed_by_restores(&self, region: &Region) -> Result<Holders, Ec2Error> {
+        let mut needed = Holders::new();
+        let volumes = self.client(region).describe_volumes().filters(filter("tag-key", [tags::RESTORE_PLAN]));
+        let mut pages = volumes.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for volume in page.map_err(failed("DescribeVolumes", region))?.volumes() {
+                let tags = read_tags(volume.tags());
+                let is_nothing = matches!(volume.state(), Some(Error | Deleting | Deleted));
+                if let (Some((plan, set)), false) = (needed_still(&tags), is_nothing) {
+                    needed.extend(set.into_iter().map(|id| (id, format!("restore {plan}, which is not finished"))));
+                }
+            }
+        }
+        Ok(needed)
     }
 
     async fn each_snapshot(

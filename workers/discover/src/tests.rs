@@ -191,7 +191,11 @@ async fn a_list_that_could_not_be_completed_is_an_error_and_nothing_is_written()
         (instances, &["DescribeRegions", "DescribeInstances", "DescribeVolumes", "DescribeSnapshots"], "instances"),
         (copies, &["DescribeSnapshots", "DescribeSnapshots"], "copies"),
         (again, &["DescribeRegions", "DescribeInstances", "DescribeVolumes"], "fleet-again"),
-        (expired, &["DescribeSnapshots", "DescribeSnapshots", "DescribeImages", "DescribeLockedSnapshots"], "expire"),
+        (
+            expired,
+            &["DescribeSnapshots", "DescribeSnapshots", "DescribeImages", "DescribeLockedSnapshots", "DescribeVolumes"],
+            "expire",
+        ),
     ];
     for (event, looks, written) in steps {
         for (i, look) in looks.iter().enumerate() {
@@ -393,6 +397,21 @@ async fn what_images_and_locks_hold_stays_with_their_names_and_outside_of_the_br
     let left: Vec<domain::contract::KeptDue> = read_lines(&storage, "left-eu-west-1.jsonl");
     assert_eq!(left.len(), 24);
     assert_eq!((&left[0].id, left[0].verdict.as_str()), (&ids[0], "kept: held by image ami-1"));
+}
+
+#[tokio::test]
+async fn what_an_unfinished_restore_needs_stays_with_its_plan() {
+    let (ec2, storage) = (account(), FakeStorage::default());
+    let ids = due(&ec2, &home(), 2);
+    let needed = [(ids[0].clone(), "restore p-1, which is not finished".to_owned())];
+    ec2.restoring.borrow_mut().insert(home(), needed.into());
+    let event = DiscoverEvent::DiscoverExpired { run: run(json!({})), region: home() };
+    assert_eq!(found_now::<Manifest>(&ec2, &storage, event).await.count, 1);
+    let left: Vec<domain::contract::KeptDue> = read_lines(&storage, "left-eu-west-1.jsonl");
+    assert_eq!(
+        (left[0].id.clone(), left[0].verdict.as_str()),
+        (ids[0].clone(), "kept: held by restore p-1, which is not finished")
+    );
 }
 
 #[tokio::test]

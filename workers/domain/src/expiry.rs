@@ -292,8 +292,8 @@ pub fn keep_sources_of_owed_copies(candidates: &[Candidate], verdicts: &mut [Ver
     }
 }
 
-/// Keeps due snapshots that an image or a lock holds, since EC2 would refuse to delete them, and those that a restore needs
-/// to go on.
+/// Keeps due snapshots that something holds: an image or a lock, since EC2 would refuse to delete them, or a restore that
+/// needs them to go on.
 pub fn keep_what_is_held(candidates: &[Candidate], verdicts: &mut [Verdict], holders: &Holders) {
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
         if let (Verdict::Expire(_), Some(holder)) = (&*verdict, holders.get(&candidate.id)) {

@@ -120,8 +120,11 @@ pub trait Ec2 {
     /// The volumes of these ids that exist in the home region, and the instances that have them.
     async fn volumes(&self, ids: &[VolumeId]) -> Result<(Vec<Volume>, Vec<Instance>), Ec2Error>;
 
-    /// The snapshots of a region that an image of the account, a lock, or a restore that is not finished holds.
+    /// The snapshots of a region that an image of the account, or a lock, holds: EC2 refuses to delete them.
     async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error>;
+
+    /// The snapshots of a region that a restore which is not finished needs, as its volumes there say. EC2 would delete them.
+    async fn needed_by_restores(&self, region: &Region) -> Result<Holders, Ec2Error>;
 
     /// Hands snapshots of a region to `visit`.
     async fn each_snapshot(

@@ -115,7 +115,7 @@ pub const VERIFIED_ON: &str = "VerifiedOn";
 pub const VERIFIED_AS: &str = "VerifiedAs";
 /// On volumes and images that were restored: the snapshot.
 pub const RESTORED_FROM: &str = "RestoredFrom";
-/// On the same: when the restore was finished.
+/// On the same: when the restore was finished, or for which plan it was given up (`left for PLAN`).
 pub const RESTORED_AT: &str = "RestoredAt";
 /// On the same: the id of the restore's plan.
 pub const RESTORE_PLAN: &str = "RestorePlan";

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     contract::{ExpireTask, Expiring},
     error::{Ec2Error, ErrorName, Failure, LOST_ANSWER, NOT_SENT, Reaction},
-    expiry::{Candidate, KeptSources, Scope, Verdict, verdicts},
+    expiry::{Candidate, KeptSources, Scope, Verdict, keep_what_is_held, verdicts},
     fleet::{Fleet, Regions},
     ids::{Region, SnapshotId, VolumeId},
     outcome::{Outcome, after, spread},
@@ -192,7 +192,11 @@ async fn judge_again(
         kept_sources: Some(&kept_sources),
     };
     let all: Vec<Candidate> = candidates.into_values().collect();
-    let verdicts = verdicts(&all, &scope);
+    let mut verdicts = verdicts(&all, &scope);
+    // Where nothing would go, nothing more has to be known. Images and locks need not be looked at: EC2 refuses these.
+    if verdicts.iter().any(Verdict::expires) {
+        keep_what_is_held(&all, &mut verdicts, &ec2.needed_by_restores(&task.region).await?);
+    }
     Ok(all.into_iter().map(|candidate| candidate.id).zip(verdicts).collect())
 }
 

@@ -102,6 +102,24 @@ async fn what_changed_since_it_was_planned_is_kept_with_the_reason() {
 }
 
 #[tokio::test]
+async fn what_a_restore_that_has_begun_since_needs_is_kept() {
+    let ec2 = account();
+    let ids = due(&ec2, 2);
+    let needed = [(ids[0].clone(), "restore p-1, which is not finished".to_owned())];
+    ec2.restoring.borrow_mut().insert(home(), needed.into());
+    let done = expired(&handled(&ec2, &[batch(&home(), &ids)]).await[0]);
+    assert_eq!(done.kept[&ids[0]], "kept: held by restore p-1, which is not finished");
+    assert_eq!(done.deleted, ids[1..]);
+
+    ec2.fail_next("DescribeVolumes", Fault::Refused("UnauthorizedOperation"));
+    ec2.fail_next("DescribeVolumes", Fault::Refused("UnauthorizedOperation"));
+    let more = due(&ec2, 1);
+    let outcomes = handled(&ec2, &[batch(&home(), &more)]).await;
+    assert!(matches!(outcomes[0], Outcome::Fail(_)), "what cannot be looked at deletes nothing: {outcomes:?}");
+    assert!(ec2.held(&home()).iter().any(|one| one.id == more[0]));
+}
+
+#[tokio::test]
 async fn a_copy_is_kept_while_its_source_carries_keep_forever() {
     let ec2 = account();
     let place = region("us-east-1");

@@ -38,6 +38,8 @@ pub struct FakeEc2 {
     pub detached: RefCell<Vec<VolumeId>>,
     /// The snapshots of each region that images and locks hold.
     pub held_from_outside: RefCell<BTreeMap<Region, Holders>>,
+    /// What restores need that are not finished; EC2 would delete it.
+    pub restoring: RefCell<BTreeMap<Region, Holders>>,
     pub snapshots: RefCell<BTreeMap<Region, Vec<Snapshot>>>,
     /// The time at which things are begun.
     pub now: Cell<DateTime<Utc>>,
@@ -69,6 +71,7 @@ impl FakeEc2 {
             volume_tags: RefCell::default(),
             detached: RefCell::default(),
             held_from_outside: RefCell::default(),
+            restoring: RefCell::default(),
             snapshots: RefCell::default(),
             now: Cell::new(now),
             copy_limit: Cell::new(5),
@@ -240,9 +243,13 @@ impl Ec2 for FakeEc2 {
 
     async fn holders(&self, region: &Region) -> Result<Holders, Ec2Error> {
         self.enter("DescribeImages", region)?;
-        self.enter("DescribeVolumes", region)?;
         self.enter("DescribeLockedSnapshots", region)?;
         Ok(self.held_from_outside.borrow().get(region).cloned().unwrap_or_default())
+    }
+
+    async fn needed_by_restores(&self, region: &Region) -> Result<Holders, Ec2Error> {
+        self.enter("DescribeVolumes", region)?;
+        Ok(self.restoring.borrow().get(region).cloned().unwrap_or_default())
     }
 
     async fn each_snapshot(

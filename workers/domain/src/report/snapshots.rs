@@ -204,7 +204,8 @@ pub fn hooked(ends: &[InstanceReport], failed: &Failed) -> (Vec<Problem>, Vec<Re
             && known.document.is_some()
             && known.level != Some(Level::Application)
             && failed.is_unread(HOOKED);
-        let unread = || is_unread.then(|| format!("its failure could not be read: see the Map Run {HOOKED}"));
+        let said = known.reason.as_ref().map_or(String::new(), |reason| format!(" (its snapshots say: {reason})"));
+        let unread = || is_unread.then(|| format!("its failure could not be read: see the Map Run {HOOKED}{said}"));
         if let Some(reason) = told.or_else(tagged).or_else(unread) {
             let to_do =
                 "Look at it now, and thaw it: see \"An instance that may still be frozen\" in docs/operations.md";

@@ -9,14 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    error::{ErrorName, Failure},
     fleet::Tags,
     ids::{SnapshotId, VolumeId},
     labels::{self, values},
     restore::{
-        ports::{ImageNow, VolumeNow, VolumeState},
+        ports::{AttachmentState, ImageNow, VolumeNow, VolumeState},
         request::{Action, At, Request, Target},
     },
-    tags::{RESTORE_PLAN, RESTORE_SET, RESTORED_AT, RESTORED_FROM},
+    tags::{INSTANCE_WAS, RESTORE_PLAN, RESTORE_SET, RESTORED_AT, RESTORED_FROM},
 };
 
 /// Hexadecimal digits of each part of an id.
@@ -121,6 +122,10 @@ pub struct Trace {
     pub images: Vec<String>,
     /// The zone of its volumes.
     pub zone: Option<String>,
+    /// Whether one of its volumes is attached to something.
+    pub attached: bool,
+    /// The state that its instance had before, once a swap has looked.
+    pub instance_was: Option<String>,
     /// When it was finished, or for which plan it was left; none while it may be gone on with.
     pub finished: Option<String>,
 }
@@ -164,6 +169,8 @@ pub fn traces(volumes: &[VolumeNow], images: &[ImageNow]) -> Vec<Trace> {
         trace.finished = if is_new { mark } else { trace.finished.take().and(mark) };
         if let Some(volume) = volume {
             trace.volumes.push(volume.id.clone());
+            trace.attached |= volume.attached.iter().any(|at| at.state != AttachmentState::Detached);
+            trace.instance_was = trace.instance_was.take().or_else(|| tags.get(INSTANCE_WAS).cloned());
             let from = tags.get(RESTORED_FROM).and_then(|id| id.parse().ok());
             trace.restored.extend(from.or_else(|| volume.snapshot.clone()));
             trace.zone = Some(volume.zone.clone());
@@ -190,13 +197,27 @@ pub fn unfinished(traces: &[Trace], request: &Request) -> Option<Trace> {
     traces.iter().filter(|t| t.begins_with(&part) && t.finished.is_none()).find(left).cloned()
 }
 
-/// What the plan has made that a request is made instead of, and that does not say so yet.
-pub fn left_over(traces: &[Trace], request: &Request) -> Vec<String> {
-    let is_left = |trace: &&Trace| request.instead_of.as_ref() == Some(&trace.plan) && trace.finished.is_none();
-    let made = |trace: &Trace| {
-        trace.volumes.iter().map(ToString::to_string).chain(trace.images.iter().cloned()).collect::<Vec<_>>()
-    };
-    traces.iter().filter(is_left).flat_map(made).collect()
+/// The unfinished plan that a request is made instead of; none where nothing of it exists, or it is left already.
+///
+/// # Errors
+///
+/// [`InvalidInput`](ErrorName::InvalidInput) where the plan is of another request, or is not there while another one of this
+/// request is.
+pub fn left_over(traces: &[Trace], request: &Request) -> Result<Option<Trace>, Failure> {
+    let Some(plan) = &request.instead_of else { return Ok(None) };
+    let refused = |why: String| Err(Failure::new(ErrorName::InvalidInput, format!("instead of {plan}: {why}")));
+    let part = request_part(request);
+    if !plan.strip_prefix(&part).is_some_and(|rest| rest.starts_with('-')) {
+        return refused(
+            "that is no plan of this request: allowed is the plan that the same command would go on with".into(),
+        );
+    }
+    match (traces.iter().find(|trace| trace.plan == *plan), unfinished(traces, request)) {
+        (Some(trace), _) => Ok(Some(trace.clone()).filter(|trace| trace.finished.is_none())),
+        // A typo must not go on with what is to be given up.
+        (None, Some(other)) => refused(format!("nothing of it exists; what would go on is {}", other.plan)),
+        (None, None) => Ok(None),
+    }
 }
 
 /// What a request for a set is, where no plan of it is unfinished.
@@ -214,9 +235,11 @@ pub fn identify<'a>(traces: &[Trace], request: &Request, set: impl IntoIterator<
     let earlier: Vec<&Trace> = traces.iter().filter(|trace| trace.begins_with(&part)).collect();
     let is_done = |trace: &&&Trace| trace.finished.as_ref().is_some_and(|mark| !is_left(mark));
     let last = earlier.iter().filter(is_done).max_by_key(|trace| trace.number());
+    // Also where nothing exists any more of the one that is left: its id is not that of another plan.
+    let left = request.instead_of.as_ref().and_then(|plan| plan.strip_prefix(&part)?.strip_prefix('-')?.parse().ok());
     match last {
         Some(done) if !request.again => Identity::Done((*done).clone()),
-        _ => Identity::New(format!("{part}-{}", earlier.iter().map(|t| t.number()).max().unwrap_or(0) + 1)),
+        _ => Identity::New(format!("{part}-{}", earlier.iter().map(|t| t.number()).chain(left).max().unwrap_or(0) + 1)),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         known::{Known, refused},
         performance::check_rate,
         plan::{Chosen, Note, Plan},
-        ports::{BackupFilter, Restoring, Stored},
+        ports::{BackupFilter, InstanceNow, Restoring, Stored},
         price,
         request::{Action, At, Request, Target},
     },
@@ -50,6 +50,10 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
     };
     let (volumes, images) = (port.restored_volumes(region).await?, port.restored_images(region).await?);
     let traces = identity::traces(&volumes, &images);
+    let left = identity::left_over(&traces, request)?;
+    if let Some(left) = &left {
+        check_left(left, instance.as_ref())?;
+    }
     let earlier = identity::unfinished(&traces, request);
     let found = backups(port, request).await?;
     let sets = choose::sets(&found, &request.target);
@@ -66,7 +70,13 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
             check_snapshot(request, &found)?;
             let Choice { set, passed_over } = choose::choose(sets, &request.target, &request.at)?;
             let id = match identity::identify(&traces, request, set.ids().iter()) {
-                Identity::Done(trace) => return still_there(trace, request).map(Prepared::Done),
+                Identity::Done(trace) if left.is_none() => return still_there(trace, request).map(Prepared::Done),
+                Identity::Done(trace) => {
+                    return Err(refused(format!(
+                        "the same set was restored by {}: --again, beside --instead-of, restores it once more",
+                        trace.plan
+                    )));
+                }
                 Identity::New(id) => id,
             };
             (set, passed_over.into_iter().map(|(moment, why)| Note::PassedOver { moment, why }).collect(), id)
@@ -78,7 +88,8 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
     known.check_places(&volumes, zone.as_deref())?;
     let image = known.image(&volumes)?;
     notes.extend(known.notes(&volumes));
-    let left = identity::left_over(&traces, request);
+    let left: Vec<String> =
+        left.map(|left| left.volumes.iter().map(ToString::to_string).chain(left.images).collect()).unwrap_or_default();
     notes.extend((!left.is_empty()).then_some(Note::LeavesOther));
     let rates = volumes.iter().filter_map(|v| v.minutes).collect::<Vec<_>>();
     let minutes = request
@@ -109,6 +120,21 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
         left,
         id,
     })))
+}
+
+/// A swap that has begun is run to its end: another plan would know neither that the instance did run, nor whose place its
+/// volumes have taken.
+fn check_left(left: &Trace, instance: Option<&InstanceNow>) -> Result<(), Failure> {
+    let Some(instance) = instance else { return Ok(()) };
+    let was = left.instance_was.as_deref();
+    if left.attached || was.is_some_and(|was| was != instance.state) {
+        return Err(refused(format!(
+            "{} has begun to change what {} has: run the same command without --instead-of, which ends it; then another \
+             set can be restored",
+            left.plan, instance.id
+        )));
+    }
+    Ok(())
 }
 
 /// A restore is done only while all that it has made exists. To make the rest anew beside it is not for a program to
@@ -199,6 +225,14 @@ async fn set_of_trace(port: &impl Restoring, region: &Region, trace: &Trace, set
     let wanted: BTreeSet<SnapshotId> = trace.set.iter().cloned().collect();
     if let Some(set) = sets.iter().find(|set| set.ids() == wanted) {
         return Ok(set.clone());
+    }
+    // Since then more of it may have been completed, which this plan goes without.
+    if let Some(more) = sets.iter().find(|set| wanted.is_subset(&set.ids())) {
+        let (members, others): (Vec<_>, Vec<_>) =
+            more.members.iter().cloned().partition(|stored| wanted.contains(&stored.snapshot.id));
+        let lacking = more.lacking.iter().cloned().chain(others.iter().map(volume_of)).collect();
+        let moment = choose::moment_of(&members).unwrap_or_else(|| more.moment.clone());
+        return Ok(Set { members, moment, run_id: more.run_id.clone(), lacking });
     }
     let mut members = port.backups(region, &BackupFilter::Ids(trace.set.clone())).await?;
     members.retain(|stored| stored.snapshot.state == SnapshotState::Completed && !stored.archived);

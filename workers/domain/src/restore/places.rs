@@ -115,15 +115,13 @@ fn to_hold(plan: &Plan, world: &World, id: &InstanceId) -> Option<Todo> {
         return Some(Todo::change(Change::Tag { resources, tags: hold_tags(plan) }));
     }
     // EC2's answers may be old: two volumes are not at one device.
+    let root = world.instance.as_ref().and_then(|instance| instance.root_device.clone());
     let place = |old: &VolumeNow| {
         let new = world.volumes.iter().find(|new| replaced(new).as_ref() == Some(&old.id))?;
-        Some(attachment(new, id)?.device.clone())
+        attachment(new, id).map(|at| at.device.clone()).or_else(|| root.clone())
     };
     let is_leaving = |old: &&VolumeNow| {
-        attachment(old, id).is_some_and(|at| {
-            at.state == AttachmentState::Detaching
-                || place(old).is_some_and(|device| is_same_device(&device, &at.device))
-        })
+        attachment(old, id).is_some_and(|at| place(old).is_some_and(|device| is_same_device(&device, &at.device)))
     };
     let leaving: Vec<_> = unheld().filter(is_leaving).map(|old| old.id.clone()).collect();
     (!leaving.is_empty()).then_some(Todo::Wait(LOOK_SECONDS, Waiting::Detaching(leaving)))

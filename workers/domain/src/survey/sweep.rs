@@ -91,6 +91,7 @@ pub async fn judge<E: Ec2>(
         let owed = sources_of_owed_copies(sweep, &due_sources, &owners, planned, &mut judged.unreadable).await?;
         keep_sources_of_owed_copies(&judged.candidates, &mut judged.verdicts, &owed);
         keep_what_is_held(&judged.candidates, &mut judged.verdicts, &ec2.holders(region).await?);
+        keep_what_is_held(&judged.candidates, &mut judged.verdicts, &ec2.needed_by_restores(region).await?);
     }
     Ok(judged)
 }

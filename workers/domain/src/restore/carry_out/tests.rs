@@ -550,6 +550,91 @@ fn an_unfinished_restore_is_left_where_that_is_said() {
 }
 
 #[test]
+fn a_plan_that_is_not_of_the_request_or_not_there_is_not_given_up() {
+    let fake = account();
+    fake.kill_at(10, true);
+    run(&fake, &request(Action::MakeVolumes)).failure();
+    fake.spare();
+    let left = fake.restored()[0].tags[RESTORE_PLAN].clone();
+    let instead = |plan: &str, wanted: Request| Request { instead_of: Some(plan.into()), ..wanted };
+    let of_another = Request::new(region(), Target::Volume("vol-1a".parse().unwrap()));
+    let calls = fake.restored().len();
+    for (wanted, words) in [
+        (instead(&left, of_another), "no plan of this request"),
+        (instead(&left.replace("-1", "-7"), request(Action::MakeVolumes)), left.as_str()),
+    ] {
+        let failure = run(&fake, &wanted).failure();
+        assert_eq!(failure.name, ErrorName::InvalidInput);
+        assert!(failure.cause.contains(words), "{failure}");
+    }
+    assert_eq!(fake.restored().len(), calls);
+    assert!(fake.restored().iter().all(|volume| !volume.tags.contains_key(RESTORED_AT)));
+}
+
+#[test]
+fn a_swap_that_has_begun_is_run_to_its_end_before_another_one_takes_its_place() {
+    let action = Action::Swap(instance());
+    let mut refused = 0;
+    for call in 1..60 {
+        let fake = account_for(&action);
+        fake.kill_at(call, true);
+        run(&fake, &request(action.clone()));
+        fake.spare();
+        let Some(left) = fake.restored().first().map(|volume| volume.tags[RESTORE_PLAN].clone()) else { continue };
+        let other = Request { instead_of: Some(left), ..request(action.clone()) };
+        match run(&fake, &other) {
+            End::Failed(failure) if failure.cause.contains("without --instead-of") => {
+                refused += 1;
+                run(&fake, &request(action.clone())).made();
+            }
+            End::Made(_) | End::AlreadyDone => {}
+            other => panic!("killed at call {call}: {other:?}"),
+        }
+        assert_eq!(fake.instances.borrow()[&instance()].state, "running", "killed at call {call}");
+        for (_, old) in DEVICES {
+            let old = fake.volume(old).unwrap();
+            assert_eq!(old.tags.get(BACKUP).map(String::as_str), Some("Hold"), "killed at call {call}: {old:?}");
+        }
+    }
+    assert!(refused > 3, "{refused}");
+}
+
+#[test]
+fn what_was_restored_before_is_restored_instead_of_another_only_once_more() {
+    let fake = account();
+    let again = Request { again: true, ..request(Action::MakeVolumes) };
+    run(&fake, &request(Action::MakeVolumes)).made();
+    fake.kill_at(10, true);
+    run(&fake, &again).failure();
+    fake.spare();
+    let is_open = |volume: &VolumeNow| !volume.tags.contains_key(RESTORED_AT);
+    let left = fake.restored().into_iter().find(is_open).unwrap().tags[RESTORE_PLAN].clone();
+    let instead = |wanted: Request| Request { instead_of: Some(left.clone()), ..wanted };
+    let failure = run(&fake, &instead(request(Action::MakeVolumes))).failure();
+    assert!(failure.cause.contains("--again"), "{failure}");
+    run(&fake, &instead(again)).made();
+    assert!(fake.restored().iter().all(|volume| !is_open(volume)));
+}
+
+#[test]
+fn what_a_set_lacked_at_the_begin_is_told_at_the_end_too() {
+    let fake = account();
+    let pending = |state| {
+        let mut backups = fake.backups.borrow_mut();
+        backups.iter_mut().find(|stored| stored.snapshot.id.as_str() == "snap-212").unwrap().snapshot.state = state;
+    };
+    pending(SnapshotState::Pending);
+    let wanted = Request { at: At::Run("20261121T030000Z".into()), ..request(Action::MakeVolumes) };
+    fake.kill_at(10, true);
+    run(&fake, &wanted).failure();
+    fake.spare();
+    pending(SnapshotState::Completed);
+    let Prepared::Plan(plan) = now_of(prepare(&fake, &wanted, now())).unwrap() else { panic!("done") };
+    assert_eq!(plan.chosen.lacking, [Some("vol-3c".parse().unwrap())]);
+    assert!(plan.goes_on && plan.notes.contains(&Note::Lacking), "{:?}", plan.notes);
+}
+
+#[test]
 fn a_restore_that_is_made_instead_of_another_is_so_however_it_is_killed() {
     for (call, carried_out) in (1..40).flat_map(|call| [(call, false), (call, true)]) {
         let fake = account();
