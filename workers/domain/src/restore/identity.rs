@@ -133,7 +133,12 @@ pub struct Trace {
 impl Trace {
     /// The number at the end of its id.
     fn number(&self) -> u32 {
-        self.plan.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(1)
+        number_of(&self.plan)
+    }
+
+    /// All that it has made and that exists: volumes and images, by id.
+    pub fn made(&self) -> Vec<String> {
+        self.volumes.iter().map(VolumeId::to_string).chain(self.images.iter().cloned()).collect()
     }
 
     /// The snapshots whose volumes were made, and are gone.
@@ -149,8 +154,17 @@ impl Trace {
 
     /// Whether it is of a request, or of a request and a set.
     fn begins_with(&self, part: &str) -> bool {
-        self.plan.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
+        is_of(&self.plan, part)
     }
+}
+
+/// Whether a plan's id is of a request, or of a request and a set.
+fn is_of(plan: &str, part: &str) -> bool {
+    plan.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
+}
+
+fn number_of(plan: &str) -> u32 {
+    plan.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
 /// The plans of which something exists, by id. A volume in `error` is nothing.
@@ -206,8 +220,7 @@ pub fn unfinished(traces: &[Trace], request: &Request) -> Option<Trace> {
 pub fn left_over(traces: &[Trace], request: &Request) -> Result<Option<Trace>, Failure> {
     let Some(plan) = &request.instead_of else { return Ok(None) };
     let refused = |why: String| Err(Failure::new(ErrorName::InvalidInput, format!("instead of {plan}: {why}")));
-    let part = request_part(request);
-    if !plan.strip_prefix(&part).is_some_and(|rest| rest.starts_with('-')) {
+    if !is_of(plan, &request_part(request)) {
         return refused(
             "that is no plan of this request: allowed is the plan that the same command would go on with".into(),
         );
@@ -236,7 +249,7 @@ pub fn identify<'a>(traces: &[Trace], request: &Request, set: impl IntoIterator<
     let is_done = |trace: &&&Trace| trace.finished.as_ref().is_some_and(|mark| !is_left(mark));
     let last = earlier.iter().filter(is_done).max_by_key(|trace| trace.number());
     // Also where nothing exists any more of the one that is left: its id is not that of another plan.
-    let left = request.instead_of.as_ref().and_then(|plan| plan.strip_prefix(&part)?.strip_prefix('-')?.parse().ok());
+    let left = request.instead_of.as_deref().filter(|plan| is_of(plan, &part)).map(number_of);
     match last {
         Some(done) if !request.again => Identity::Done((*done).clone()),
         _ => Identity::New(format!("{part}-{}", earlier.iter().map(|t| t.number()).chain(left).max().unwrap_or(0) + 1)),

@@ -88,8 +88,7 @@ pub async fn prepare(port: &impl Restoring, request: &Request, now: DateTime<Utc
     known.check_places(&volumes, zone.as_deref())?;
     let image = known.image(&volumes)?;
     notes.extend(known.notes(&volumes));
-    let left: Vec<String> =
-        left.map(|left| left.volumes.iter().map(ToString::to_string).chain(left.images).collect()).unwrap_or_default();
+    let left = left.map(|left| left.made()).unwrap_or_default();
     notes.extend((!left.is_empty()).then_some(Note::LeavesOther));
     let rates = volumes.iter().filter_map(|v| v.minutes).collect::<Vec<_>>();
     let minutes = request
@@ -248,13 +247,7 @@ async fn set_of_trace(port: &impl Restoring, region: &Region, trace: &Trace, set
                  begin a new one",
                 trace.plan,
                 if gone.is_empty() { "its set".into() } else { gone.join(", ") },
-                trace
-                    .volumes
-                    .iter()
-                    .map(VolumeId::to_string)
-                    .chain(trace.images.iter().cloned())
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                trace.made().join(", "),
                 trace.plan
             ),
         )),

@@ -528,14 +528,20 @@ fn a_restore_of_which_one_volume_was_deleted_is_not_done() {
     assert_eq!(run(&fake, &request(Action::MakeVolumes)), End::AlreadyDone);
 }
 
+/// Ends a restore after it has made its first volume; answers its plan.
+fn interrupted(fake: &FakeRestoring, wanted: &Request) -> String {
+    fake.kill_at(10, true);
+    run(fake, wanted).failure();
+    fake.spare();
+    let is_open = |volume: &VolumeNow| !volume.tags.contains_key(RESTORED_AT);
+    fake.restored().into_iter().find(is_open).unwrap().tags[RESTORE_PLAN].clone()
+}
+
 #[test]
 fn an_unfinished_restore_is_left_where_that_is_said() {
     let fake = account();
-    fake.kill_at(10, true);
     let wanted = request(Action::MakeVolumes);
-    run(&fake, &wanted).failure();
-    fake.spare();
-    let left = fake.restored()[0].tags[RESTORE_PLAN].clone();
+    let left = interrupted(&fake, &wanted);
     let other = Request { instead_of: Some(left.clone()), ..wanted };
     run(&fake, &other).made();
     let (old, new): (Vec<_>, Vec<_>) =
@@ -552,10 +558,7 @@ fn an_unfinished_restore_is_left_where_that_is_said() {
 #[test]
 fn a_plan_that_is_not_of_the_request_or_not_there_is_not_given_up() {
     let fake = account();
-    fake.kill_at(10, true);
-    run(&fake, &request(Action::MakeVolumes)).failure();
-    fake.spare();
-    let left = fake.restored()[0].tags[RESTORE_PLAN].clone();
+    let left = interrupted(&fake, &request(Action::MakeVolumes));
     let instead = |plan: &str, wanted: Request| Request { instead_of: Some(plan.into()), ..wanted };
     let of_another = Request::new(region(), Target::Volume("vol-1a".parse().unwrap()));
     let calls = fake.restored().len();
@@ -604,16 +607,12 @@ fn what_was_restored_before_is_restored_instead_of_another_only_once_more() {
     let fake = account();
     let again = Request { again: true, ..request(Action::MakeVolumes) };
     run(&fake, &request(Action::MakeVolumes)).made();
-    fake.kill_at(10, true);
-    run(&fake, &again).failure();
-    fake.spare();
-    let is_open = |volume: &VolumeNow| !volume.tags.contains_key(RESTORED_AT);
-    let left = fake.restored().into_iter().find(is_open).unwrap().tags[RESTORE_PLAN].clone();
+    let left = interrupted(&fake, &again);
     let instead = |wanted: Request| Request { instead_of: Some(left.clone()), ..wanted };
     let failure = run(&fake, &instead(request(Action::MakeVolumes))).failure();
     assert!(failure.cause.contains("--again"), "{failure}");
     run(&fake, &instead(again)).made();
-    assert!(fake.restored().iter().all(|volume| !is_open(volume)));
+    assert!(fake.restored().iter().all(|volume| volume.tags.contains_key(RESTORED_AT)));
 }
 
 #[test]
@@ -625,9 +624,7 @@ fn what_a_set_lacked_at_the_begin_is_told_at_the_end_too() {
     };
     pending(SnapshotState::Pending);
     let wanted = Request { at: At::Run("20261121T030000Z".into()), ..request(Action::MakeVolumes) };
-    fake.kill_at(10, true);
-    run(&fake, &wanted).failure();
-    fake.spare();
+    interrupted(&fake, &wanted);
     pending(SnapshotState::Completed);
     let Prepared::Plan(plan) = now_of(prepare(&fake, &wanted, now())).unwrap() else { panic!("done") };
     assert_eq!(plan.chosen.lacking, [Some("vol-3c".parse().unwrap())]);
@@ -638,10 +635,8 @@ fn what_a_set_lacked_at_the_begin_is_told_at_the_end_too() {
 fn a_restore_that_is_made_instead_of_another_is_so_however_it_is_killed() {
     for (call, carried_out) in (1..40).flat_map(|call| [(call, false), (call, true)]) {
         let fake = account();
-        fake.kill_at(10, true);
         let wanted = request(Action::MakeVolumes);
-        run(&fake, &wanted).failure();
-        let left = fake.restored()[0].tags[RESTORE_PLAN].clone();
+        let left = interrupted(&fake, &wanted);
         let other = Request { instead_of: Some(left.clone()), ..wanted.clone() };
         fake.kill_at(call, carried_out);
         run(&fake, &other);
@@ -656,9 +651,7 @@ fn a_restore_that_is_made_instead_of_another_is_so_however_it_is_killed() {
 #[test]
 fn an_unfinished_restore_whose_snapshots_are_gone_says_so() {
     let fake = account();
-    fake.kill_at(10, true);
-    run(&fake, &request(Action::MakeVolumes)).failure();
-    fake.spare();
+    interrupted(&fake, &request(Action::MakeVolumes));
     fake.backups.borrow_mut().retain(|stored| stored.snapshot.id.as_str() != "snap-212");
     let failure = run(&fake, &request(Action::MakeVolumes)).failure();
     assert_eq!(failure.name, ErrorName::SnapshotNotFound);
